@@ -1,0 +1,79 @@
+/* backend.h - what a backend supplies: memory, transfers, and ops on a device.
+ *
+ * Floor: backend. A backend is a plugin of kind SAIL_KIND_BACKEND whose ops point to a sail_backend.
+ * Threads: a device is used by one thread at a time. The backend owns its own threads.
+ * Order: everything given to a device happens in the order it was given, later; nothing is known to be done before
+ * sync. No call but sync and download waits, and a backend may wait nowhere else. */
+#ifndef SAIL_BACKEND_H
+#define SAIL_BACKEND_H
+
+#include "graph.h"
+#include "log.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sail_device sail_device; /* the backend's own */
+
+typedef struct sail_device_info {
+    char name[128], vendor[64], driver[64], kind[16]; /* kind: cpu, gpu, reference */
+    char note[192];                                   /* what sail would use on it, or why it cannot be used */
+    uint64_t memory, largest_allocation;              /* bytes */
+    uint32_t alignment;                               /* of buffer offsets, bytes */
+    int compute_units;
+} sail_device_info;
+
+typedef struct sail_counters {
+    uint64_t bytes_now, bytes_peak;          /* device memory allocated */
+    uint64_t uploads, downloads, upload_bytes, download_bytes;
+    uint64_t calls, syncs, kernels_created; /* kernels or primitives made; constant in a steady state */
+} sail_counters;
+
+/* One op with its operands resolved. Absent operands have buffer NULL. Outputs never overlap inputs, except for ops
+ * that work in place (output 0 is then the same view as the operand) and elementwise ops, whose output may be
+ * exactly the same view as an input of the same dtype. */
+typedef struct sail_call {
+    sail_op op;
+    int n_in, n_out;
+    sail_attr attr;
+    sail_tensor in[SAIL_MAX_INPUTS], out[SAIL_MAX_OUTPUTS];
+} sail_call;
+
+typedef struct sail_backend {
+    uint32_t size; /* sizeof(sail_backend) */
+
+    /* Devices in order of preference; writes at most cap, *n is how many there are. */
+    sail_code (*devices)(sail_ctx *ctx, const void *options, sail_device_info *out, int cap, int *n, sail_err *err);
+
+    /* options: the plugin's option struct, copied if needed. */
+    sail_code (*open)(sail_ctx *ctx, const void *options, int index, sail_device **out, sail_err *err);
+    void (*close)(sail_device *d); /* all buffers were freed before */
+    void (*info)(sail_device *d, sail_device_info *out);
+
+    /* bytes > 0. Contents are undefined. SAIL_E_NOMEM names the sizes. */
+    sail_code (*alloc)(sail_device *d, uint64_t bytes, sail_buffer **out, sail_err *err);
+    void (*free)(sail_device *d, sail_buffer *b); /* waits for nothing; the backend keeps it until work on it is done */
+
+    /* src may change as soon as upload returns. */
+    sail_code (*upload)(sail_device *d, sail_buffer *b, uint64_t offset, const void *src, uint64_t bytes, sail_err *err);
+    /* Waits for all work given before, then fills dst. */
+    sail_code (*download)(sail_device *d, sail_buffer *b, uint64_t offset, void *dst, uint64_t bytes, sail_err *err);
+    sail_code (*copy)(sail_device *d, sail_buffer *to, uint64_t to_offset, sail_buffer *from, uint64_t from_offset,
+                      uint64_t bytes, sail_err *err);
+
+    /* Whether the call (shapes, dtypes, attributes) can run here. Buffers may be any non-NULL pointers. */
+    bool (*supports)(sail_device *d, const sail_call *call);
+    /* Run calls in order. An error names the op; what ran before it stays done. */
+    sail_code (*run)(sail_device *d, const sail_call *calls, size_t n, sail_err *err);
+    sail_code (*sync)(sail_device *d, sail_err *err);
+    void (*counters)(sail_device *d, sail_counters *out);
+
+    /* May be NULL. Time per op since the last call, for profiles: seconds and calls, arrays of SAIL_OP_COUNT. */
+    void (*profile)(sail_device *d, double *seconds, uint64_t *calls);
+} sail_backend;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
