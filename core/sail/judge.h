@@ -1,0 +1,42 @@
+/* judge.h - judges: labels for responses.
+ *
+ * Floor: align. A plugin of kind SAIL_KIND_JUDGE whose ops point to a sail_judge. Text is UTF-8, rendered as a person would
+ * read it (no template marks, no special tokens). Callbacks run on the training thread; texts are borrowed. */
+#ifndef SAIL_JUDGE_H
+#define SAIL_JUDGE_H
+
+#include "preference.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sail_judge_item {
+    const char *prompt;           /* last user turn */
+    const char *conversation;     /* whole, as plain text with roles */
+    int k;                        /* responses, 2..SAIL_MAX_RESPONSES */
+    const char *const *response;  /* [k] */
+    const int64_t *tokens;        /* [k] lengths, tokens, end token included */
+    uint64_t id;                  /* stable over runs: content hash */
+} sail_judge_item;
+
+typedef struct sail_verdict {
+    int32_t outcome;                  /* preference.h; SAIL_ABSTAIN: no verdict, never guessed */
+    double score[SAIL_MAX_RESPONSES]; /* NaN where the judge has none */
+    double seconds;
+} sail_verdict;
+
+typedef struct sail_judge {
+    uint32_t size;
+    /* Optional. Once before use; *state is the judge's own, freed by close. */
+    sail_code (*open)(const void *self, sail_ctx *ctx, void **state, sail_err *err);
+    void (*close)(const void *self, void *state);
+    /* Fill out[n]. An error ends the run (after a checkpoint); an abstention does not. */
+    sail_code (*label)(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out,
+                       sail_err *err);
+} sail_judge;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

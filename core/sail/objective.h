@@ -1,0 +1,91 @@
+/* objective.h - objectives: a loss on token log-probabilities.
+ *
+ * Floor: align. An objective is a plugin of kind SAIL_KIND_OBJECTIVE whose ops point to a sail_objective. It knows nothing
+ * of devices or models: the model's backward pass takes the derivatives of its loss as weights. Callbacks run on the
+ * training thread; what they get is valid during the call only. */
+#ifndef SAIL_OBJECTIVE_H
+#define SAIL_OBJECTIVE_H
+
+#include "preference.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Who wrote the responses and who labelled them, per pair. */
+enum { SAIL_BY_DATA, SAIL_BY_POLICY, SAIL_BY_JUDGE };
+enum { SAIL_LABELS_SAMPLED, SAIL_LABELS_EXPECTED };
+
+/* One side of two-response pairs (slot 0 chosen, slot 1 rejected); every member a PAIR value. */
+typedef struct sail_side {
+    sail_var logp;   /* log pi(y|x), nats: sum over the response's tokens */
+    sail_var ref;    /* the same under the reference (0 without SAIL_CAP_REFERENCE) */
+    sail_var rho;    /* logp - ref */
+    sail_var score;  /* beta * rho */
+    sail_var length; /* tokens */
+} sail_side;
+
+/* A batch: the whole optimiser step or a part of it. Leaves that carry derivatives: token_logp, token_entropy, token_lss
+ * (the latter two only with the capability). Slot 0 is the winner as data or judge labelled it; where the policy labels,
+ * the order of slots means nothing and `outcome` says who won. */
+typedef struct sail_pairs {
+    uint32_t size;
+    sail_tape *tape;
+    const sail_layout *layout;
+    int64_t n;     /* pairs here; layout->step_pairs in the step */
+    int64_t first; /* index in the step of the first pair here */
+    double beta;   /* 1/nat */
+    sail_preference_model preference;
+
+    sail_var token_logp, token_ref, token_entropy, token_lss; /* TOKEN */
+    sail_var logp, ref, rho, scores, length;                  /* RESPONSE */
+    sail_side chosen, rejected; /* valid when every pair has exactly two responses (has_sides) */
+    bool has_sides;
+
+    const int32_t *outcome, *reversed; /* [n]; reversed: slots 0 and 1 with roles swapped; a tie stays */
+    const uint8_t *writer, *labeller;  /* [n] SAIL_BY_… */
+    const double *coef_written;        /* [n] the route's c where the policy wrote the responses, else 0 */
+    const double *coef_labelled;       /* [n] the route's c where the policy drew the label, else 0 */
+    const double *baseline;            /* [n] from prepare; 0 without */
+    const double *kl_slack;            /* reserved, NULL */
+    const int64_t *prompt_id;          /* [n] pairs of one prompt share it: they may share responses */
+    const int64_t *response_id;        /* [responses] equal for a response that occurs in several pairs */
+    int64_t step_chosen_tokens;        /* in the whole step */
+    int64_t step;                      /* optimiser step, from 0 */
+    uint64_t seed;
+} sail_pairs;
+
+enum { SAIL_MAX_METRICS = 32 };
+typedef struct sail_loss {
+    uint32_t size;
+    sail_var loss;     /* SCALAR; to be minimised; required */
+    sail_var per_pair; /* PAIR, for reports; id -1: none */
+    int n_metrics;     /* extra metrics: PAIR values are averaged over the step, SCALAR ones summed over its parts */
+    struct {
+        const char *name; /* static text; shown as sail/NAME unless it has a '/' */
+        sail_var value;
+    } metrics[SAIL_MAX_METRICS];
+} sail_loss;
+void sail_loss_metric(sail_loss *out, const char *name, sail_var value);
+
+enum { SAIL_OBJECTIVE_STATE = 16 };
+typedef struct sail_objective {
+    uint32_t size; /* sizeof(sail_objective) */
+
+    /* The loss of the pairs in b, as its share of the step's (use sail_mean, which divides by the step's counts). */
+    sail_code (*loss)(const void *self, sail_tape *t, const sail_pairs *b, sail_loss *out);
+
+    /* Optional. Called once a step before any derivative, with all pairs of the step; log-probabilities are values known
+     * so far (kept by the rollout, or of a first forward pass): fill baseline[b->n]. state: SAIL_OBJECTIVE_STATE doubles,
+     * zero at the start, kept in checkpoints. */
+    sail_code (*prepare)(const void *self, sail_tape *t, const sail_pairs *b, double *state, double *baseline);
+
+    /* Optional: which pairs' log-probabilities prepare reads: mask[n] = 1. Without it: all. Lets the trainer skip a forward
+     * pass where rollouts have already given them. b has no tape values then. */
+    void (*prepare_needs)(const void *self, const sail_pairs *b, uint8_t *mask);
+} sail_objective;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,61 @@
+/* preference.h - preference models: the probability of each outcome, given the responses' scores.
+ *
+ * Floor: align. A preference model is a plugin of kind SAIL_KIND_PREFERENCE whose ops point to a sail_preference. It
+ * supplies one formula; drawing an outcome, the entropy, the probability of a win and all derivatives follow from it.
+ * Callbacks run on the tape's thread, keep nothing, and are pure functions of their arguments.
+ *
+ * Outcomes of K responses are numbered. K = 2: 0 slot 0 wins, 1 slot 1 wins, 2 tie (if the model has one). K > 2: rankings
+ * in lexicographic order of the slots, best first (all permutations, or the prefixes of `top` for a truncated ranking). */
+#ifndef SAIL_PREFERENCE_H
+#define SAIL_PREFERENCE_H
+
+#include "plugin.h"
+#include "tape.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { SAIL_MAX_RESPONSES = 8, SAIL_TIE = 2, SAIL_ABSTAIN = -1 };
+
+typedef struct sail_preference {
+    uint32_t size; /* sizeof(sail_preference) */
+
+    /* How many outcomes k responses have; 0: the model does not apply to k. */
+    int (*outcomes)(const void *self, int k);
+
+    /* log q(outcome) in nats for every row: score[j] is the value of slot j (k of them, one domain and length).
+     * `outcome` is one number for all rows. Must be finite for every finite score, except where q = 0. */
+    sail_var (*logprob)(const void *self, sail_tape *t, int k, const sail_var *score, int outcome);
+} sail_preference;
+
+/* A chosen model: its table and its options. */
+typedef struct sail_preference_model {
+    const sail_preference *ops;
+    const void *self;
+    const char *name;
+} sail_preference_model;
+
+/* scores: RESPONSE (nats; implicit rewards or a reward model's). outcome: one a pair, [pairs]; SAIL_ABSTAIN gives 0 and no
+ * derivative. -> PAIR, log q(outcome). Pairs of different K may be mixed. */
+sail_var sail_preference_logprob(sail_tape *t, const sail_preference_model *m, sail_var scores, const int32_t *outcome);
+
+/* -> PAIR: the entropy H = -sum over outcomes of q log q, nats (0 log 0 = 0), differentiable. */
+sail_var sail_preference_entropy(sail_tape *t, const sail_preference_model *m, sail_var scores);
+
+/* Probabilities of all outcomes of one pair, into p[outcomes]. No tape needed. */
+sail_code sail_preference_probabilities(const sail_preference_model *m, int k, const double *score, double *p,
+                                        sail_err *err);
+
+/* The outcome at u in (0, 1) of the cumulative distribution, and the same with roles of slots 0 and 1 swapped. */
+sail_code sail_preference_draw(const sail_preference_model *m, int k, const double *score, double u, int32_t *outcome,
+                               sail_err *err);
+
+/* Slots of outcome, best first, into order[k]; false for a tie or a bad number. `top` slots are ranked (k: all). */
+bool sail_outcome_ranking(int outcome, int k, int top, int *order);
+int sail_outcome_of_ranking(const int *order, int k, int top);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

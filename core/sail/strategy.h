@@ -1,0 +1,31 @@
+/* strategy.h - strategies: for each prompt, who writes the responses and who labels them.
+ *
+ * Floor: align. A plugin of kind SAIL_KIND_STRATEGY whose ops point to a sail_strategy. Pure functions of their arguments;
+ * the options are rebuilt from the recipe's schedules every step. */
+#ifndef SAIL_STRATEGY_H
+#define SAIL_STRATEGY_H
+
+#include "objective.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sail_route {
+    const char *name;         /* static: "offline", "ddp", … ; metrics are named after it */
+    double probability;       /* that a prompt takes this route */
+    int writer, labeller;     /* SAIL_BY_… */
+    double coefficient;       /* c of the extra terms T1 and T3 (METHOD 2) */
+} sail_route;
+
+enum { SAIL_MAX_ROUTES = 16 };
+typedef struct sail_strategy {
+    uint32_t size;
+    /* The routes at this step; probabilities sum to 1 (checked to 1e-9). Returns their number. */
+    int (*routes)(const void *self, int64_t step, sail_route *out);
+} sail_strategy;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
