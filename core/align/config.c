@@ -1,0 +1,332 @@
+/* config.c - the option tables of a stage: the one place where a recipe's keys are defined. */
+#include "config.h"
+
+#include <string.h>
+
+#include "schedule.h"
+
+#define T sail__model_section
+static const char *const dtypes[] = {"f32", "bf16", NULL};
+static const char *const references[] = {"auto", "adapter_off", "frozen_adapter", "cached", "copy", NULL};
+const sail_opt sail__model_options[] = {
+    SAIL_OPT_STR(T, path, .flags = SAIL_OPT_PATH, .help = "Hugging Face directory or GGUF file"),
+    SAIL_OPT_STR(T, adapter_path, .flags = SAIL_OPT_PATH, .help = "PEFT adapter to start from; frozen, it is the reference"),
+    SAIL_OPT_NODE(T, adapter, .help = "{kind: lora, rank, alpha, …}; absent: every parameter is trained"),
+    SAIL_OPT_NODE(T, backend, .flags = SAIL_OPT_SLOT, .unit = "backend", .def_str = "cpu", .help = "where it runs: ref, cpu, opencl"),
+    SAIL_OPT_INT(T, device, .min = 0, .max = 63, .help = "index of the backend's device"),
+    SAIL_OPT_CHOICE(T, dtype, .def = SAIL__BF16, .choices = dtypes, .help = "of weights and matmul inputs; sums are float32"),
+    SAIL_OPT_INT(T, threads, .min = 0, .max = 1024, .help = "of the cpu backend; 0: one a core"),
+    SAIL_OPT_BOOL(T, recompute, .help = "compute activations again in the backward pass: less memory, a third more work"),
+    SAIL_OPT_CHOICE(T, reference, .def = SAIL__REF_AUTO, .choices = references, .help = "how the reference is held"),
+    {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .help = "chat template by name; unset: the model's own"},
+    SAIL_OPT_STR(T, tokenizer, .flags = SAIL_OPT_PATH, .help = "tokenizer.json or its directory; unset: the model's own"),
+    SAIL_OPT_STR(T, system, .help = "system message; unset: the template's own"),
+    SAIL_OPT_NODE(T, init, .help = "a new model from nothing: {layers, width, heads, kv_heads, ff, vocab}"),
+    {0},
+};
+#undef T
+#define T sail__adapter_section
+const sail_opt sail__adapter_options[] = {
+    SAIL_OPT_INT(T, rank, .def = 16, .min = 1, .max = 4096, .help = "of the update"),
+    SAIL_OPT_F64(T, alpha, .def = 32, .min = 0, .max = 1e6, .help = "scale is alpha / rank"),
+    SAIL_OPT_F64(T, dropout, .min = 0, .max = 0.99, .help = "on the adapter's input"),
+    SAIL_OPT_NODE(T, targets, .help = "all-linear, or a list of module names (q_proj, v_proj, …)"),
+    SAIL_OPT_BOOL(T, rslora, .help = "scale is alpha / sqrt(rank)"),
+    {0},
+};
+#undef T
+#define T sail__data_section
+static const char *const truncates[] = {"drop", "start", "end", NULL};
+static const char *const bad_rows[] = {"error", "skip", NULL};
+const sail_opt sail__data_options[] = {
+    SAIL_OPT_NODE(T, train, .flags = SAIL_OPT_PATH, .help = "file or list of files"),
+    SAIL_OPT_NODE(T, eval, .flags = SAIL_OPT_PATH, .help = "file or list of files; unset: held out of train"),
+    SAIL_OPT_NODE(T, reader, .flags = SAIL_OPT_SLOT, .unit = "dataset", .def_str = "preference", .help = "how a record is read"),
+    SAIL_OPT_F64(T, held_out, .def = 0.05, .min = 0, .max = 0.9, .help = "share of prompts, by hash, kept for evaluation"),
+    SAIL_OPT_INT(T, max_rows, .min = 0, .max = 1e15, .help = "read at most so many rows; 0: all"),
+    SAIL_OPT_INT(T, max_prompt, .def = 512, .min = 1, .max = 1e7, .unit = "tokens", .help = "longest prompt"),
+    SAIL_OPT_INT(T, max_response, .def = 512, .min = 1, .max = 1e7, .unit = "tokens", .help = "longest response"),
+    SAIL_OPT_CHOICE(T, truncate, .choices = truncates, .help = "what is too long: dropped and counted, or cut at start or end"),
+    SAIL_OPT_CHOICE(T, on_bad_row, .choices = bad_rows, .help = "a malformed row is an error, or skipped and counted"),
+    SAIL_OPT_BOOL(T, shuffle, .def = 1, .help = "a new order every pass, by the seed"),
+    SAIL_OPT_NODE(T, stop, .help = "strings that end a response, beside the end tokens"),
+    {0},
+};
+#undef T
+#define T sail__rollout_section
+const sail_opt sail__rollout_options[] = {
+    SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .flags = SAIL_OPT_SCHEDULABLE, .help = "0: greedy"),
+    SAIL_OPT_F64(T, top_p, .def = 1, .min = 0, .max = 1, .help = "1: off"),
+    SAIL_OPT_F64(T, min_p, .min = 0, .max = 1, .help = "0: off"),
+    SAIL_OPT_INT(T, top_k, .min = 0, .max = 1e9, .help = "0: off"),
+    SAIL_OPT_INT(T, max_new, .min = 0, .max = 1e7, .unit = "tokens", .help = "0: data.max_response"),
+    SAIL_OPT_INT(T, batch, .def = 32, .min = 1, .max = 4096, .help = "sequences decoded together"),
+    SAIL_OPT_INT(T, responses, .def = 2, .min = 2, .max = SAIL_MAX_RESPONSES, .help = "to each prompt"),
+    {0},
+};
+#undef T
+#define T sail__method_section
+const sail_opt sail__method_options[] = {
+    SAIL_OPT_NODE(T, objective, .flags = SAIL_OPT_SLOT, .unit = "objective", .def_str = "sail", .help = "the loss"),
+    SAIL_OPT_NODE(T, preference, .flags = SAIL_OPT_SLOT, .unit = "preference", .def_str = "bradley_terry", .help = "the preference model"),
+    SAIL_OPT_NODE(T, strategy, .flags = SAIL_OPT_SLOT, .unit = "strategy", .help = "who writes and who labels; unset: by routes"),
+    SAIL_OPT_NODE(T, judge, .flags = SAIL_OPT_SLOT, .unit = "judge", .help = "who labels judge routes (dpr)"),
+    SAIL_OPT_NODE(T, routes, .help = "{ddp: {weight, coef}, dpp: {…}, dpr: {…}}; what is left is offline"),
+    SAIL_OPT_F64(T, beta, .def = 0.1, .min = 1e-6, .max = 1e3, .unit = "1/nat", .flags = SAIL_OPT_SCHEDULABLE, .help = "strength of the pull to the reference"),
+    SAIL_OPT_F64(T, max_margin, .min = 0, .max = 1e9, .unit = "nats", .help = "bound on the margin in the extra terms; 0: none"),
+    {0},
+};
+#undef T
+#define T sail__train_section
+static const char *const decays[] = {"weights", "all", NULL};
+const sail_opt sail__train_options[] = {
+    SAIL_OPT_INT(T, steps, .min = 0, .max = 1e12, .help = "optimiser steps"),
+    SAIL_OPT_F64(T, epochs, .min = 0, .max = 1e6, .help = "passes over the prompts, where steps is 0"),
+    SAIL_OPT_INT(T, batch, .def = 8, .min = 1, .max = 1e6, .unit = "pairs", .help = "pairs a step"),
+    SAIL_OPT_INT(T, micro_batch, .min = 0, .max = 1e6, .unit = "pairs", .help = "pairs in one forward pass; 0: by max_tokens"),
+    SAIL_OPT_INT(T, max_tokens, .def = 4096, .min = 1, .max = 1e9, .unit = "tokens", .help = "token budget of one forward pass"),
+    SAIL_OPT_NODE(T, optimizer, .flags = SAIL_OPT_SLOT, .unit = "optimizer", .def_str = "adamw", .help = "the update"),
+    SAIL_OPT_NODE(T, schedule, .help = "of the learning rate: NAME or {kind: constant | linear | cosine, warmup: share or steps}"),
+    SAIL_OPT_F64(T, lr, .def = 1e-5, .min = 0, .max = 1e3, .flags = SAIL_OPT_SCHEDULABLE, .help = "largest learning rate"),
+    SAIL_OPT_F64(T, max_grad_norm, .def = 1, .min = 0, .max = 1e9, .help = "clip to this norm; 0: never"),
+    SAIL_OPT_CHOICE(T, decay, .choices = decays, .help = "weight decay on matrices only, or on everything"),
+    SAIL_OPT_INT(T, log_every, .def = 1, .min = 1, .max = 1e9, .unit = "steps", .help = "between lines on a plain terminal"),
+    {0},
+};
+#undef T
+#define T sail__eval_section
+const sail_opt sail__eval_options[] = {
+    SAIL_OPT_INT(T, every, .min = 0, .max = 1e12, .unit = "steps", .help = "0: only before and after"),
+    SAIL_OPT_INT(T, pairs, .def = 64, .min = 0, .max = 1e9, .help = "held-out pairs scored"),
+    SAIL_OPT_INT(T, generate, .min = 0, .max = 1e9, .help = "held-out prompts answered"),
+    SAIL_OPT_BOOL(T, before, .def = 1, .help = "evaluate before the first step too"),
+    SAIL_OPT_NODE(T, judge, .flags = SAIL_OPT_SLOT, .unit = "judge", .help = "for the win rate against the reference"),
+    SAIL_OPT_INT(T, bootstrap, .def = 1000, .min = 10, .max = 1e6, .help = "resamples of the interval"),
+    SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .help = "of the responses; 0: greedy"),
+    {0},
+};
+#undef T
+#define T sail__checkpoint_section
+const sail_opt sail__checkpoint_options[] = {
+    SAIL_OPT_INT(T, every, .min = 0, .max = 1e12, .unit = "steps", .help = "0: only at the end and when stopped"),
+    SAIL_OPT_INT(T, keep, .def = 2, .min = 1, .max = 1e6, .help = "newest ones kept"),
+    SAIL_OPT_BOOL(T, best, .help = "keep the one with the best evaluation besides"),
+    {0},
+};
+#undef T
+#define T sail__guard_section
+const sail_opt sail__guard_options[] = {
+    SAIL_OPT_F64(T, max_weight, .def = 0.3, .min = 0, .max = 1, .help = "warn when a route's weight is larger"),
+    SAIL_OPT_F64(T, max_coef, .def = 0.4, .min = 0, .max = 1e9, .help = "warn when a route's coefficient is larger"),
+    SAIL_OPT_BOOL(T, strict, .help = "refuse instead of warning"),
+    SAIL_OPT_INT(T, skips, .def = 10, .min = 1, .max = 1e9, .unit = "steps", .help = "stop after so many skipped steps in a row"),
+    SAIL_OPT_F64(T, spike, .min = 0, .max = 1e9, .help = "skip a step whose loss lies so many deviations off; 0: never"),
+    {0},
+};
+#undef T
+
+const sail__section sail__sections[] = {
+    {"model", sail__model_options, offsetof(sail__stage, model), "which weights, where they run, what is trained"},
+    {"data", sail__data_options, offsetof(sail__stage, data), "prompts and pairs"},
+    {"rollout", sail__rollout_options, offsetof(sail__stage, rollout), "how the policy writes responses"},
+    {"method", sail__method_options, offsetof(sail__stage, method), "objective, preference model, routes, judge"},
+    {"train", sail__train_options, offsetof(sail__stage, train), "steps, batch, optimiser"},
+    {"eval", sail__eval_options, offsetof(sail__stage, eval), "what is measured on held-out data"},
+    {"checkpoint", sail__checkpoint_options, offsetof(sail__stage, checkpoint), "when to save"},
+    {"guard", sail__guard_options, offsetof(sail__stage, guard), "what stops a run that goes wrong"},
+    {0},
+};
+
+const char *const sail__stage_names[] = {"sft", "align", "eval", "generate", "report", NULL};
+static const char *const other_keys[] = {"name", "title", "seed", "runs", "stage", "plugins", "on", "extends", "source", NULL};
+
+typedef struct schedules {
+    int64_t step;
+    sail__call_schedule call;
+    void *user;
+} schedules;
+
+static double value_at(void *user, const sail_node *n, sail_err *err)
+{
+    const schedules *s = user;
+    if (n->kind == SAIL_NODE_FUNCTION) {
+        if (!s->call) {
+            sail_fail(err, SAIL_E_RECIPE, "a function can be a schedule in a Lua recipe only");
+            return 0;
+        }
+        return s->call(s->user, n->function, s->step, err);
+    }
+    return sail__schedule_value(n, s->step, err);
+}
+
+typedef struct parser {
+    sail_ctx *ctx;
+    sail_arena *arena;
+    schedules *schedules;
+    sail_problems *problems;
+    bool ok;
+} parser;
+
+/* A plugin slot; unset, the table's default name (NULL: none). */
+static void slot(parser *p, sail_kind kind, const sail_node *node, const char *def, const char *path, sail_slot *out)
+{
+    memset(out, 0, sizeof *out);
+    if (!node && def)
+        node = sail__node_string(p->arena, def, "default");
+    if (!node || node->kind == SAIL_NODE_NULL || node->kind == SAIL_NODE_FUNCTION)
+        return; /* a function is resolved by lua/ before this, into a registered plugin's name */
+    if (!sail__slot_parse(p->ctx, p->arena, kind, node, path, value_at, p->schedules, out, p->problems))
+        p->ok = false;
+}
+
+static bool known_key(const char *key)
+{
+    for (const sail__section *s = sail__sections; s->name; s++)
+        if (sail__name_equal(s->name, key))
+            return true;
+    for (const char *const *o = other_keys; *o; o++)
+        if (sail__name_equal(*o, key))
+            return true;
+    return false;
+}
+
+static void unknown_keys(parser *p, const sail_node *node)
+{
+    const char *names[32];
+    size_t n = 0;
+    for (const sail__section *s = sail__sections; s->name; s++)
+        names[n++] = s->name;
+    for (const char *const *o = other_keys; *o; o++)
+        names[n++] = *o;
+    for (size_t i = 0; i < node->list.n; i++) {
+        if (known_key(node->list.keys[i]))
+            continue;
+        const char *near = sail__nearest(node->list.keys[i], names, n);
+        sail__problem(p->problems, node->list.items[i], node->list.keys[i], "no such section%s%s%s", near ? "; did you mean `" : "",
+                      near ? near : "", near ? "`?" : "");
+        p->ok = false;
+    }
+}
+
+/* routes: {dpp: {weight, coef}} becomes the mixture strategy's flat options. */
+static const sail_node *mixture_node(parser *p, const sail_node *routes)
+{
+    sail_node *m = sail__node_new(p->arena, SAIL_NODE_MAP, routes->origin, routes->line, routes->column);
+    if (!m || !sail__node_set(p->arena, m, "kind", sail__node_string(p->arena, "mixture", routes->origin)))
+        return NULL;
+    if (routes->kind != SAIL_NODE_MAP) {
+        sail__problem(p->problems, routes, "method.routes", "must be a map such as {dpp: {weight: 0.3, coef: 0.2}}");
+        p->ok = false;
+        return NULL;
+    }
+    for (size_t i = 0; i < routes->list.n; i++) {
+        const char *name = routes->list.keys[i];
+        sail_node *r = routes->list.items[i];
+        if (r->kind != SAIL_NODE_MAP) { /* dpp: 0.3 is short for its weight */
+            sail__node_set(p->arena, m, sail__arena_printf(p->arena, "%s_weight", name), r);
+            continue;
+        }
+        for (size_t j = 0; j < r->list.n; j++)
+            sail__node_set(p->arena, m, sail__arena_printf(p->arena, "%s_%s", name, r->list.keys[j]), r->list.items[j]);
+    }
+    return m;
+}
+
+static void slots(parser *p, sail__stage *s)
+{
+    slot(p, SAIL_KIND_BACKEND, s->model.backend, "cpu", "model.backend", &s->backend);
+    if (s->kind == SAIL__REPORT)
+        return;
+    slot(p, SAIL_KIND_DATASET, s->data.reader, s->kind == SAIL__SFT ? "sft" : "preference", "data.reader", &s->reader);
+    slot(p, SAIL_KIND_JUDGE, s->eval.judge, NULL, "eval.judge", &s->eval_judge);
+    slot(p, SAIL_KIND_PREFERENCE, s->method.preference, "bradley_terry", "method.preference", &s->preference);
+    if (s->kind != SAIL__SFT && s->kind != SAIL__ALIGN)
+        return;
+    slot(p, SAIL_KIND_OPTIMIZER, s->train.optimizer, "adamw", "train.optimizer", &s->optimizer);
+    slot(p, SAIL_KIND_OBJECTIVE, s->method.objective, s->kind == SAIL__SFT ? "sft" : "sail", "method.objective", &s->objective);
+    if (s->kind == SAIL__SFT)
+        return;
+    const sail_node *strategy = s->method.strategy;
+    if (strategy && s->method.routes) {
+        sail__problem(p->problems, strategy, "method.strategy", "give either strategy or routes");
+        p->ok = false;
+    } else if (s->method.routes) {
+        strategy = mixture_node(p, s->method.routes);
+    }
+    slot(p, SAIL_KIND_STRATEGY, strategy, "offline", s->method.routes ? "method.routes" : "method.strategy", &s->strategy);
+    slot(p, SAIL_KIND_JUDGE, s->method.judge, NULL, "method.judge", &s->judge);
+}
+
+static void adapter(parser *p, sail__stage *s)
+{
+    const sail_node *n = s->model.adapter;
+    s->has_adapter = n && n->kind != SAIL_NODE_NULL;
+    if (!s->has_adapter)
+        return;
+    static const char *const ignore[] = {"kind", NULL};
+    const sail_node *kind = n->kind == SAIL_NODE_MAP ? sail__node_get(n, "kind") : n;
+    if (!kind || kind->kind != SAIL_NODE_STRING || strcmp(kind->string.data, "lora") != 0) {
+        sail__problem(p->problems, n, "model.adapter.kind", "must be `lora`");
+        p->ok = false;
+        return;
+    }
+    if (!sail__opt_parse(sail__adapter_options, n->kind == SAIL_NODE_MAP ? n : NULL, "model.adapter", ignore, value_at, p->schedules,
+                         &s->adapter, p->problems))
+        p->ok = false;
+}
+
+bool sail__stage_parse(sail_ctx *ctx, sail_arena *a, sail__stage_kind kind, const sail_node *node, int64_t step,
+                       sail__call_schedule call, void *user, sail__stage *out, sail_problems *problems)
+{
+    schedules sch = {step, call, user};
+    parser p = {ctx, a, &sch, problems, true};
+    memset(out, 0, sizeof *out);
+    out->kind = kind;
+    out->node = node;
+    out->name = sail__stage_names[kind];
+    if (node->kind != SAIL_NODE_MAP) {
+        sail__problem(problems, node, "", "a stage must be a map of sections");
+        return false;
+    }
+    unknown_keys(&p, node);
+    for (const sail__section *s = sail__sections; s->name; s++) {
+        const sail_node *n = sail__node_get(node, s->name);
+        if (n && n->kind != SAIL_NODE_MAP && n->kind != SAIL_NODE_NULL) {
+            sail__problem(problems, n, s->name, "must be a map");
+            p.ok = false;
+            n = NULL;
+        }
+        if (!sail__opt_parse(s->options, n && n->kind == SAIL_NODE_MAP ? n : NULL, s->name, NULL, value_at, &sch,
+                             (char *)out + s->offset, problems))
+            p.ok = false;
+    }
+    sail_err err = {0};
+    int64_t seed = 0;
+    const sail_node *seed_node = sail__node_get(node, "seed");
+    if (seed_node && sail__node_as_int(seed_node, "seed", &seed, &err) != SAIL_OK) {
+        sail__problem(problems, seed_node, "seed", "%s", err.message);
+        p.ok = false;
+    }
+    out->seed = (uint64_t)seed;
+    adapter(&p, out);
+    slots(&p, out);
+    return p.ok;
+}
+
+static bool scheduled(const sail_node *n)
+{
+    if (!n)
+        return false;
+    if (n->kind == SAIL_NODE_FUNCTION)
+        return true;
+    if (n->kind != SAIL_NODE_MAP && n->kind != SAIL_NODE_LIST)
+        return false;
+    if (n->kind == SAIL_NODE_MAP && sail__schedule_is(n))
+        return true;
+    for (size_t i = 0; i < n->list.n; i++)
+        if (scheduled(n->list.items[i]))
+            return true;
+    return false;
+}
+
+bool sail__stage_is_scheduled(const sail__stage *s) { return scheduled(s->node); }

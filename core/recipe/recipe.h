@@ -1,0 +1,74 @@
+/* recipe.h - a recipe: one or more stages, read from YAML or Lua over the tables of align/config.h.
+ *
+ * Floor: recipe. Ownership: a recipe owns its arena: nodes, strings, stages.
+ *
+ * A file is a map of sections (one stage, kind `stage: align` by default) or has `stages: [ {stage: sft, …}, … ]`, whose
+ * maps are merged over the file's other keys. `extends: FILE` (relative to the file) is merged under it: maps deeply, lists
+ * replaced. key=value from the command line wins; a key may be prefixed by a stage's name ("align.train.steps=3" only
+ * where the first part names a stage and no section). Relative paths in options with SAIL_OPT_PATH are relative to the
+ * file they are written in; on the command line to the working directory. */
+#ifndef SAIL_RECIPE_H
+#define SAIL_RECIPE_H
+
+#include "../align/config.h"
+
+/* What a recipe in Lua may supply at run time; filled by lua/, all may be NULL. Errors carry the traceback and the recipe's
+ * path. `step` is from 0. Hooks see and may change what their comment says and nothing else. */
+typedef struct sail__hook_step {
+    int64_t step, steps;
+    const char *const *names; /* metrics of the step */
+    const double *values;
+    size_t n;
+    double backoff; /* out: multiply the extra coefficients from now on by this (1: unchanged) */
+    bool stop;      /* out: end the stage after this step */
+} sail__hook_step;
+typedef struct sail__hooks {
+    void *user;
+    sail_code (*on_step)(void *user, sail__hook_step *s, sail_err *err);
+    sail_code (*on_checkpoint)(void *user, int64_t step, const char *path, sail_err *err);
+    /* on.rollout: one response; text may be replaced? no: hooks observe */
+    sail_code (*on_rollout)(void *user, int64_t step, const char *prompt, const char *response, sail_err *err);
+    /* s.state: plain data kept in checkpoints, as JSON */
+    sail_code (*state_save)(void *user, sail_buf *json, sail_err *err);
+    sail_code (*state_load)(void *user, const char *json, size_t n, sail_err *err);
+    sail__call_schedule call_schedule;
+} sail__hooks;
+
+typedef struct sail__recipe {
+    sail_arena *arena;
+    const char *path;  /* of the file; NULL: from a node */
+    const char *name;  /* directory under runs: letters, digits, . - _ */
+    const char *title; /* free text */
+    const char *runs;  /* directory of runs */
+    sail_node *root;   /* resolved: extends and overrides merged, paths absolute or relative to the working directory */
+    sail__stage *stages;
+    size_t n_stages;
+    sail__hooks hooks;
+    struct sail_ctx *ctx;
+} sail__recipe;
+
+/* Reads a Lua recipe into a node tree and fills hooks; registered by lua/ in the context. Functions in the tree are
+ * FUNCTION nodes; objectives, preference models and judges given as functions have become plugins of the context whose
+ * names stand in the tree. */
+typedef sail_code (*sail__lua_reader)(sail_ctx *ctx, sail_arena *a, const char *path, sail_node **out, sail__hooks *hooks,
+                                      sail_err *err);
+void sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader);
+
+/* Load, merge, resolve, parse. All problems of the recipe are collected (and sorted by file and line); returns
+ * SAIL_E_RECIPE with the first one in err when there is any; *out is NULL then. overrides: "key=value" strings whose
+ * values are YAML. */
+sail_code sail__recipe_load(sail_ctx *ctx, const char *path, const char *const *overrides, size_t n_overrides,
+                            sail_problems *problems, sail__recipe **out, sail_err *err);
+sail_code sail__recipe_from_node(sail_ctx *ctx, const sail_node *root, sail_problems *problems, sail__recipe **out,
+                                 sail_err *err);
+void sail__recipe_free(sail__recipe *r);
+
+/* The resolved recipe as YAML, each value with its origin as a comment when asked; reading it back gives the same. */
+void sail__recipe_print(const sail__recipe *r, bool with_origin, sail_buf *out);
+
+/* YAML (libyaml): anchors and merge keys are refused, depth <= 64, 1.2 core schema for plain scalars (yes/no are strings,
+ * 1e-5 is a number); duplicate keys are errors. */
+sail_code sail__yaml_parse(sail_arena *a, const char *text, size_t n, const char *origin, sail_node **out, sail_err *err);
+sail_code sail__yaml_read(sail_arena *a, const char *path, sail_node **out, sail_err *err);
+
+#endif
