@@ -40,6 +40,10 @@ typedef struct sail_call {
     sail_tensor in[SAIL_MAX_INPUTS], out[SAIL_MAX_OUTPUTS];
 } sail_call;
 
+/* Whether the call is what ops.def says: operands present, shapes and dtypes of inputs and outputs. The error names the op
+ * and the operand. Backends may build `supports` on it. */
+sail_code sail_call_check(const sail_call *call, sail_err *err);
+
 typedef struct sail_backend {
     uint32_t size; /* sizeof(sail_backend) */
 
