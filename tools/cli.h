@@ -1,0 +1,113 @@
+/* cli.h - the frame of the command line program.
+ *
+ * Floor: tools. One table of commands (commands.c) is the source of option parsing, `sail help`, the man page, shell
+ * completions and did-you-mean.
+ *
+ * To add a command NAME:
+ *   1. tools/cmd_NAME.c with `const sail__command sail__cmd_NAME = {…};` whose options are a sail_opt table over a struct of
+ *      its own, as in recipes (types, ranges, defaults, help; '_' is written '-' on the command line);
+ *   2. its file in tools/meson.build and one row CMD(NAME) in commands.def, at the place where help should show it.
+ * The function gets the parsed struct in c->options, arguments in c->args, and, with SAIL__CLI_MODEL, the common model
+ * options in c->model. It prints results to standard output (c->json: as JSON) and returns a code; the frame prints
+ * "sail NAME: MESSAGE" and turns the code into the exit status: 0 done, 1 failed while running, 2 wrong usage or recipe,
+ * 130/143 stopped by SIGINT/SIGTERM (SAIL_E_CANCEL). An error with an empty message prints nothing more. */
+#ifndef SAIL_CLI_H
+#define SAIL_CLI_H
+
+#include <stdio.h>
+
+#include "base/node.h"
+#include "sail/log.h"
+
+/* What every command on a model takes. */
+typedef struct sail__cli_model {
+    const char *model;   /* directory or GGUF file */
+    const char *adapter; /* PEFT directory */
+    const char *backend; /* ref, cpu, … */
+    int dtype;           /* 0 f32, 1 bf16: align/config.h's sail__compute_dtype */
+    int64_t threads;     /* 0: all */
+    int64_t device;
+} sail__cli_model;
+extern const sail_opt sail__cli_model_options[];
+
+enum {
+    SAIL__CLI_MODEL = 1u << 0,    /* takes the common model options */
+    SAIL__CLI_JSON = 1u << 1,     /* takes --json */
+    SAIL__CLI_SIGNALS = 1u << 2,  /* SIGINT or SIGTERM once asks the context to cancel, twice ends at once */
+    SAIL__CLI_NEEDS_MODEL = 1u << 3, /* --model is required */
+    SAIL__CLI_HIDDEN = 1u << 4,   /* not listed in help */
+    SAIL__CLI_SUB = 1u << 5,      /* the first argument is one of `subcommands` */
+};
+
+typedef struct sail__cli sail__cli;
+
+typedef struct sail__example {
+    const char *command, *what;
+} sail__example;
+
+typedef struct sail__command {
+    const char *name;
+    const char *args;    /* "RECIPE [key=value …]"; "" for none */
+    const char *summary; /* one line, lower case, no full stop */
+    const char *doc;     /* paragraphs; NULL: none */
+    int min_args, max_args; /* max -1: any number */
+    uint32_t flags;
+    const sail_opt *options; /* NULL: none. SAIL_OPT_TYPE_NODE: may be given several times, a list of strings */
+    size_t options_size;     /* of their struct */
+    const char *const *subcommands; /* SAIL__CLI_SUB, and for completion; NULL-terminated */
+    const sail__example *examples;  /* ends with a NULL command */
+    sail_code (*run)(sail__cli *c, sail_err *err);
+} sail__command;
+
+struct sail__cli {
+    sail_ctx *ctx;
+    sail_arena *arena;
+    const sail__command *command;
+    const char *const *args;
+    size_t n_args;
+    void *options;         /* the command's struct */
+    sail__cli_model model; /* with SAIL__CLI_MODEL */
+    bool json, verbose, quiet;
+    bool color;     /* of standard output */
+    bool color_err; /* of standard error */
+    bool terminal;  /* standard error is one: a progress bar is drawn there */
+    int width;      /* columns of the terminal; 80 where there is none */
+    const char *program; /* argv[0] */
+    struct sail__screen *screen;
+};
+
+/* The table, in the order of help. */
+const sail__command *const *sail__commands(size_t *n);
+const sail__command *sail__command_find(const char *name); /* NULL if there is none */
+
+/* Parse argv and run; returns the exit status. */
+int sail__cli_main(int argc, char **argv);
+
+/* ---- for commands ---- */
+/* A line on standard output that keeps clear of the progress bar (added newline). */
+void sail__cli_line(sail__cli *c, const char *fmt, ...) SAIL_PRINTF(2, 3);
+/* Text after the progress bar: "step 12/200 · loss 0.61 · 3.2 steps/s"; shown at its next drawing, or (without a terminal)
+ * not at all. */
+void sail__cli_status(sail__cli *c, const char *text);
+/* Take the bar away (end of a phase). */
+void sail__cli_clear(sail__cli *c);
+/* Write everything to a file ("-" or NULL: standard output), whole or not at all. */
+sail_code sail__cli_output(sail__cli *c, const char *path, const void *data, size_t size, sail_err *err);
+/* Print a node as JSON with a newline. */
+sail_code sail__cli_print_json(sail__cli *c, const sail_node *n, sail_err *err);
+/* Colour sequences for standard output; "" when colours are off. */
+typedef enum sail__tone { SAIL__PLAIN, SAIL__BOLD, SAIL__DIM, SAIL__RED, SAIL__GREEN, SAIL__YELLOW, SAIL__BLUE, SAIL__CYAN } sail__tone;
+const char *sail__tone_code(const sail__cli *c, sail__tone tone);
+/* Where recipes lie: the build tree's or the installed ones; NULL when there are none. */
+const char *sail__cli_recipes_dir(sail__cli *c);
+
+/* ---- help, from the table (help.c, shell.c) ---- */
+void sail__help_overview(sail_buf *out, const sail__cli *c);
+void sail__help_command(sail_buf *out, const sail__cli *c, const sail__command *cmd);
+/* recipe, environment, exit, lua …; SAIL_E_NOTFOUND names the nearest. */
+sail_code sail__help_topic(sail_buf *out, const sail__cli *c, const char *name, sail_err *err);
+const char *const *sail__help_topics(void); /* NULL-terminated */
+void sail__man_page(sail_buf *out);
+sail_code sail__completions(sail_buf *out, const char *shell, sail_err *err); /* bash, zsh, fish */
+
+#endif
