@@ -1,0 +1,38 @@
+/* export.h - writing a model as a Hugging Face directory that transformers loads.
+ *
+ * Floor: io. Threads: any. */
+#ifndef SAIL_IO_EXPORT_H
+#define SAIL_IO_EXPORT_H
+
+#include "../base/node.h"
+#include "../nn/family.h"
+#include "gguf.h"
+#include "weights.h"
+
+/* Rows [first, first + count) of a parameter as float32, out[count * cols]. */
+typedef sail_code (*sail__export_rows)(void *user, const sail__param *p, int64_t first, int64_t count, float *out,
+                                       sail_err *err);
+
+typedef struct sail__export {
+    const sail__model_config *config;
+    const sail_node *config_node; /* carried over with the dtype updated; NULL: made from config */
+    const char *files_from;       /* directory whose tokenizer, template and generation files are copied; may be NULL */
+    const sail__gguf *gguf;       /* tokenizer and template are written from this; may be NULL */
+    sail_dtype dtype;             /* F32 or BF16 */
+    uint64_t shard_bytes;         /* 0: 5 GB */
+    sail__export_rows rows;
+    void *user;
+} sail__export;
+
+/* Fill config, config_node, files_from and gguf from the model that the new one is made of. */
+void sail__export_from(sail__export *e, const sail__weights *base);
+
+/* The directory is made. config.json is written last, so that a directory with it is whole. */
+sail_code sail__export_model(const char *dir, const sail__export *e, sail_err *err);
+
+/* tokenizer.json, tokenizer_config.json and chat_template.jinja from a GGUF's vocabulary (model gpt2). */
+sail_code sail__export_tokenizer(const char *dir, const sail__gguf *g, sail_err *err);
+/* tokenizer.json as a node. */
+sail_code sail__gguf_tokenizer_node(sail_arena *a, const sail__gguf *g, sail_node **out, sail_err *err);
+
+#endif

@@ -1,0 +1,25 @@
+/* hf_config.h - config.json (of transformers 4 and 5) and GGUF metadata into a model config, and back.
+ *
+ * Floor: io. Threads: any. An unknown family or rope kind, a field with a value that is not supported, a wrong type or
+ * a size that does not fit is an error that names file and field. */
+#ifndef SAIL_IO_HF_CONFIG_H
+#define SAIL_IO_HF_CONFIG_H
+
+#include "../base/node.h"
+#include "../nn/family.h"
+#include "gguf.h"
+
+/* From parsed files; generation (generation_config.json) may be NULL. */
+sail_code sail__config_from_node(sail_arena *a, const sail_node *config, const sail_node *generation,
+                                 sail__model_config *out, sail_err *err);
+/* DIR/config.json and, where it is there, DIR/generation_config.json. *node (may be NULL): config.json as it stands. */
+sail_code sail__config_read(sail_arena *a, const char *dir, sail__model_config *out, sail_node **node, sail_err *err);
+/* From general.* and ARCH.* keys, tokenizer.ggml.*_token_id, rope_freqs.weight and the tensors present. */
+sail_code sail__config_from_gguf(sail_arena *a, const sail__gguf *g, sail__model_config *out, sail_err *err);
+
+/* config.json and generation_config.json that transformers loads (both spellings of the rope keys, so 4 and 5 do).
+ * NULL: out of memory. */
+sail_node *sail__config_to_node(sail_arena *a, const sail__model_config *c);
+sail_node *sail__config_generation_node(sail_arena *a, const sail__model_config *c);
+
+#endif
