@@ -1,0 +1,127 @@
+/* data.h - rows of data files: read, counted, split, ordered, and turned into token ids.
+ *
+ * Floor: io. Threads: a source belongs to one thread; encoding may go on in several, each with its own scratch.
+ * Ownership: a row lives in the arena it was read into. */
+#ifndef SAIL_DATA_H
+#define SAIL_DATA_H
+
+#include "../backend/registry.h"
+#include "../sail/dataset.h"
+#include "template.h"
+
+/* One part of a row: exactly one of text, messages, ids is set (none: absent). */
+typedef struct sail__part {
+    const char *text; /* NUL-terminated; may hold NULs */
+    size_t len;
+    sail__message *messages;
+    size_t n_messages;
+    const int32_t *ids;
+    size_t n_ids;
+} sail__part;
+
+struct sail_row {
+    sail_arena *arena;
+    sail__part part[SAIL_PART_COUNT];
+    double score[2]; /* of chosen and rejected; NaN: none */
+    const char *dropped; /* reason, while reading; NULL in rows that come out */
+    uint64_t prompt_hash; /* of the prompt's content: splits, judge ids */
+    uint64_t hash;        /* of the whole content */
+    int64_t line;         /* in the file, from 1 */
+    const char *file;
+};
+bool sail__part_present(const sail__part *p);
+/* The last user message (of a transcript or text: all of it), and the conversation as a person would read it. */
+const char *sail__row_last_user(const sail_row *row);
+void sail__row_conversation(const sail_row *row, sail_buf *out);
+
+/* ---- reading ---- */
+enum sail__on_bad_row { SAIL__BAD_ROW_ERROR, SAIL__BAD_ROW_SKIP };
+enum sail__split { SAIL__SPLIT_ALL, SAIL__SPLIT_TRAIN, SAIL__SPLIT_HELD_OUT };
+
+typedef struct sail__data_options {
+    const char *const *paths;
+    size_t n_paths;
+    const sail_slot *reader; /* plugin of kind dataset */
+    int on_bad_row;          /* sail__on_bad_row */
+    double held_out;         /* share of prompts, by hash, that is held out */
+    int split;               /* sail__split */
+    int64_t max_rows;        /* rows that come out; 0: all */
+} sail__data_options;
+
+/* Why rows were left out, and the first lines where that happened. */
+enum { SAIL__DROP_LINES = 5 };
+typedef struct sail__drop {
+    const char *reason;
+    int64_t n;
+    const char *file[SAIL__DROP_LINES];
+    int64_t line[SAIL__DROP_LINES];
+} sail__drop;
+typedef struct sail__drops {
+    sail_arena *arena;
+    sail__drop *items;
+    size_t n, cap;
+} sail__drops;
+sail_code sail__drops_add(sail__drops *d, const char *reason, const char *file, int64_t line, sail_err *err);
+int64_t sail__drops_total(const sail__drops *d);
+/* "6 of 2312 rows dropped: 4 empty response (lines 12, 99, …); …"; nothing where none was. */
+void sail__drops_print(const sail__drops *d, int64_t rows, sail_buf *out);
+
+/* Files as a stream of rows; memory does not grow with the file. */
+typedef struct sail__source sail__source;
+sail_code sail__source_open(const sail__data_options *o, sail__source **out, sail_err *err); /* options are borrowed */
+/* The next row into the arena; *row is NULL at the end. */
+sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **row, sail_err *err);
+const sail__drops *sail__source_drops(const sail__source *s);
+int64_t sail__source_records(const sail__source *s); /* read so far, dropped ones too */
+void sail__source_close(sail__source *s);
+
+/* Records without a reader, for commands that take JSONL themselves: the next value of the file (any JSON value), valid
+ * until the following call; NULL at the end. */
+typedef struct sail__json_stream sail__json_stream;
+sail_code sail__json_stream_open(const char *path, sail__json_stream **out, sail_err *err);
+sail_code sail__json_stream_next(sail__json_stream *s, const sail_value **v, int64_t *line, sail_err *err);
+void sail__json_stream_close(sail__json_stream *s);
+
+/* Is a row with this prompt hash held out? The same in every run and on every machine. */
+bool sail__held_out(uint64_t prompt_hash, double share);
+/* order[i]: which of n rows comes at position i of pass `epoch`: a permutation, a function of seed and epoch only. */
+void sail__shuffle(uint64_t seed, uint64_t epoch, uint32_t *order, size_t n);
+
+/* ---- tokens ---- */
+enum sail__truncate { SAIL__TRUNCATE_DROP, SAIL__TRUNCATE_START, SAIL__TRUNCATE_END };
+
+typedef struct sail__encode_options {
+    const sail__tokenizer *tokenizer;
+    const sail__template *chat; /* for parts that are messages; texts are taken as they are */
+    int64_t max_prompt, max_response; /* tokens; 0: no limit. The end token counts */
+    int truncate; /* what is too long: the row is dropped, or its start or its end cut off */
+    bool no_end;  /* append no end token to responses */
+} sail__encode_options;
+
+typedef struct sail__encoded {
+    int32_t *prompt, *chosen, *rejected; /* chosen: or the completion; NULL: absent */
+    size_t n_prompt, n_chosen, n_rejected;
+    bool cut_prompt, cut_chosen, cut_rejected; /* truncated; a response that was cut has no end token */
+} sail__encoded;
+
+/* Prompt and responses apart, each as ids; joined they are the sequence. *dropped gets the reason where the row cannot
+ * be used (too long, empty, chosen equal to rejected), else NULL; out is then not filled. */
+sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *scratch, const sail_row *row,
+                           sail_arena *a, sail__encoded *out, const char **dropped, sail_err *err);
+/* The prompt alone (text as it is, messages through the template with the generation prompt). */
+sail_code sail__encode_prompt(const sail__encode_options *o, sail__token_scratch *scratch, const sail__part *prompt,
+                              sail__ids *out, sail_err *err);
+
+/* ---- all of it in memory, as training wants it ---- */
+typedef struct sail__rows {
+    sail_arena *arena;
+    sail_row **rows;
+    sail__encoded *encoded;
+    size_t n, cap, cap_encoded;
+    int64_t records;   /* read */
+    sail__drops drops;
+} sail__rows;
+sail_code sail__rows_load(const sail__data_options *d, const sail__encode_options *e, sail__rows *out, sail_err *err);
+void sail__rows_free(sail__rows *r);
+
+#endif

@@ -1,0 +1,73 @@
+/* dataset.h - readers of data files: a parsed record becomes a row.
+ *
+ * Floor: io. A plugin of kind SAIL_KIND_DATASET whose ops point to a sail_dataset. The host opens, unpacks and parses
+ * files (JSONL or a JSON array, plain or .gz), counts what is dropped and names file and line in every message; the
+ * reader says what the fields mean. Threads: row may be called from several threads at once, with different rows.
+ * Ownership: values live until row returns; what is put into the row is copied by the host. */
+#ifndef SAIL_DATASET_H
+#define SAIL_DATASET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plugin.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the record ---- */
+typedef struct sail_value sail_value; /* a JSON value; NULL stands for "not there" everywhere below */
+
+typedef enum sail_value_kind {
+    SAIL_VALUE_ABSENT, /* NULL, or JSON's null */
+    SAIL_VALUE_BOOL,
+    SAIL_VALUE_NUMBER,
+    SAIL_VALUE_STRING,
+    SAIL_VALUE_LIST,
+    SAIL_VALUE_MAP,
+} sail_value_kind;
+
+sail_value_kind sail_value_kind_of(const sail_value *v);
+const sail_value *sail_value_get(const sail_value *map, const char *key);  /* NULL: no map, or no such key */
+const sail_value *sail_value_at(const sail_value *list, size_t i);         /* NULL: no list, or beyond its end */
+size_t sail_value_size(const sail_value *v);                               /* of a list or map; else 0 */
+const char *sail_value_string(const sail_value *v, size_t *len);           /* NULL: no string; may hold NULs */
+double sail_value_number(const sail_value *v, double otherwise);           /* true is 1, false 0 */
+
+/* ---- the row ---- */
+typedef struct sail_row sail_row;
+
+/* What a row is made of. A part is text, or messages, or token ids: one of the three. */
+typedef enum sail_part {
+    SAIL_PART_PROMPT,
+    SAIL_PART_CHOSEN,     /* or the completion of an sft row */
+    SAIL_PART_REJECTED,
+    SAIL_PART_COUNT
+} sail_part;
+
+sail_code sail_row_text(sail_row *row, sail_part part, const char *text, size_t len, sail_err *err);
+sail_code sail_row_message(sail_row *row, sail_part part, const char *role, const char *content, size_t len,
+                           sail_err *err); /* appends; roles: system, user, assistant, tool */
+sail_code sail_row_ids(sail_row *row, sail_part part, const int32_t *ids, size_t n, sail_err *err);
+void sail_row_scores(sail_row *row, double chosen, double rejected);
+/* A part from a value: a string, or a list of messages ({role, content}). `field` names it in messages. */
+sail_code sail_row_value(sail_row *row, sail_part part, const sail_value *v, const char *field, sail_err *err);
+/* Ids from a list of numbers. */
+sail_code sail_row_id_list(sail_row *row, sail_part part, const sail_value *v, const char *field, sail_err *err);
+/* The row cannot be used: it is counted under `reason` (a short text, the same for all such rows) and left out. Return
+ * SAIL_OK after it. What is wrong in form (a missing field, a wrong type) is an error instead: SAIL_E_PARSE. */
+void sail_row_drop(sail_row *row, const char *reason);
+
+typedef struct sail_dataset {
+    uint32_t size;
+    /* One record, always a map, into one row. Parts a row must have: a prompt; chosen and rejected of a preference pair;
+     * chosen alone of an sft row; neither of a prompt. Empty responses are dropped by the host. */
+    sail_code (*row)(const void *self, const sail_value *record, sail_row *row, sail_err *err);
+} sail_dataset;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
