@@ -27,12 +27,15 @@ size_t sail__arena_bytes(const sail_arena *a); /* reserved from the system */
 /* ---- growing array: *items has room for *cap elements of `size` bytes; make it hold `need`. ---- */
 sail_code sail__grow(void *items /* T ** */, size_t *cap, size_t need, size_t size, sail_err *err);
 
-/* Allocation that can be made to fail in tests (SAIL_FAIL_ALLOC=k: the k-th fails). Same contract as malloc… */
+/* Allocation that can be made to fail in tests (SAIL_FAIL_ALLOC=k: the k-th fails). Same contract as malloc…, but a
+ * size of 0 gives a pointer too. */
 void *sail__malloc(size_t bytes);
 void *sail__calloc(size_t count, size_t size);
 void *sail__realloc(void *p, size_t bytes);
 void sail__free(void *p);
 char *sail__strdup(const char *s);
+/* For tests: from now on, the k-th allocation of this process fails; 0: none. Replaces SAIL_FAIL_ALLOC. */
+void sail__alloc_fail_at(long k);
 
 /* ---- string buffer; a failed append is remembered in `oom`, data is always NUL-terminated or NULL ---- */
 typedef struct sail_buf {
