@@ -1,6 +1,5 @@
 /* store.c - the run store on SQLite. The only file that includes sqlite3.h. */
 #include "store.h"
-#include "hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +40,6 @@ static const char schema[] =
                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                                       \
     Q(ADD_RESPONSE, "INSERT INTO responses VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                        \
     Q(ADD_VERDICT, "INSERT OR IGNORE INTO verdicts VALUES(?1, ?2, ?3, ?4, ?5, ?6)")                                    \
-    Q(GET_VERDICT, "SELECT outcome, scores, provenance, seconds FROM verdicts WHERE key = ?1")                         \
     Q(ADD_EVENT, "INSERT INTO events(stage, step, kind, message, time) VALUES(?1, ?2, ?3, ?4, ?5)")                    \
     Q(METRICS, "SELECT m.stage, m.name, m.step, m.value, m.time FROM metrics m JOIN stages s ON s.name = m.stage"      \
                " WHERE (?1 IS NULL OR m.stage = ?1) AND (?2 IS NULL OR m.name = ?2) ORDER BY s.id, m.name, m.step")    \
@@ -51,7 +49,8 @@ static const char schema[] =
                " ORDER BY s.id, p.step, p.kind, p.idx LIMIT ?5")                                                       \
     Q(RESPONSES, "SELECT writer, ids, text, logps, score FROM responses WHERE sample = ?1 ORDER BY slot")              \
     Q(EVENTS, "SELECT stage, step, kind, message, time FROM events ORDER BY id")                                       \
-    Q(VERDICTS, "SELECT key, outcome, scores, provenance FROM verdicts ORDER BY key")                                  \
+    Q(VERDICTS, "SELECT key, outcome, scores, provenance, seconds FROM verdicts WHERE ?1 IS NULL OR key = ?1"          \
+                " ORDER BY key")                                                                                       \
     Q(CUT_METRICS, "DELETE FROM metrics WHERE stage = ?1 AND step > ?2")                                               \
     Q(CUT_SAMPLES, "DELETE FROM samples WHERE stage = ?1 AND step > ?2")                                               \
     Q(CUT_EVENTS, "DELETE FROM events WHERE stage = ?1 AND step > ?2")                                                 \
@@ -586,20 +585,6 @@ sail_code sail__store_samples(sail__store *s, sail_arena *a, const char *stage, 
 
 /* ---- verdicts ---- */
 
-void sail__verdict_key(const char *judge, const char *template_text, const char *prompt, const char *const *responses, int k,
-                       char key[33])
-{
-    sail__hasher h;
-    sail__hasher_begin(&h);
-    sail__hasher_text(&h, judge);
-    sail__hasher_text(&h, template_text);
-    sail__hasher_text(&h, prompt);
-    sail__hasher_integer(&h, k);
-    for (int i = 0; i < k; i++)
-        sail__hasher_text(&h, responses[i]);
-    sail__hasher_hex(&h, key);
-}
-
 static sail_code add_verdict(sail__store *s, const sail__verdict_row *r, double now, const char *doing, sail_err *err)
 {
     char scores[8 * 26 + 1] = "";
@@ -633,34 +618,49 @@ sail_code sail__store_add_verdicts(sail__store *s, const sail__verdict_row *rows
     return code;
 }
 
-sail_code sail__store_get_verdict(sail__store *s, sail_arena *a, const char *key, bool *found, sail__verdict_row *out,
-                                  sail_err *err)
+static bool verdict_row(sail_arena *a, sqlite3_stmt *q, void *row)
 {
-    static const char doing[] = "reading a verdict";
-    memset(out, 0, sizeof *out);
-    *found = false;
-    sqlite3_stmt *q = query(s, Q_GET_VERDICT, doing, err);
+    sail__verdict_row *v = row;
+    memset(v, 0, sizeof *v);
+    const char *key = (const char *)sqlite3_column_text(q, 0), *scores = (const char *)sqlite3_column_text(q, 2);
+    snprintf(v->key, sizeof v->key, "%s", key ? key : "");
+    v->outcome = sqlite3_column_int(q, 1);
+    for (char *at = NULL; scores && *scores && v->k < 8; scores = *at == ',' ? at + 1 : at) {
+        v->score[v->k] = strtod(scores, &at);
+        if (at == scores)
+            break;
+        v->k++;
+    }
+    v->provenance = column_text(a, q, 3);
+    v->seconds = column_number(q, 4);
+    return v->provenance != NULL;
+}
+
+sail_code sail__store_verdicts(sail__store *s, sail_arena *a, const char *key, sail__verdict_row **out, size_t *n,
+                               sail_err *err)
+{
+    static const char doing[] = "reading verdicts";
+    *out = NULL, *n = 0;
+    sqlite3_stmt *q = query(s, Q_VERDICTS, doing, err);
     if (!q)
         return err->code;
     bind_text(q, 1, key);
-    int rc = sqlite3_step(q);
-    sail_code code = rc == SQLITE_ROW || rc == SQLITE_DONE ? SAIL_OK : fail(s, doing, err);
-    if (rc == SQLITE_ROW) {
+    return read_rows(s, a, q, sizeof **out, verdict_row, doing, out, n, err);
+}
+
+sail_code sail__store_get_verdict(sail__store *s, sail_arena *a, const char *key, bool *found, sail__verdict_row *out,
+                                  sail_err *err)
+{
+    sail__verdict_row *rows = NULL;
+    size_t n = 0;
+    memset(out, 0, sizeof *out);
+    *found = false;
+    SAIL_TRY(sail__store_verdicts(s, a, key, &rows, &n, err));
+    if (n) {
         *found = true;
-        snprintf(out->key, sizeof out->key, "%s", key);
-        out->outcome = sqlite3_column_int(q, 0);
-        const char *scores = (const char *)sqlite3_column_text(q, 1);
-        for (char *at = NULL; scores && *scores && out->k < 8; scores = *at == ',' ? at + 1 : at) {
-            out->score[out->k] = strtod(scores, &at);
-            if (at == scores)
-                break;
-            out->k++;
-        }
-        out->provenance = column_text(a, q, 2);
-        out->seconds = column_number(q, 3);
+        *out = rows[0];
     }
-    sqlite3_reset(q);
-    return code;
+    return SAIL_OK;
 }
 
 /* ---- resume ---- */
@@ -728,82 +728,5 @@ sail_code sail__store_sync(sail__store *s, sail_err *err)
     snprintf(now, sizeof now, "%.3f", sail__wall_time());
     sail_code code = sail__store_set_info(s, "synced", now, err);
     sqlite3_exec(s->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
-    return code;
-}
-
-static bool timed(const char *name) { return !strncmp(name, "time/", 5) || !strncmp(name, "memory/", 7); }
-
-static void hash_samples(sail__hasher *h, const sail__sample *samples, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const sail__sample *p = &samples[i];
-        sail__hasher_text(h, p->stage);
-        sail__hasher_integer(h, p->step);
-        sail__hasher_text(h, p->kind);
-        sail__hasher_integer(h, p->index);
-        sail__hasher_text(h, p->route);
-        sail__hasher_bytes(h, p->prompt_ids, p->n_prompt * sizeof *p->prompt_ids);
-        sail__hasher_text(h, p->prompt);
-        sail__hasher_integer(h, p->outcome);
-        sail__hasher_integer(h, p->k);
-        for (int k = 0; k < p->k; k++) {
-            const sail__sample_response *r = &p->responses[k];
-            sail__hasher_text(h, r->writer);
-            sail__hasher_bytes(h, r->ids, r->ids ? r->n * sizeof *r->ids : 0);
-            sail__hasher_text(h, r->text);
-            sail__hasher_bytes(h, r->logps, r->logps ? r->n * sizeof *r->logps : 0);
-            sail__hasher_number(h, r->score);
-        }
-    }
-}
-
-static sail_code hash_verdicts(sail__store *s, sail__hasher *h, sail_err *err)
-{
-    sqlite3_stmt *q = query(s, Q_VERDICTS, "hashing", err);
-    if (!q)
-        return err->code;
-    int rc;
-    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
-        sail__hasher_text(h, (const char *)sqlite3_column_text(q, 0));
-        sail__hasher_integer(h, sqlite3_column_int(q, 1));
-        sail__hasher_text(h, (const char *)sqlite3_column_text(q, 2));
-        sail__hasher_text(h, (const char *)sqlite3_column_text(q, 3));
-    }
-    sail_code code = rc == SQLITE_DONE ? SAIL_OK : fail(s, "hashing", err);
-    sqlite3_reset(q);
-    return code;
-}
-
-static sail_code hash_store(sail__store *s, sail_arena *a, sail__hasher *h, sail_err *err)
-{
-    sail__metric_row *metrics = NULL;
-    sail__sample *samples = NULL;
-    size_t n = 0;
-    SAIL_TRY(sail__store_metrics(s, a, NULL, NULL, &metrics, &n, err));
-    for (size_t i = 0; i < n; i++) {
-        if (timed(metrics[i].name))
-            continue;
-        sail__hasher_text(h, metrics[i].stage);
-        sail__hasher_text(h, metrics[i].name);
-        sail__hasher_integer(h, metrics[i].step);
-        sail__hasher_number(h, metrics[i].value);
-    }
-    SAIL_TRY(sail__store_samples(s, a, NULL, NULL, INT64_MIN, INT64_MAX, 0, &samples, &n, err));
-    hash_samples(h, samples, n);
-    return hash_verdicts(s, h, err);
-}
-
-sail_code sail__store_hash(sail__store *s, char hex[33], sail_err *err)
-{
-    hex[0] = '\0';
-    sail_arena *a = sail__arena_new();
-    if (!a)
-        return sail_fail(err, SAIL_E_NOMEM, "%s: hashing: out of memory", s->path);
-    sail__hasher h;
-    sail__hasher_begin(&h);
-    sail_code code = hash_store(s, a, &h, err);
-    if (code == SAIL_OK)
-        sail__hasher_hex(&h, hex);
-    sail__arena_free(a);
     return code;
 }

@@ -84,6 +84,9 @@ typedef struct sail__verdict_row {
 sail_code sail__store_add_verdicts(sail__store *s, const sail__verdict_row *rows, size_t n, sail_err *err);
 sail_code sail__store_get_verdict(sail__store *s, sail_arena *a, const char *key, bool *found, sail__verdict_row *out,
                                   sail_err *err);
+/* All of them (or that of `key`) ordered by key. */
+sail_code sail__store_verdicts(sail__store *s, sail_arena *a, const char *key, sail__verdict_row **out, size_t *n,
+                               sail_err *err);
 
 /* ---- events ---- */
 /* kind: "start", "resume", "checkpoint", "guard", "warning", "end" … */
