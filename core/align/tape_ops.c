@@ -18,7 +18,7 @@
 UNARY(neg, -a, -1)
 UNARY(abs, fabs(a), a > 0 ? 1 : a < 0 ? -1 : 0)
 UNARY(exp, exp(a), y)
-UNARY(log, log(a), 1 / a)
+UNARY(ln, log(a), 1 / a)
 UNARY(log1p, log1p(a), 1 / (1 + a))
 UNARY(expm1, expm1(a), exp(a))
 UNARY(sqrt, sqrt(a), 0.5 / y)
