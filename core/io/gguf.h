@@ -42,6 +42,8 @@ typedef struct sail__gguf_tensor {
 
 typedef struct sail__gguf sail__gguf;
 sail_code sail__gguf_open(const char *path, sail__gguf **out, sail_err *err);
+/* From memory that outlives the result; name is for messages. */
+sail_code sail__gguf_open_memory(const void *data, size_t size, const char *name, sail__gguf **out, sail_err *err);
 void sail__gguf_close(sail__gguf *g);
 const char *sail__gguf_path(const sail__gguf *g);
 

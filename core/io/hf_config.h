@@ -17,9 +17,13 @@ sail_code sail__config_read(sail_arena *a, const char *dir, sail__model_config *
 /* From general.* and ARCH.* keys, tokenizer.ggml.*_token_id, rope_freqs.weight and the tensors present. */
 sail_code sail__config_from_gguf(sail_arena *a, const sail__gguf *g, sail__model_config *out, sail_err *err);
 
-/* config.json and generation_config.json that transformers loads (both spellings of the rope keys, so 4 and 5 do).
- * NULL: out of memory. */
-sail_node *sail__config_to_node(sail_arena *a, const sail__model_config *c);
-sail_node *sail__config_generation_node(sail_arena *a, const sail__model_config *c);
+/* A config.json that transformers loads (both spellings of the rope keys, so 4 and 5 do), and generation_config.json.
+ * For Llama-type families (llama, mistral, qwen2, qwen3); the divisors of a GGUF's rope_freqs are written as the llama3
+ * scaling that gives them, and refused where there is none. */
+sail_code sail__config_to_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err);
+sail_code sail__config_generation_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err);
+
+/* Sizes and ratios in order (heads a multiple of kv_heads, an even rotary part, …); used by both readers. */
+sail_code sail__config_check(const sail__model_config *c, const char *file, sail_err *err);
 
 #endif

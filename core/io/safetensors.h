@@ -26,6 +26,9 @@ typedef struct sail__safetensors sail__safetensors;
 
 /* One file. Every rule of the format is checked: see the .c. */
 sail_code sail__safetensors_open(const char *path, sail__safetensors **out, sail_err *err);
+/* From memory that outlives the result; name is for messages. */
+sail_code sail__safetensors_open_memory(const void *data, size_t size, const char *name, sail__safetensors **out,
+                                        sail_err *err);
 /* The shards that an index (model.safetensors.index.json) names; its weight_map must agree with what they hold. */
 sail_code sail__safetensors_open_index(const char *index_path, sail__safetensors **out, sail_err *err);
 void sail__safetensors_close(sail__safetensors *f);
