@@ -1,0 +1,243 @@
+/* config_write.c - a model config as config.json and generation_config.json. */
+#include <math.h>
+#include <string.h>
+
+#include "hf_config.h"
+
+static const char origin[] = "generated";
+
+struct writer {
+    sail_arena *arena;
+    bool failed; /* out of memory */
+};
+
+static sail_node *node(struct writer *w, sail_node_kind kind)
+{
+    sail_node *n = sail__node_new(w->arena, kind, origin, 0, 0);
+    w->failed |= !n;
+    return n;
+}
+
+static void put(struct writer *w, sail_node *map, const char *key, sail_node *value)
+{
+    if (!map || !value || !sail__node_set(w->arena, map, key, value))
+        w->failed = true;
+}
+
+static void integer(struct writer *w, sail_node *map, const char *key, int64_t v)
+{
+    sail_node *n = node(w, SAIL_NODE_INT);
+    if (n)
+        n->integer = v;
+    put(w, map, key, n);
+}
+
+static void number(struct writer *w, sail_node *map, const char *key, double v)
+{
+    sail_node *n = node(w, SAIL_NODE_FLOAT);
+    if (n)
+        n->number = v;
+    put(w, map, key, n);
+}
+
+static void boolean(struct writer *w, sail_node *map, const char *key, bool v)
+{
+    sail_node *n = node(w, SAIL_NODE_BOOL);
+    if (n)
+        n->boolean = v;
+    put(w, map, key, n);
+}
+
+static void text(struct writer *w, sail_node *map, const char *key, const char *v)
+{
+    put(w, map, key, v ? sail__node_string(w->arena, v, origin) : NULL);
+}
+
+/* ---- rope_freqs back into llama3 scaling ---- */
+
+static bool same_frequencies(const sail__rope *a, const sail__rope *b, double *x, double *y)
+{
+    sail__rope_frequencies(a, false, x);
+    sail__rope_frequencies(b, false, y);
+    for (int32_t i = 0; i < a->rotary / 2; i++)
+        if (fabs(x[i] / y[i] - 1) > 1e-5)
+            return false;
+    return true;
+}
+
+/* 1/divisor is 1, then falls linearly in 1/wavelength, then stays 1/factor. With the usual low_freq_factor 1, two points
+ * of the slope give original length and high_freq_factor (one point: with the usual 4). */
+static bool llama3_from_divisors(sail_arena *a, const sail__rope *rope, sail__rope *out)
+{
+    static const double two_pi = 6.283185307179586476925286766559;
+    int32_t n = rope->rotary / 2;
+    double *x = sail__arena_array(a, (size_t)n, sizeof *x), *y = sail__arena_array(a, (size_t)n, sizeof *y);
+    double factor = 1, first[2] = {0}, last[2] = {0};
+    int points = 0;
+    if (!x || !y)
+        return false;
+    sail__rope plain = *rope;
+    plain.divisors = NULL;
+    sail__rope_frequencies(&plain, false, x);
+    for (int32_t i = 0; i < n; i++)
+        factor = rope->divisors[i] > factor ? rope->divisors[i] : factor;
+    for (int32_t i = 0; i < n; i++) {
+        double d = rope->divisors[i], smooth = (1 / d - 1 / factor) / (1 - 1 / factor);
+        if (smooth < 1e-4 || smooth > 1 - 1e-4 || factor == 1)
+            continue;
+        double at[2] = {x[i] / two_pi, smooth};
+        memcpy(points ? last : first, at, sizeof at);
+        points++;
+    }
+    *out = plain;
+    if (factor == 1)
+        return same_frequencies(rope, out, x, y);
+    out->kind = SAIL__ROPE_LLAMA3;
+    out->factor = round(factor * 1e4) / 1e4;
+    out->low_freq = 1;
+    out->high_freq = 4;
+    double length = 8192; /* no point on the slope: it must come out right as it is */
+    if (points == 1) {
+        length = (1 + 3 * first[1]) / first[0];
+    } else if (points > 1) {
+        double slope = (last[1] - first[1]) / (last[0] - first[0]), at0 = first[1] - slope * first[0];
+        double high = 1 - 1 / at0;
+        out->high_freq = fabs(high - round(high)) < 1e-2 ? round(high) : high;
+        length = slope * (out->high_freq - 1);
+    }
+    if (!(length >= 1 && length < 1e9 && out->high_freq > 1))
+        return false;
+    out->original_length = (int64_t)round(length);
+    return same_frequencies(rope, out, x, y);
+}
+
+static sail_code rope(struct writer *w, const sail__model_config *c, sail_node *root, sail_err *err)
+{
+    sail__rope r = c->ropes[0];
+    if (r.divisors && !llama3_from_divisors(w->arena, &c->ropes[0], &r))
+        return sail_fail(err, SAIL_E_FORMAT, "the divisors of rope_freqs.weight come from no llama3 scaling: config.json "
+                         "cannot say them; export to GGUF");
+    if (c->n_ropes != 1 || r.kind == SAIL__ROPE_LONGROPE || r.rotary != c->head_dim)
+        return sail_fail(err, SAIL_E_FORMAT, "a config.json cannot be made for this model's rotary embedding");
+    sail_node *both[2] = {node(w, SAIL_NODE_MAP), node(w, SAIL_NODE_MAP)}; /* rope_parameters, rope_scaling */
+    for (int i = 0; i < 2; i++) {
+        text(w, both[i], "rope_type",
+             r.kind == SAIL__ROPE_LINEAR ? "linear" : r.kind == SAIL__ROPE_LLAMA3 ? "llama3" : "default");
+        if (r.kind != SAIL__ROPE_DEFAULT)
+            number(w, both[i], "factor", r.factor);
+        if (r.kind == SAIL__ROPE_LLAMA3) {
+            number(w, both[i], "low_freq_factor", r.low_freq);
+            number(w, both[i], "high_freq_factor", r.high_freq);
+            integer(w, both[i], "original_max_position_embeddings", r.original_length);
+        }
+    }
+    number(w, both[0], "rope_theta", r.theta);
+    number(w, root, "rope_theta", r.theta);
+    put(w, root, "rope_parameters", both[0]);
+    put(w, root, "rope_scaling", r.kind == SAIL__ROPE_DEFAULT ? node(w, SAIL_NODE_NULL) : both[1]);
+    return SAIL_OK;
+}
+
+static void windows(struct writer *w, const sail__model_config *c, sail_node *root)
+{
+    int32_t window = 0, first = c->layers;
+    for (int32_t i = c->layers - 1; i >= 0; i--)
+        if (c->layer[i].window)
+            window = c->layer[i].window, first = i;
+    if (!strcmp(c->model_type, "llama"))
+        return;
+    sail_node *n = node(w, window ? SAIL_NODE_INT : SAIL_NODE_NULL);
+    if (n && window)
+        n->integer = window;
+    put(w, root, "sliding_window", n);
+    if (!strcmp(c->model_type, "mistral"))
+        return;
+    boolean(w, root, "use_sliding_window", window != 0);
+    integer(w, root, "max_window_layers", first);
+    sail_node *types = node(w, SAIL_NODE_LIST);
+    for (int32_t i = 0; types && i < c->layers; i++)
+        w->failed |= !sail__node_append(w->arena, types, sail__node_string(w->arena, c->layer[i].window
+                                        ? "sliding_attention" : "full_attention", origin));
+    put(w, root, "layer_types", types);
+}
+
+static void ids(struct writer *w, const sail__model_config *c, sail_node *root)
+{
+    if (c->bos_id >= 0)
+        integer(w, root, "bos_token_id", c->bos_id);
+    if (c->pad_id >= 0)
+        integer(w, root, "pad_token_id", c->pad_id);
+    if (c->n_end_ids == 1)
+        integer(w, root, "eos_token_id", c->end_ids[0]);
+    if (c->n_end_ids < 2)
+        return;
+    sail_node *list = node(w, SAIL_NODE_LIST);
+    for (int32_t i = 0; list && i < c->n_end_ids; i++) {
+        sail_node *n = node(w, SAIL_NODE_INT);
+        if (n)
+            n->integer = c->end_ids[i];
+        w->failed |= !n || !sail__node_append(w->arena, list, n);
+    }
+    put(w, root, "eos_token_id", list);
+}
+
+static const char *dtype_text(sail_dtype t)
+{
+    return t == SAIL_BF16 ? "bfloat16" : t == SAIL_F16 ? "float16" : "float32";
+}
+
+sail_code sail__config_to_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err)
+{
+    static const char *const able[] = {"llama", "mistral", "qwen2", "qwen3"};
+    struct writer w = {a, false};
+    bool ok = false;
+    for (size_t i = 0; i < sizeof able / sizeof able[0]; i++)
+        ok |= !strcmp(able[i], c->model_type);
+    if (!ok)
+        return sail_fail(err, SAIL_E_FORMAT, "a config.json cannot be made for family %s", c->model_type);
+    sail_node *root = node(&w, SAIL_NODE_MAP), *list = node(&w, SAIL_NODE_LIST);
+    if (list)
+        w.failed |= !sail__node_append(a, list, sail__node_string(a, c->architecture, origin));
+    put(&w, root, "architectures", list);
+    text(&w, root, "model_type", c->model_type);
+    text(&w, root, "dtype", dtype_text(c->dtype));
+    text(&w, root, "torch_dtype", dtype_text(c->dtype));
+    integer(&w, root, "vocab_size", c->vocab);
+    integer(&w, root, "hidden_size", c->width);
+    integer(&w, root, "intermediate_size", c->ff);
+    integer(&w, root, "num_hidden_layers", c->layers);
+    integer(&w, root, "num_attention_heads", c->heads);
+    integer(&w, root, "num_key_value_heads", c->kv_heads);
+    integer(&w, root, "head_dim", c->head_dim);
+    integer(&w, root, "max_position_embeddings", c->max_positions);
+    text(&w, root, "hidden_act", "silu");
+    number(&w, root, "rms_norm_eps", c->norm_eps);
+    if (strcmp(c->model_type, "qwen2") && strcmp(c->model_type, "mistral"))
+        boolean(&w, root, "attention_bias", c->qkv_bias);
+    if (!strcmp(c->model_type, "llama"))
+        boolean(&w, root, "mlp_bias", c->mlp_bias);
+    boolean(&w, root, "tie_word_embeddings", c->tied);
+    if (c->labels) {
+        sail_node *labels = node(&w, SAIL_NODE_MAP);
+        for (int32_t i = 0; labels && i < c->labels; i++) {
+            const char *key = sail__arena_printf(a, "%d", i), *name = sail__arena_printf(a, "LABEL_%d", i);
+            if (key)
+                text(&w, labels, key, name);
+            w.failed |= !key;
+        }
+        put(&w, root, "id2label", labels);
+    }
+    SAIL_TRY(rope(&w, c, root, err));
+    windows(&w, c, root);
+    ids(&w, c, root);
+    *out = root;
+    return w.failed ? sail_fail(err, SAIL_E_NOMEM, "no memory for config.json") : SAIL_OK;
+}
+
+sail_code sail__config_generation_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err)
+{
+    struct writer w = {a, false};
+    *out = node(&w, SAIL_NODE_MAP);
+    ids(&w, c, *out);
+    return w.failed ? sail_fail(err, SAIL_E_NOMEM, "no memory for generation_config.json") : SAIL_OK;
+}
