@@ -29,8 +29,8 @@ static int64_t integer(struct reader *r, const char *key, int64_t fallback, int6
     if (r->code == SAIL_OK)
         r->code = sail__gguf_int(r->g, key_of(r, key, name), fallback ? &fallback : NULL, &v, r->err);
     if (r->code == SAIL_OK && (v < 1 || v > most))
-        r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s is %lld; 1 to %lld was expected", sail__gguf_path(r->g), name,
-                            (long long)v, (long long)most);
+        r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s is %lld; 1 to %lld was expected", sail__gguf_path(r->g),
+                            name, (long long)v, (long long)most);
     return r->code == SAIL_OK ? v : 1;
 }
 
@@ -53,8 +53,8 @@ static double number(struct reader *r, const char *key, const double *fallback)
     if (r->code == SAIL_OK)
         r->code = sail__gguf_double(r->g, key_of(r, key, name), fallback, &v, r->err);
     if (r->code == SAIL_OK && !(v >= 0 && v < 1e30))
-        r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s: a non-negative number was expected", sail__gguf_path(r->g),
-                            name);
+        r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s: a non-negative number was expected",
+                            sail__gguf_path(r->g), name);
     return r->code == SAIL_OK ? shortest(v) : 1;
 }
 
@@ -66,17 +66,21 @@ static bool has(const struct reader *r, sail__role role)
 
 static void refused(struct reader *r)
 {
-    static const char *const keys[] = {"expert_count", "attention.scale", "logit_scale", "residual_scale",
-                                       "embedding_scale", "attn_logit_softcapping", "final_logit_softcapping"};
+    static const char *const keys[] = {"expert_count",           "attention.scale", "logit_scale",
+                                       "residual_scale",         "embedding_scale", "attn_logit_softcapping",
+                                       "final_logit_softcapping"};
     char name[160];
     for (size_t i = 0; i < sizeof keys / sizeof keys[0] && r->code == SAIL_OK; i++) {
         const sail__gguf_kv *kv = sail__gguf_get(r->g, key_of(r, keys[i], name));
         if (kv && sail__gguf_double_at(kv, 0) != 0)
             r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s is not supported", sail__gguf_path(r->g), name);
     }
-    if (r->code == SAIL_OK && sail__gguf_get(r->g, "split.count") && sail__gguf_int_at(sail__gguf_get(r->g, "split.count"), 0) > 1)
-        r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: split.count: a GGUF in several files is not supported; merge them with "
-                            "llama-gguf-split", sail__gguf_path(r->g));
+    if (r->code == SAIL_OK && sail__gguf_get(r->g, "split.count") &&
+        sail__gguf_int_at(sail__gguf_get(r->g, "split.count"), 0) > 1)
+        r->code = sail_fail(r->err, SAIL_E_FORMAT,
+                            "%s: split.count: a GGUF in several files is not supported; merge them with "
+                            "llama-gguf-split",
+                            sail__gguf_path(r->g));
 }
 
 /* rope_freqs.weight: the numbers by which frequencies are divided (llama3 scaling, worked out). */
@@ -98,8 +102,10 @@ static void divisors(struct reader *r, sail_arena *a, sail__rope *rope)
         memcpy(&f, (const char *)t->data + i * 4, 4);
         d[i] = f;
         if (!(f > 0 && f < 1e30f))
-            r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: tensor rope_freqs.weight[%lld] is %g; a positive number was "
-                                "expected", path, (long long)i, (double)f);
+            r->code = sail_fail(r->err, SAIL_E_FORMAT,
+                                "%s: tensor rope_freqs.weight[%lld] is %g; a positive number was "
+                                "expected",
+                                path, (long long)i, (double)f);
     }
     if (!d)
         r->code = sail_fail(r->err, SAIL_E_NOMEM, "%s: no memory for rope_freqs.weight", path);
@@ -112,7 +118,8 @@ static void rope(struct reader *r, sail_arena *a, sail__model_config *c)
     const char *kind = "none";
     char name[160];
     c->n_ropes = 1;
-    c->ropes[0] = (sail__rope){.kind = SAIL__ROPE_DEFAULT, .attention_factor = 1, .factor = 1, .low_freq = 1, .high_freq = 1};
+    c->ropes[0] =
+        (sail__rope){.kind = SAIL__ROPE_DEFAULT, .attention_factor = 1, .factor = 1, .low_freq = 1, .high_freq = 1};
     c->ropes[0].theta = number(r, "rope.freq_base", &usual_theta);
     c->ropes[0].rotary = (int32_t)integer(r, "rope.dimension_count", c->head_dim, MOST);
     if (r->code == SAIL_OK)
@@ -126,8 +133,9 @@ static void rope(struct reader *r, sail_arena *a, sail__model_config *c)
             r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s.rope.scaling.factor should be positive",
                                 sail__gguf_path(r->g), r->arch);
     } else if (strcmp(kind, "none")) {
-        r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s: rope scaling \"%.40s\" is not supported; none and linear are",
-                            sail__gguf_path(r->g), name, kind);
+        r->code =
+            sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s: rope scaling \"%.40s\" is not supported; none and linear are",
+                      sail__gguf_path(r->g), name, kind);
     } else if (number(r, "rope.scaling.attn_factor", &one) != 1 && r->code == SAIL_OK) {
         r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s.rope.scaling.attn_factor is not supported",
                             sail__gguf_path(r->g), r->arch);
@@ -176,8 +184,8 @@ sail_code sail__config_from_gguf(sail_arena *a, const sail__gguf *g, sail__model
     SAIL_TRY(sail__gguf_text(g, "general.architecture", NULL, true, &r.arch, err));
     c->family = strlen(r.arch) < 64 ? sail__family_by_gguf(r.arch) : NULL;
     if (!c->family)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: general.architecture: \"%.60s\" is not supported; llama and qwen2 are", path,
-                         r.arch);
+        return sail_fail(err, SAIL_E_FORMAT,
+                         "%s: general.architecture: \"%.60s\" is not supported; llama and qwen2 are", path, r.arch);
     refused(&r);
     c->width = (int32_t)integer(&r, "embedding_length", 0, MOST);
     c->layers = (int32_t)integer(&r, "block_count", 0, MOST);
@@ -187,12 +195,14 @@ sail_code sail__config_from_gguf(sail_arena *a, const sail__gguf *g, sail__model
     c->max_positions = integer(&r, "context_length", 0, INT32_MAX);
     const sail__gguf_tensor *embed = sail__gguf_find(g, "token_embd.weight");
     c->vocab = (int32_t)integer(&r, "vocab_size", embed && embed->rows > 0 ? embed->rows : 0, MOST);
-    if (r.code == SAIL_OK && !sail__gguf_get(g, key_of(&r, "attention.key_length", (char[160]){0})) && c->width % c->heads)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: key %s.embedding_length should be a multiple of the number of heads", path,
-                         r.arch);
+    if (r.code == SAIL_OK && !sail__gguf_get(g, key_of(&r, "attention.key_length", (char[160]){0})) &&
+        c->width % c->heads)
+        return sail_fail(err, SAIL_E_FORMAT, "%s: key %s.embedding_length should be a multiple of the number of heads",
+                         path, r.arch);
     c->head_dim = (int32_t)integer(&r, "attention.key_length", c->width / c->heads > 0 ? c->width / c->heads : 1, MOST);
     if (integer(&r, "attention.value_length", c->head_dim, MOST) != c->head_dim && r.code == SAIL_OK)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: key %s.attention.value_length differs from the key length", path, r.arch);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: key %s.attention.value_length differs from the key length", path,
+                         r.arch);
     c->norm_eps = number(&r, "attention.layer_norm_rms_epsilon", NULL);
     c->qkv_bias = has(&r, SAIL__ROLE_Q_BIAS);
     c->o_bias = has(&r, SAIL__ROLE_O_BIAS);

@@ -65,8 +65,8 @@ static bool same_frequencies(const sail__rope *a, const sail__rope *b, double *x
     return true;
 }
 
-/* 1/divisor is 1, then falls linearly in 1/wavelength, then stays 1/factor. With the usual low_freq_factor 1, two points
- * of the slope give original length and high_freq_factor (one point: with the usual 4). */
+/* 1/divisor is 1, then falls linearly in 1/wavelength, then stays 1/factor. With the usual low_freq_factor 1, two
+ * points of the slope give original length and high_freq_factor (one point: with the usual 4). */
 static bool llama3_from_divisors(sail_arena *a, const sail__rope *rope, sail__rope *out)
 {
     static const double two_pi = 6.283185307179586476925286766559;
@@ -115,14 +115,17 @@ static sail_code rope(struct writer *w, const sail__model_config *c, sail_node *
 {
     sail__rope r = c->ropes[0];
     if (r.divisors && !llama3_from_divisors(w->arena, &c->ropes[0], &r))
-        return sail_fail(err, SAIL_E_FORMAT, "the divisors of rope_freqs.weight come from no llama3 scaling: config.json "
+        return sail_fail(err, SAIL_E_FORMAT,
+                         "the divisors of rope_freqs.weight come from no llama3 scaling: config.json "
                          "cannot say them; export to GGUF");
     if (c->n_ropes != 1 || r.kind == SAIL__ROPE_LONGROPE || r.rotary != c->head_dim)
         return sail_fail(err, SAIL_E_FORMAT, "a config.json cannot be made for this model's rotary embedding");
     sail_node *both[2] = {node(w, SAIL_NODE_MAP), node(w, SAIL_NODE_MAP)}; /* rope_parameters, rope_scaling */
     for (int i = 0; i < 2; i++) {
         text(w, both[i], "rope_type",
-             r.kind == SAIL__ROPE_LINEAR ? "linear" : r.kind == SAIL__ROPE_LLAMA3 ? "llama3" : "default");
+             r.kind == SAIL__ROPE_LINEAR   ? "linear"
+             : r.kind == SAIL__ROPE_LLAMA3 ? "llama3"
+                                           : "default");
         if (r.kind != SAIL__ROPE_DEFAULT)
             number(w, both[i], "factor", r.factor);
         if (r.kind == SAIL__ROPE_LLAMA3) {
@@ -156,8 +159,9 @@ static void windows(struct writer *w, const sail__model_config *c, sail_node *ro
     integer(w, root, "max_window_layers", first);
     sail_node *types = node(w, SAIL_NODE_LIST);
     for (int32_t i = 0; types && i < c->layers; i++)
-        w->failed |= !sail__node_append(w->arena, types, sail__node_string(w->arena, c->layer[i].window
-                                        ? "sliding_attention" : "full_attention", origin));
+        w->failed |= !sail__node_append(
+            w->arena, types,
+            sail__node_string(w->arena, c->layer[i].window ? "sliding_attention" : "full_attention", origin));
     put(w, root, "layer_types", types);
 }
 

@@ -1,5 +1,6 @@
 /* gguf.c - a file is magic, version, counts, key-value pairs, tensor descriptions, then aligned data. A cursor reads it
- * and refuses whatever would go past the end; counts are held against the bytes that remain before anything is allocated. */
+ * and refuses whatever would go past the end; counts are held against the bytes that remain before anything is
+ * allocated. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct type_row {
     unsigned bytes, elements; /* of a block */
     sail_dtype dtype;         /* SAIL_DTYPE_COUNT: not held */
 };
+/* clang-format off */
 #define HELD(NAME, TYPE, bytes, elements) {NAME, bytes, elements, SAIL_##TYPE}
 #define OTHER(NAME, bytes, elements) {NAME, bytes, elements, SAIL_DTYPE_COUNT}
 static const struct type_row types[] = { /* by the file's number; elements 0: no such type */
@@ -43,17 +45,19 @@ static const struct type_row types[] = { /* by the file's number; elements 0: no
     [14] = HELD("Q6_K", Q6_K, 210, 256), [15] = OTHER("Q8_K", 292, 256), [16] = OTHER("IQ2_XXS", 66, 256),
     [17] = OTHER("IQ2_XS", 74, 256), [18] = OTHER("IQ3_XXS", 98, 256), [19] = OTHER("IQ1_S", 50, 256),
     [20] = OTHER("IQ4_NL", 18, 32), [21] = OTHER("IQ3_S", 110, 256), [22] = OTHER("IQ2_S", 82, 256),
-    [23] = OTHER("IQ4_XS", 136, 256), [24] = OTHER("I8", 1, 1), [25] = OTHER("I16", 2, 1), [26] = HELD("I32", I32, 4, 1),
+    [23] = OTHER("IQ4_XS", 136, 256), [24] = OTHER("I8", 1, 1), [25] = OTHER("I16", 2, 1),
+    [26] = HELD("I32", I32, 4, 1),
     [27] = HELD("I64", I64, 8, 1), [28] = HELD("F64", F64, 8, 1), [29] = OTHER("IQ1_M", 56, 256),
     [30] = HELD("BF16", BF16, 2, 1), [34] = OTHER("TQ1_0", 54, 256), [35] = OTHER("TQ2_0", 66, 256),
     [39] = OTHER("MXFP4", 17, 32),
 };
+/* clang-format on */
 enum { TYPES = sizeof types / sizeof types[0] };
 
 static const unsigned char value_bytes[SAIL__GGUF_TYPES] = {
-    [SAIL__GGUF_U8] = 1, [SAIL__GGUF_I8] = 1, [SAIL__GGUF_U16] = 2, [SAIL__GGUF_I16] = 2, [SAIL__GGUF_U32] = 4,
-    [SAIL__GGUF_I32] = 4, [SAIL__GGUF_F32] = 4, [SAIL__GGUF_BOOL] = 1, [SAIL__GGUF_U64] = 8, [SAIL__GGUF_I64] = 8,
-    [SAIL__GGUF_F64] = 8,
+    [SAIL__GGUF_U8] = 1,  [SAIL__GGUF_I8] = 1,  [SAIL__GGUF_U16] = 2, [SAIL__GGUF_I16] = 2,
+    [SAIL__GGUF_U32] = 4, [SAIL__GGUF_I32] = 4, [SAIL__GGUF_F32] = 4, [SAIL__GGUF_BOOL] = 1,
+    [SAIL__GGUF_U64] = 8, [SAIL__GGUF_I64] = 8, [SAIL__GGUF_F64] = 8,
 };
 
 static uint64_t little(const unsigned char *p, int bytes)
@@ -71,7 +75,8 @@ static sail_code no_memory(const struct cursor *c)
 
 static sail_code short_file(const struct cursor *c, const char *what)
 {
-    return sail_fail(c->err, SAIL_E_FORMAT, "%s: byte %zu: the file ends inside %s (cut short?)", c->g->path, c->at, what);
+    return sail_fail(c->err, SAIL_E_FORMAT, "%s: byte %zu: the file ends inside %s (cut short?)", c->g->path, c->at,
+                     what);
 }
 
 static sail_code number(struct cursor *c, int bytes, const char *what, uint64_t *out)
@@ -115,8 +120,9 @@ static sail_code name(struct cursor *c, uint64_t most, const char *what, const c
 static sail_code strings(struct cursor *c, sail__gguf_kv *kv)
 {
     if (kv->n > (c->size - c->at) / 8)
-        return sail_fail(c->err, SAIL_E_FORMAT, "%s: byte %zu: key %s: %zu strings cannot fit into the %zu bytes that remain",
-                         c->g->path, c->at, kv->key, kv->n, c->size - c->at);
+        return sail_fail(c->err, SAIL_E_FORMAT,
+                         "%s: byte %zu: key %s: %zu strings cannot fit into the %zu bytes that remain", c->g->path,
+                         c->at, kv->key, kv->n, c->size - c->at);
     sail__gguf_string *s = sail__arena_array(c->g->arena, kv->n, sizeof *s);
     if (!s)
         return no_memory(c);
@@ -149,15 +155,17 @@ static sail_code value(struct cursor *c, sail__gguf_kv *kv)
     kv->type = (sail__gguf_type)type;
     kv->item = (sail__gguf_type)item;
     if (n > c->size)
-        return sail_fail(c->err, SAIL_E_FORMAT, "%s: byte %zu: key %s: an array of %llu elements in a file of %zu bytes",
-                         c->g->path, c->at, kv->key, (unsigned long long)n, c->size);
+        return sail_fail(c->err, SAIL_E_FORMAT,
+                         "%s: byte %zu: key %s: an array of %llu elements in a file of %zu bytes", c->g->path, c->at,
+                         kv->key, (unsigned long long)n, c->size);
     kv->n = (size_t)n;
     if (item == SAIL__GGUF_STRING)
         return strings(c, kv);
     size_t each = value_bytes[item];
     if (kv->n > (c->size - c->at) / each)
-        return sail_fail(c->err, SAIL_E_FORMAT, "%s: byte %zu: key %s: %zu elements of %zu bytes, but only %zu bytes remain",
-                         c->g->path, c->at, kv->key, kv->n, each, c->size - c->at);
+        return sail_fail(c->err, SAIL_E_FORMAT,
+                         "%s: byte %zu: key %s: %zu elements of %zu bytes, but only %zu bytes remain", c->g->path,
+                         c->at, kv->key, kv->n, each, c->size - c->at);
     kv->raw = c->data + c->at;
     c->at += kv->n * each;
     return SAIL_OK;
@@ -200,14 +208,15 @@ static sail_code tensor_size(struct cursor *c, sail__gguf_tensor *t, const struc
     uint64_t n = 1, bytes;
     for (int d = 0; d < t->rank; d++)
         if (t->dims[d] < 0 || __builtin_mul_overflow(n, (uint64_t)t->dims[d], &n) || n > INT64_MAX)
-            return sail_fail(c->err, SAIL_E_FORMAT, "%s: tensor %s: the product of its dimensions overflows", c->g->path,
-                             t->name);
+            return sail_fail(c->err, SAIL_E_FORMAT, "%s: tensor %s: the product of its dimensions overflows",
+                             c->g->path, t->name);
     if ((uint64_t)t->dims[0] % row->elements)
-        return sail_fail(c->err, SAIL_E_FORMAT, "%s: tensor %s: rows of %lld elements, but %s has blocks of %u", c->g->path,
-                         t->name, (long long)t->dims[0], row->name, row->elements);
+        return sail_fail(c->err, SAIL_E_FORMAT, "%s: tensor %s: rows of %lld elements, but %s has blocks of %u",
+                         c->g->path, t->name, (long long)t->dims[0], row->name, row->elements);
     if (__builtin_mul_overflow(n / row->elements, (uint64_t)row->bytes, &bytes) || bytes > c->size)
-        return sail_fail(c->err, SAIL_E_FORMAT, "%s: tensor %s: its dimensions ask for more bytes than the file has (%zu)",
-                         c->g->path, t->name, c->size);
+        return sail_fail(c->err, SAIL_E_FORMAT,
+                         "%s: tensor %s: its dimensions ask for more bytes than the file has (%zu)", c->g->path,
+                         t->name, c->size);
     t->bytes = (size_t)bytes;
     t->cols = t->dims[0];
     t->rows = t->dims[0] ? (int64_t)(n / (uint64_t)t->dims[0]) : 0;
@@ -265,9 +274,10 @@ static sail_code place(struct cursor *c, uint64_t alignment)
             return sail_fail(c->err, SAIL_E_FORMAT, "%s: tensor %s: offset %llu is no multiple of the alignment %llu",
                              g->path, t->name, (unsigned long long)t->offset, (unsigned long long)alignment);
         if (t->offset > room || t->bytes > room - t->offset)
-            return sail_fail(c->err, SAIL_E_FORMAT, "%s: tensor %s: %zu bytes at offset %llu of the data, which have %llu "
-                             "(cut short?)", g->path, t->name, t->bytes, (unsigned long long)t->offset,
-                             (unsigned long long)room);
+            return sail_fail(c->err, SAIL_E_FORMAT,
+                             "%s: tensor %s: %zu bytes at offset %llu of the data, which have %llu "
+                             "(cut short?)",
+                             g->path, t->name, t->bytes, (unsigned long long)t->offset, (unsigned long long)room);
         t->offset += start;
         t->data = c->data + t->offset;
     }
@@ -447,17 +457,23 @@ int64_t sail__gguf_int_at(const sail__gguf_kv *kv, size_t i)
     int bytes = value_bytes[kv->item];
     uint64_t v = little(kv->raw + i * (size_t)bytes, bytes);
     switch (kv->item) {
-    case SAIL__GGUF_I8: return (int8_t)v;
-    case SAIL__GGUF_I16: return (int16_t)v;
-    case SAIL__GGUF_I32: return (int32_t)v;
-    case SAIL__GGUF_BOOL: return v != 0;
-    case SAIL__GGUF_U64: return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+    case SAIL__GGUF_I8:
+        return (int8_t)v;
+    case SAIL__GGUF_I16:
+        return (int16_t)v;
+    case SAIL__GGUF_I32:
+        return (int32_t)v;
+    case SAIL__GGUF_BOOL:
+        return v != 0;
+    case SAIL__GGUF_U64:
+        return v > INT64_MAX ? INT64_MAX : (int64_t)v;
     case SAIL__GGUF_F32:
     case SAIL__GGUF_F64: {
         double d = sail__gguf_double_at(kv, i);
         return d >= -9.2e18 && d <= 9.2e18 ? (int64_t)d : 0;
     }
-    default: return (int64_t)v;
+    default:
+        return (int64_t)v;
     }
 }
 
@@ -466,11 +482,17 @@ double sail__gguf_double_at(const sail__gguf_kv *kv, size_t i)
     if (i >= kv->n || !kv->raw)
         return 0;
     if (kv->item == SAIL__GGUF_F32) {
-        union { uint32_t u; float f; } v = {(uint32_t)little(kv->raw + i * 4, 4)};
+        union {
+            uint32_t u;
+            float f;
+        } v = {(uint32_t)little(kv->raw + i * 4, 4)};
         return v.f;
     }
     if (kv->item == SAIL__GGUF_F64) {
-        union { uint64_t u; double d; } v = {little(kv->raw + i * 8, 8)};
+        union {
+            uint64_t u;
+            double d;
+        } v = {little(kv->raw + i * 8, 8)};
         return v.d;
     }
     return (double)sail__gguf_int_at(kv, i);
@@ -489,8 +511,10 @@ static sail_code look(const sail__gguf *g, const char *key, bool required, enum 
     sail__gguf_type t = (*kv)->type;
     bool real = t == SAIL__GGUF_F32 || t == SAIL__GGUF_F64;
     bool whole = !real && t != SAIL__GGUF_BOOL && t != SAIL__GGUF_STRING && t != SAIL__GGUF_ARRAY;
-    bool ok = want == WANT_INT ? whole : want == WANT_DOUBLE ? whole || real : want == WANT_BOOL ? t == SAIL__GGUF_BOOL
-                                                                                           : t == SAIL__GGUF_STRING;
+    bool ok = want == WANT_INT      ? whole
+              : want == WANT_DOUBLE ? whole || real
+              : want == WANT_BOOL   ? t == SAIL__GGUF_BOOL
+                                    : t == SAIL__GGUF_STRING;
     if (!ok)
         return sail_fail(err, SAIL_E_FORMAT, "%s: key %s should be %s", g->path, key, words[want]);
     return SAIL_OK;

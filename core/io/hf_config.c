@@ -1,5 +1,5 @@
-/* hf_config.c - config.json into a model config. A reader keeps the first error, so that a family's part reads as a list
- * of its fields; null counts as absent. Spellings of transformers 4 and 5 are both understood. */
+/* hf_config.c - config.json into a model config. A reader keeps the first error, so that a family's part reads as a
+ * list of its fields; null counts as absent. Spellings of transformers 4 and 5 are both understood. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -129,8 +129,9 @@ static sail__rope rope_from(struct reader *r, const sail_node *map, const sail__
     rope.theta = number(r, map, "rope_theta", theta, 1e-6);
     part = number(r, map, "partial_rotary_factor", part, 0);
     rope.rotary = (int32_t)(c->head_dim * part);
-    rope.original_length = integer(r, map, "original_max_position_embeddings",
-                                   integer(r, r->root, "original_max_position_embeddings", 0, 1, INT32_MAX), 1, INT32_MAX);
+    rope.original_length =
+        integer(r, map, "original_max_position_embeddings",
+                integer(r, r->root, "original_max_position_embeddings", 0, 1, INT32_MAX), 1, INT32_MAX);
     const char *kind = text(r, map, "rope_type", text(r, map, "type", "default"));
     if (!strcmp(kind, "default")) {
         rope.original_length = 0;
@@ -166,7 +167,8 @@ static sail__rope rope_from(struct reader *r, const sail_node *map, const sail__
 static void ropes(struct reader *r, sail__model_config *c)
 {
     bool neox = !strcmp(c->model_type, "gpt_neox"), gemma3 = !strcmp(c->model_type, "gemma3_text");
-    double theta = number(r, r->root, "rope_theta", number(r, r->root, "rotary_emb_base", gemma3 ? 1e6 : 1e4, 1e-6), 1e-6);
+    double theta =
+        number(r, r->root, "rope_theta", number(r, r->root, "rotary_emb_base", gemma3 ? 1e6 : 1e4, 1e-6), 1e-6);
     double usual = neox ? 0.25 : !strcmp(c->model_type, "phi") ? 0.5 : 1;
     double part = number(r, r->root, "partial_rotary_factor", number(r, r->root, "rotary_pct", usual, 0), 0);
     const sail_node *map = get(r->root, "rope_parameters");
@@ -228,8 +230,8 @@ static void layers(struct reader *r, sail__model_config *c)
             slides = !strcmp(kind, "sliding_attention");
             if (!slides && strcmp(kind, "full_attention")) {
                 char what[160];
-                snprintf(what, sizeof what, "layer %d: \"%.40s\" is not supported; full_attention, sliding_attention are",
-                         i, kind);
+                snprintf(what, sizeof what,
+                         "layer %d: \"%.40s\" is not supported; full_attention, sliding_attention are", i, kind);
                 fail(r, SAIL_E_FORMAT, "layer_types", what);
             }
             if (slides && !window)
@@ -249,8 +251,12 @@ static sail_activation activation(struct reader *r, const sail__model_config *c)
     static const struct {
         const char *name;
         sail_activation act;
-    } names[] = {{"silu", SAIL_ACT_SILU}, {"swish", SAIL_ACT_SILU}, {"gelu", SAIL_ACT_GELU}, {"relu", SAIL_ACT_RELU},
-                 {"gelu_new", SAIL_ACT_GELU_TANH}, {"gelu_fast", SAIL_ACT_GELU_TANH},
+    } names[] = {{"silu", SAIL_ACT_SILU},
+                 {"swish", SAIL_ACT_SILU},
+                 {"gelu", SAIL_ACT_GELU},
+                 {"relu", SAIL_ACT_RELU},
+                 {"gelu_new", SAIL_ACT_GELU_TANH},
+                 {"gelu_fast", SAIL_ACT_GELU_TANH},
                  {"gelu_pytorch_tanh", SAIL_ACT_GELU_TANH}};
     bool gemma = !strncmp(c->model_type, "gemma", 5);
     const char *field = get(r->root, "hidden_activation") ? "hidden_activation" : "hidden_act";
@@ -265,8 +271,8 @@ static sail_activation activation(struct reader *r, const sail__model_config *c)
         if (!strcmp(names[i].name, name))
             return names[i].act;
     char what[160];
-    snprintf(what, sizeof what, "activation \"%.40s\" is not supported; silu, gelu, gelu_new, gelu_pytorch_tanh, relu are",
-             name);
+    snprintf(what, sizeof what,
+             "activation \"%.40s\" is not supported; silu, gelu, gelu_new, gelu_pytorch_tanh, relu are", name);
     fail(r, SAIL_E_FORMAT, field, what);
     return SAIL_ACT_SILU;
 }
@@ -334,10 +340,10 @@ static void add_end(struct reader *r, sail__model_config *c, const sail_node *n)
 
 static void ids(struct reader *r, const sail_node *generation, sail__model_config *c)
 {
-    c->bos_id = (int32_t)integer(r, r->root, "bos_token_id", integer(r, generation, "bos_token_id", -1, -1, INT32_MAX), -1,
-                                 INT32_MAX);
-    c->pad_id = (int32_t)integer(r, r->root, "pad_token_id", integer(r, generation, "pad_token_id", -1, -1, INT32_MAX), -1,
-                                 INT32_MAX);
+    c->bos_id = (int32_t)integer(r, r->root, "bos_token_id", integer(r, generation, "bos_token_id", -1, -1, INT32_MAX),
+                                 -1, INT32_MAX);
+    c->pad_id = (int32_t)integer(r, r->root, "pad_token_id", integer(r, generation, "pad_token_id", -1, -1, INT32_MAX),
+                                 -1, INT32_MAX);
     const sail_node *from[] = {get(r->root, "eos_token_id"), get(generation, "eos_token_id")};
     for (int k = 0; k < 2; k++) {
         if (from[k] && from[k]->kind == SAIL_NODE_LIST)
@@ -351,14 +357,19 @@ static void ids(struct reader *r, const sail_node *generation, sail__model_confi
 /* What changes the computation and is not done here. */
 static void refused(struct reader *r)
 {
-    static const char *const off[] = {"use_bidirectional_attention", "is_encoder_decoder", "add_cross_attention",
-                                      "qk_layernorm", "rope_interleaved", "use_qk_norm"};
+    static const char *const off[] = {"use_bidirectional_attention",
+                                      "is_encoder_decoder",
+                                      "add_cross_attention",
+                                      "qk_layernorm",
+                                      "rope_interleaved",
+                                      "use_qk_norm"};
     for (size_t i = 0; i < sizeof off / sizeof off[0]; i++)
         if (boolean(r, off[i], false))
             fail(r, SAIL_E_FORMAT, off[i], "true is not supported");
     if (get(r->root, "quantization_config"))
-        fail(r, SAIL_E_FORMAT, "quantization_config", "quantised checkpoints are not supported; use the original weights or "
-                                                      "a GGUF file");
+        fail(r, SAIL_E_FORMAT, "quantization_config",
+             "quantised checkpoints are not supported; use the original weights or "
+             "a GGUF file");
     static const char *const experts[] = {"num_local_experts", "num_experts", "n_routed_experts"};
     for (size_t i = 0; i < sizeof experts / sizeof experts[0]; i++)
         if (integer(r, r->root, experts[i], 0, 0, MOST) > 0)
@@ -402,19 +413,22 @@ static void family_rules(struct reader *r, sail__model_config *c)
 sail_code sail__config_check(const sail__model_config *c, const char *file, sail_err *err)
 {
     if (c->heads % c->kv_heads)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: %d attention heads are no multiple of %d key/value heads", file, c->heads,
-                         c->kv_heads);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: %d attention heads are no multiple of %d key/value heads", file,
+                         c->heads, c->kv_heads);
     if (c->layers > 4096 || c->head_dim > 4096 || c->heads > 4096)
-        return sail_fail(err, SAIL_E_LIMIT, "%s: %d layers, %d heads, head size %d: at most 4096 of each are supported", file,
-                         c->layers, c->heads, c->head_dim);
+        return sail_fail(err, SAIL_E_LIMIT, "%s: %d layers, %d heads, head size %d: at most 4096 of each are supported",
+                         file, c->layers, c->heads, c->head_dim);
     for (int i = 0; i < c->n_ropes; i++)
         if (c->ropes[i].rotary < 2 || c->ropes[i].rotary > c->head_dim || c->ropes[i].rotary % 2)
-            return sail_fail(err, SAIL_E_FORMAT, "%s: %d of a head's %d entries turn; an even number from 2 was expected "
-                             "(partial_rotary_factor)", file, c->ropes[i].rotary, c->head_dim);
+            return sail_fail(err, SAIL_E_FORMAT,
+                             "%s: %d of a head's %d entries turn; an even number from 2 was expected "
+                             "(partial_rotary_factor)",
+                             file, c->ropes[i].rotary, c->head_dim);
     if (c->per_head_qkv && c->heads != c->kv_heads)
         return sail_fail(err, SAIL_E_FORMAT, "%s: num_key_value_heads: %s has as many as heads", file, c->model_type);
     if (c->head_bias && c->tied)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: tie_word_embeddings: true is not supported for %s", file, c->model_type);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: tie_word_embeddings: true is not supported for %s", file,
+                         c->model_type);
     return SAIL_OK;
 }
 
@@ -451,8 +465,8 @@ sail_code sail__config_from_node(sail_arena *a, const sail_node *config, const s
     out->vocab = size(&r, "vocab_size");
     if (!get(config, "head_dim") && out->width % out->heads)
         fail(&r, SAIL_E_FORMAT, "hidden_size", "should be a multiple of num_attention_heads where head_dim is absent");
-    out->head_dim = (int32_t)integer(&r, config, "head_dim", out->width / out->heads > 0 ? out->width / out->heads : 1, 1,
-                                     MOST);
+    out->head_dim =
+        (int32_t)integer(&r, config, "head_dim", out->width / out->heads > 0 ? out->width / out->heads : 1, 1, MOST);
     if (!get(config, "max_position_embeddings"))
         fail(&r, SAIL_E_FORMAT, "max_position_embeddings", "is missing");
     out->max_positions = integer(&r, config, "max_position_embeddings", 1, 1, INT32_MAX);
@@ -468,7 +482,8 @@ sail_code sail__config_from_node(sail_arena *a, const sail_node *config, const s
 sail_code sail__config_read(sail_arena *a, const char *dir, sail__model_config *out, sail_node **node, sail_err *err)
 {
     sail_node *config, *generation = NULL;
-    const char *path = sail__path_join(a, dir, "config.json"), *second = sail__path_join(a, dir, "generation_config.json");
+    const char *path = sail__path_join(a, dir, "config.json"),
+               *second = sail__path_join(a, dir, "generation_config.json");
     if (!path || !second)
         return sail_fail(err, SAIL_E_NOMEM, "%s: no memory to read its config.json", dir);
     SAIL_TRY(sail__json_read(a, path, LARGEST_FILE, &config, err));

@@ -1,7 +1,7 @@
 /* safetensors.c - reading. A file is a u64 header length N, N bytes of JSON, then the tensors' bytes. Checked here:
  * 8 <= size, N <= 100,000,000 and inside the file, JSON strict, beginning with '{' and without duplicate names; every
- * tensor has exactly dtype, shape and data_offsets; sizes are products that do not overflow; sorted by offset the tensors
- * are contiguous from 0 to the end of the file, without hole, overlap or trailing bytes. */
+ * tensor has exactly dtype, shape and data_offsets; sizes are products that do not overflow; sorted by offset the
+ * tensors are contiguous from 0 to the end of the file, without hole, overlap or trailing bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +31,7 @@ struct dtype_row {
     unsigned bytes;
     sail_dtype dtype;
 };
+/* clang-format off */
 static const struct dtype_row dtypes[] = {
     {"F64", 8, SAIL_F64}, {"F32", 4, SAIL_F32}, {"F16", 2, SAIL_F16}, {"BF16", 2, SAIL_BF16},
     {"I64", 8, SAIL_I64}, {"I32", 4, SAIL_I32}, {"U8", 1, SAIL_U8},
@@ -40,6 +41,7 @@ static const struct dtype_row dtypes[] = {
     {"F8_E4M3", 1, SAIL_DTYPE_COUNT}, {"F8_E5M2", 1, SAIL_DTYPE_COUNT}, {"F8_E8M0", 1, SAIL_DTYPE_COUNT},
     {"C64", 8, SAIL_DTYPE_COUNT},
 };
+/* clang-format on */
 
 static sail_code no_memory(const char *path, sail_err *err)
 {
@@ -84,19 +86,21 @@ static sail_code entry_offsets(const char *path, sail__st_tensor *t, const sail_
                                uint64_t want, sail_err *err)
 {
     const sail_node *const *o = offsets && offsets->kind == SAIL_NODE_LIST && offsets->list.n == 2
-                                    ? (const sail_node *const *)offsets->list.items : NULL;
+                                    ? (const sail_node *const *)offsets->list.items
+                                    : NULL;
     if (!o || o[0]->kind != SAIL_NODE_INT || o[1]->kind != SAIL_NODE_INT || o[0]->integer < 0)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: \"data_offsets\" should be two non-negative integers", path,
-                         t->name);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: \"data_offsets\" should be two non-negative integers",
+                         path, t->name);
     uint64_t begin = (uint64_t)o[0]->integer, end = (uint64_t)o[1]->integer;
     if (o[1]->integer < o[0]->integer || end > data_size)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: data_offsets [%lld, %lld) do not lie in the %llu bytes of data",
-                         path, t->name, (long long)o[0]->integer, (long long)o[1]->integer,
-                         (unsigned long long)data_size);
+        return sail_fail(err, SAIL_E_FORMAT,
+                         "%s: tensor %s: data_offsets [%lld, %lld) do not lie in the %llu bytes of data", path, t->name,
+                         (long long)o[0]->integer, (long long)o[1]->integer, (unsigned long long)data_size);
     char shape[160];
     if (end - begin != want)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: %s %s takes %llu bytes, but data_offsets [%llu, %llu) hold %llu",
-                         path, t->name, t->dtype_name, sail__st_shape(t, shape, sizeof shape), (unsigned long long)want,
+        return sail_fail(err, SAIL_E_FORMAT,
+                         "%s: tensor %s: %s %s takes %llu bytes, but data_offsets [%llu, %llu) hold %llu", path,
+                         t->name, t->dtype_name, sail__st_shape(t, shape, sizeof shape), (unsigned long long)want,
                          (unsigned long long)begin, (unsigned long long)end, (unsigned long long)(end - begin));
     t->offset = begin;
     t->bytes = (size_t)want;
@@ -107,7 +111,8 @@ static sail_code entry(const char *path, sail__st_tensor *t, const sail_node *no
 {
     const sail_node *dtype = NULL, *shape = NULL, *offsets = NULL;
     if (node->kind != SAIL_NODE_MAP)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: should be a map of dtype, shape, data_offsets", path, t->name);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: should be a map of dtype, shape, data_offsets", path,
+                         t->name);
     for (size_t i = 0; i < node->list.n; i++) {
         const char *key = node->list.keys[i];
         if (!strcmp(key, "dtype"))
@@ -117,17 +122,20 @@ static sail_code entry(const char *path, sail__st_tensor *t, const sail_node *no
         else if (!strcmp(key, "data_offsets"))
             offsets = node->list.items[i];
         else
-            return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: unknown key \"%s\"; dtype, shape, data_offsets were expected",
-                             path, t->name, key);
+            return sail_fail(err, SAIL_E_FORMAT,
+                             "%s: tensor %s: unknown key \"%s\"; dtype, shape, data_offsets were expected", path,
+                             t->name, key);
     }
     if (!dtype || dtype->kind != SAIL_NODE_STRING)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: \"dtype\" should be a string such as \"F32\"", path, t->name);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: \"dtype\" should be a string such as \"F32\"", path,
+                         t->name);
     const struct dtype_row *row = NULL;
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
         if (!strcmp(dtypes[i].name, dtype->string.data))
             row = &dtypes[i];
     if (!row)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: unknown dtype \"%.32s\"", path, t->name, dtype->string.data);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s: unknown dtype \"%.32s\"", path, t->name,
+                         dtype->string.data);
     t->dtype = row->dtype;
     t->dtype_name = row->name;
     uint64_t elements = 0, bytes;
@@ -161,8 +169,8 @@ static sail_code check_layout(const char *path, sail__st_tensor *t, size_t n, ui
         qsort(t, n, sizeof *t, by_offset);
     for (size_t i = 0; i < n; at += t[i].bytes, i++) {
         if (t[i].offset < at)
-            return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s at byte %llu overlaps %s, which ends at byte %llu", path,
-                             t[i].name, (unsigned long long)(data_start + t[i].offset), t[i - 1].name,
+            return sail_fail(err, SAIL_E_FORMAT, "%s: tensor %s at byte %llu overlaps %s, which ends at byte %llu",
+                             path, t[i].name, (unsigned long long)(data_start + t[i].offset), t[i - 1].name,
                              (unsigned long long)(data_start + at));
         if (t[i].offset > at)
             return sail_fail(err, SAIL_E_FORMAT, "%s: hole of %llu bytes at byte %llu, before tensor %s", path,
@@ -185,17 +193,19 @@ static sail_code metadata(const char *path, const sail_node *m, sail_err *err)
 }
 
 /* Appends the tensors of one mapped file to f->tensors. */
-static sail_code read_part(sail__safetensors *f, const char *path, const unsigned char *data, size_t size, sail_err *err)
+static sail_code read_part(sail__safetensors *f, const char *path, const unsigned char *data, size_t size,
+                           sail_err *err)
 {
     if (size < 8)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: %zu bytes; a safetensors file begins with 8 bytes of header length", path,
-                         size);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: %zu bytes; a safetensors file begins with 8 bytes of header length",
+                         path, size);
     uint64_t header = 0;
     for (int i = 7; i >= 0; i--)
         header = header << 8 | data[i];
     if (header > LARGEST_HEADER)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: header of %llu bytes; at most %d are allowed (is it a safetensors file?)",
-                         path, (unsigned long long)header, LARGEST_HEADER);
+        return sail_fail(err, SAIL_E_FORMAT,
+                         "%s: header of %llu bytes; at most %d are allowed (is it a safetensors file?)", path,
+                         (unsigned long long)header, LARGEST_HEADER);
     if (header > size - 8)
         return sail_fail(err, SAIL_E_FORMAT, "%s: header of %llu bytes, but the file has only %zu (cut short?)", path,
                          (unsigned long long)header, size);

@@ -13,14 +13,22 @@ struct sail__st_writer {
 static const char *dtype_text(sail_dtype t)
 {
     switch (t) {
-    case SAIL_F64: return "F64";
-    case SAIL_F32: return "F32";
-    case SAIL_F16: return "F16";
-    case SAIL_BF16: return "BF16";
-    case SAIL_I64: return "I64";
-    case SAIL_I32: return "I32";
-    case SAIL_U8: return "U8";
-    default: return NULL;
+    case SAIL_F64:
+        return "F64";
+    case SAIL_F32:
+        return "F32";
+    case SAIL_F16:
+        return "F16";
+    case SAIL_BF16:
+        return "BF16";
+    case SAIL_I64:
+        return "I64";
+    case SAIL_I32:
+        return "I32";
+    case SAIL_U8:
+        return "U8";
+    default:
+        return NULL;
     }
 }
 
@@ -31,8 +39,8 @@ static sail_code entry_bytes(const char *path, const sail__st_entry *e, uint64_t
         return sail_fail(err, SAIL_E_DTYPE, "%s: tensor %s: %s cannot be written to a safetensors file", path, e->name,
                          sail_dtype_name(e->dtype));
     if (e->rank < 0 || e->rank > SAIL__TENSOR_RANK)
-        return sail_fail(err, SAIL_E_SHAPE, "%s: tensor %s: %d dimensions; 0 to %d are possible", path, e->name, e->rank,
-                         SAIL__TENSOR_RANK);
+        return sail_fail(err, SAIL_E_SHAPE, "%s: tensor %s: %d dimensions; 0 to %d are possible", path, e->name,
+                         e->rank, SAIL__TENSOR_RANK);
     for (int i = 0; i < e->rank; i++)
         if (e->shape[i] < 0 || __builtin_mul_overflow(n, (uint64_t)e->shape[i], &n))
             return sail_fail(err, SAIL_E_SHAPE, "%s: tensor %s: its shape is negative or overflows", path, e->name);
@@ -116,7 +124,8 @@ sail_code sail__st_write(sail__st_writer *w, const void *data, size_t bytes, sai
 sail_code sail__st_commit(sail__st_writer *w, sail_err *err)
 {
     if (w->left) {
-        sail_code code = sail_fail(err, SAIL_E_BUG, "%s: %llu bytes were not given", w->path, (unsigned long long)w->left);
+        sail_code code =
+            sail_fail(err, SAIL_E_BUG, "%s: %llu bytes were not given", w->path, (unsigned long long)w->left);
         sail__st_abort(w);
         return code;
     }

@@ -1,5 +1,5 @@
-/* weights.c - a directory or GGUF file as a list of parameters by canonical name. Each has a slot that says where its bytes
- * lie and how its rows are ordered there. */
+/* weights.c - a directory or GGUF file as a list of parameters by canonical name. Each has a slot that says where its
+ * bytes lie and how its rows are ordered there. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "weights.h"
 
 struct slot {
-    const char *name;          /* canonical */
+    const char *name; /* canonical */
     const sail__param *param;
     const unsigned char *data; /* any alignment */
     sail_dtype dtype;
@@ -70,32 +70,38 @@ static sail_code fill_slot(struct slot *s, const sail__param *p, const struct fo
             snprintf(want, sizeof want, "[%lld]", (long long)p->cols);
         else
             snprintf(want, sizeof want, "[%lld, %lld]", (long long)p->rows, (long long)p->cols);
-        return sail_fail(err, SAIL_E_SHAPE, "%s: tensor %s has shape %s; the config asks for %s", f->file, f->name, f->shape,
-                         want);
+        return sail_fail(err, SAIL_E_SHAPE, "%s: tensor %s has shape %s; the config asks for %s", f->file, f->name,
+                         f->shape, want);
     }
     sail_dtype t = f->dtype;
     if (t == SAIL_DTYPE_COUNT || t == SAIL_I32 || t == SAIL_I64 || t == SAIL_U8)
-        return sail_fail(err, SAIL_E_DTYPE, "%s: tensor %s has type %s, which cannot be used as weights", f->file, f->name,
-                         f->dtype_name);
-    *s = (struct slot){.name = p->name, .param = p, .data = f->data, .dtype = t,
-                       .row_bytes = sail_dtype_bytes(t, (uint64_t)p->cols), .head = head};
+        return sail_fail(err, SAIL_E_DTYPE, "%s: tensor %s has type %s, which cannot be used as weights", f->file,
+                         f->name, f->dtype_name);
+    *s = (struct slot){.name = p->name,
+                       .param = p,
+                       .data = f->data,
+                       .dtype = t,
+                       .row_bytes = sail_dtype_bytes(t, (uint64_t)p->cols),
+                       .head = head};
     if (s->row_bytes == SIZE_MAX || (head && p->vector && sail_dtype_is_quantised(t)))
         return sail_fail(err, SAIL_E_SHAPE, "%s: tensor %s: rows of %lld are no whole blocks of %s", f->file, f->name,
                          (long long)p->cols, f->dtype_name);
     return SAIL_OK;
 }
 
-static sail_code missing(const sail__weights *w, const char *file, const char *name, const sail__param *p, size_t others,
-                         sail_err *err)
+static sail_code missing(const sail__weights *w, const char *file, const char *name, const sail__param *p,
+                         size_t others, sail_err *err)
 {
     char more[48] = "";
     if (others)
         snprintf(more, sizeof more, ", and %zu more", others);
-    const char *hint = p->role == SAIL__ROLE_HEAD ? " (a model that shares it with the embedding says tie_word_embeddings: "
-                                                    "true)" : "";
+    const char *hint = p->role == SAIL__ROLE_HEAD
+                           ? " (a model that shares it with the embedding says tie_word_embeddings: "
+                             "true)"
+                           : "";
     if (p->vector)
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s: tensor %s [%lld] is missing%s%s", file, name, (long long)p->cols, more,
-                         hint);
+        return sail_fail(err, SAIL_E_NOTFOUND, "%s: tensor %s [%lld] is missing%s%s", file, name, (long long)p->cols,
+                         more, hint);
     return sail_fail(err, SAIL_E_NOTFOUND, "%s: tensor %s [%lld, %lld] is missing%s%s", file, name, (long long)p->rows,
                      (long long)p->cols, more, hint);
 }
@@ -109,8 +115,14 @@ static bool find_hf(const sail__weights *w, const sail__param *p, struct found *
     f->file = w->path;
     if (!t)
         return false;
-    *f = (struct found){.file = t->file, .name = t->name, .data = t->data, .dtype = t->dtype, .dtype_name = t->dtype_name,
-                        .rank = t->rank, .rows = t->shape[0], .cols = t->rank == 1 ? t->shape[0] : t->shape[1]};
+    *f = (struct found){.file = t->file,
+                        .name = t->name,
+                        .data = t->data,
+                        .dtype = t->dtype,
+                        .dtype_name = t->dtype_name,
+                        .rank = t->rank,
+                        .rows = t->shape[0],
+                        .cols = t->rank == 1 ? t->shape[0] : t->shape[1]};
     sail__st_shape(t, f->shape, sizeof f->shape);
     return true;
 }
@@ -140,18 +152,23 @@ static sail_code open_hf(sail__weights *w, sail_err *err)
     if (!one || !index || !tokenizer || !config || !pickle || !pickles)
         return sail_fail(err, SAIL_E_NOMEM, "%s: no memory to open it", w->path);
     if (!sail__file_exists(config))
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s: no config.json in it; a Hugging Face model directory or a .gguf file was "
-                         "expected", w->path);
+        return sail_fail(err, SAIL_E_NOTFOUND,
+                         "%s: no config.json in it; a Hugging Face model directory or a .gguf file was "
+                         "expected",
+                         w->path);
     SAIL_TRY(sail__config_read(w->arena, w->path, &w->config, &w->config_node, err));
     if (sail__file_exists(one))
         SAIL_TRY(sail__safetensors_open(one, &w->safetensors, err));
     else if (sail__file_exists(index))
         SAIL_TRY(sail__safetensors_open_index(index, &w->safetensors, err));
     else if (sail__file_exists(pickle) || sail__file_exists(pickles))
-        return sail_fail(err, SAIL_E_FORMAT, "%s: only pytorch_model.bin, a Python pickle, which can run code when it is read: "
-                         "it is refused; convert it to safetensors", w->path);
+        return sail_fail(err, SAIL_E_FORMAT,
+                         "%s: only pytorch_model.bin, a Python pickle, which can run code when it is read: "
+                         "it is refused; convert it to safetensors",
+                         w->path);
     else
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s: neither model.safetensors nor model.safetensors.index.json in it", w->path);
+        return sail_fail(err, SAIL_E_NOTFOUND, "%s: neither model.safetensors nor model.safetensors.index.json in it",
+                         w->path);
     w->tokenizer = sail__file_exists(tokenizer) ? tokenizer : NULL;
     return SAIL_OK;
 }
@@ -168,8 +185,14 @@ static bool find_gguf(const sail__weights *w, const sail__param *p, struct found
     const sail__gguf_tensor *t = sail__gguf_find(w->gguf, name);
     if (!t)
         return false;
-    *f = (struct found){.file = f->file, .name = t->name, .data = t->data, .dtype = t->dtype, .dtype_name = t->type_name,
-                        .rank = t->rank, .rows = t->rows, .cols = t->cols};
+    *f = (struct found){.file = f->file,
+                        .name = t->name,
+                        .data = t->data,
+                        .dtype = t->dtype,
+                        .dtype_name = t->type_name,
+                        .rank = t->rank,
+                        .rows = t->rows,
+                        .cols = t->cols};
     sail__gguf_shape(t, f->shape, sizeof f->shape);
     return true;
 }
@@ -281,12 +304,14 @@ static sail_code open_any(sail__weights *w, sail_err *err)
     if (sail__is_dir(w->path))
         return open_hf(w, err);
     if (!sail__file_exists(w->path))
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s: no such model; a Hugging Face model directory or a .gguf file was expected",
-                         w->path);
+        return sail_fail(err, SAIL_E_NOTFOUND,
+                         "%s: no such model; a Hugging Face model directory or a .gguf file was expected", w->path);
     for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++)
         if (ends_with(w->path, pickles[i]))
-            return sail_fail(err, SAIL_E_FORMAT, "%s: a PyTorch file is a Python pickle, which can run code when it is read: it "
-                             "is refused; convert it to safetensors", w->path);
+            return sail_fail(err, SAIL_E_FORMAT,
+                             "%s: a PyTorch file is a Python pickle, which can run code when it is read: it "
+                             "is refused; convert it to safetensors",
+                             w->path);
     if (ends_with(w->path, ".safetensors"))
         return sail_fail(err, SAIL_E_ARG, "%s: give the directory that holds it and its config.json", w->path);
     return open_gguf(w, err);
@@ -334,8 +359,8 @@ static sail_code rows(const sail__weights *w, const char *name, int64_t first, i
     if (!*s)
         return sail_fail(err, SAIL_E_NOTFOUND, "%s: the model has no parameter %s", w->path, name);
     if (first < 0 || count < 0 || first > (*s)->param->rows || count > (*s)->param->rows - first)
-        return sail_fail(err, SAIL_E_ARG, "%s: parameter %s: rows %lld to %lld of %lld", w->path, name, (long long)first,
-                         (long long)(first + count), (long long)(*s)->param->rows);
+        return sail_fail(err, SAIL_E_ARG, "%s: parameter %s: rows %lld to %lld of %lld", w->path, name,
+                         (long long)first, (long long)(first + count), (long long)(*s)->param->rows);
     return SAIL_OK;
 }
 

@@ -3,8 +3,8 @@
  * Floor: io. (nn takes what it needs through nn/model_config.h: the config and a sail__param_source.)
  * Threads: an opened model may be read from any thread. Ownership: everything lives until close; files are mapped.
  * Parameters go by their canonical name, that of the family's Hugging Face checkpoint, whatever the file calls them;
- * GGUF's permutation of q and k rows is undone on reading. On opening, every parameter of the config must be there with its
- * shape; an error names tensor, file, expected and found shape; a tensor that no role asks for is a warning. */
+ * GGUF's permutation of q and k rows is undone on reading. On opening, every parameter of the config must be there with
+ * its shape; an error names tensor, file, expected and found shape; a tensor that no role asks for is a warning. */
 #ifndef SAIL_IO_WEIGHTS_H
 #define SAIL_IO_WEIGHTS_H
 

@@ -1,10 +1,11 @@
-/* family.c - the table of decoder families, and the list of a model's parameters. A new family is a row here and, where it
- * computes something new, a member of sail__model_config. */
+/* family.c - the table of decoder families, and the list of a model's parameters. A new family is a row here and, where
+ * it computes something new, a member of sail__model_config. */
 #include <stdio.h>
 #include <string.h>
 
 #include "family.h"
 
+/* clang-format off */
 #define L "model.layers.#."
 
 /* What Llama and its kin share. */
@@ -55,7 +56,8 @@ static const sail__family families[] = {
                [SAIL__ROLE_HEAD] = "embed_out.weight", [SAIL__ROLE_SCORE] = "score.weight"}},
     {.model_type = "phi", .architecture = "Phi",
      .names = {[SAIL__ROLE_EMBED] = "model.embed_tokens.weight",
-               [SAIL__ROLE_ATTN_NORM] = L "input_layernorm.weight", [SAIL__ROLE_ATTN_NORM_BIAS] = L "input_layernorm.bias",
+               [SAIL__ROLE_ATTN_NORM] = L "input_layernorm.weight",
+               [SAIL__ROLE_ATTN_NORM_BIAS] = L "input_layernorm.bias",
                [SAIL__ROLE_Q] = L "self_attn.q_proj.weight", [SAIL__ROLE_Q_BIAS] = L "self_attn.q_proj.bias",
                [SAIL__ROLE_K] = L "self_attn.k_proj.weight", [SAIL__ROLE_K_BIAS] = L "self_attn.k_proj.bias",
                [SAIL__ROLE_V] = L "self_attn.v_proj.weight", [SAIL__ROLE_V_BIAS] = L "self_attn.v_proj.bias",
@@ -88,6 +90,8 @@ static const char *const gguf_names[SAIL__ROLE_COUNT] = {
     [SAIL__ROLE_FINAL_NORM] = "output_norm.weight", [SAIL__ROLE_FINAL_NORM_BIAS] = "output_norm.bias",
     [SAIL__ROLE_HEAD] = "output.weight", [SAIL__ROLE_HEAD_BIAS] = "output.bias",
 };
+
+/* clang-format on */
 
 const sail__family *sail__family_by_type(const char *model_type)
 {
@@ -158,34 +162,55 @@ bool sail__param_wanted(const sail__model_config *c, sail__role role)
     case SAIL__ROLE_ATTN_NORM:
     case SAIL__ROLE_O:
     case SAIL__ROLE_DOWN:
-    case SAIL__ROLE_FINAL_NORM: return true;
+    case SAIL__ROLE_FINAL_NORM:
+        return true;
     case SAIL__ROLE_ATTN_NORM_BIAS:
-    case SAIL__ROLE_FINAL_NORM_BIAS: return c->layer_norm;
+    case SAIL__ROLE_FINAL_NORM_BIAS:
+        return c->layer_norm;
     case SAIL__ROLE_Q:
     case SAIL__ROLE_K:
-    case SAIL__ROLE_V: return apart;
+    case SAIL__ROLE_V:
+        return apart;
     case SAIL__ROLE_Q_BIAS:
     case SAIL__ROLE_K_BIAS:
-    case SAIL__ROLE_V_BIAS: return apart && c->qkv_bias;
-    case SAIL__ROLE_QKV: return c->fused_qkv;
-    case SAIL__ROLE_QKV_BIAS: return c->fused_qkv && c->qkv_bias;
+    case SAIL__ROLE_V_BIAS:
+        return apart && c->qkv_bias;
+    case SAIL__ROLE_QKV:
+        return c->fused_qkv;
+    case SAIL__ROLE_QKV_BIAS:
+        return c->fused_qkv && c->qkv_bias;
     case SAIL__ROLE_Q_NORM:
-    case SAIL__ROLE_K_NORM: return c->qk_norm;
-    case SAIL__ROLE_O_BIAS: return c->o_bias;
+    case SAIL__ROLE_K_NORM:
+        return c->qk_norm;
+    case SAIL__ROLE_O_BIAS:
+        return c->o_bias;
     case SAIL__ROLE_POST_ATTN_NORM:
-    case SAIL__ROLE_POST_MLP_NORM: return c->post_norms;
-    case SAIL__ROLE_MLP_NORM: return !c->shared_norm;
-    case SAIL__ROLE_MLP_NORM_BIAS: return !c->shared_norm && c->layer_norm;
-    case SAIL__ROLE_GATE: return c->gated && own_up;
-    case SAIL__ROLE_GATE_BIAS: return c->gated && own_up && c->mlp_bias;
-    case SAIL__ROLE_UP: return own_up;
-    case SAIL__ROLE_UP_BIAS: return own_up && c->mlp_bias;
-    case SAIL__ROLE_GATE_UP: return c->fused_gate_up;
-    case SAIL__ROLE_DOWN_BIAS: return c->mlp_bias;
-    case SAIL__ROLE_HEAD: return !c->labels && !c->tied;
-    case SAIL__ROLE_HEAD_BIAS: return !c->labels && c->head_bias;
-    case SAIL__ROLE_SCORE: return c->labels > 0;
-    case SAIL__ROLE_COUNT: break;
+    case SAIL__ROLE_POST_MLP_NORM:
+        return c->post_norms;
+    case SAIL__ROLE_MLP_NORM:
+        return !c->shared_norm;
+    case SAIL__ROLE_MLP_NORM_BIAS:
+        return !c->shared_norm && c->layer_norm;
+    case SAIL__ROLE_GATE:
+        return c->gated && own_up;
+    case SAIL__ROLE_GATE_BIAS:
+        return c->gated && own_up && c->mlp_bias;
+    case SAIL__ROLE_UP:
+        return own_up;
+    case SAIL__ROLE_UP_BIAS:
+        return own_up && c->mlp_bias;
+    case SAIL__ROLE_GATE_UP:
+        return c->fused_gate_up;
+    case SAIL__ROLE_DOWN_BIAS:
+        return c->mlp_bias;
+    case SAIL__ROLE_HEAD:
+        return !c->labels && !c->tied;
+    case SAIL__ROLE_HEAD_BIAS:
+        return !c->labels && c->head_bias;
+    case SAIL__ROLE_SCORE:
+        return c->labels > 0;
+    case SAIL__ROLE_COUNT:
+        break;
     }
     return false;
 }
@@ -196,27 +221,58 @@ static void shape(const sail__model_config *c, sail__param *p)
     int64_t rows = 0, cols = width; /* rows 0: a vector */
     switch (p->role) {
     case SAIL__ROLE_EMBED:
-    case SAIL__ROLE_HEAD: rows = c->vocab; break;
-    case SAIL__ROLE_Q: rows = q; break;
-    case SAIL__ROLE_Q_BIAS: cols = q; break;
+    case SAIL__ROLE_HEAD:
+        rows = c->vocab;
+        break;
+    case SAIL__ROLE_Q:
+        rows = q;
+        break;
+    case SAIL__ROLE_Q_BIAS:
+        cols = q;
+        break;
     case SAIL__ROLE_K:
-    case SAIL__ROLE_V: rows = kv; break;
+    case SAIL__ROLE_V:
+        rows = kv;
+        break;
     case SAIL__ROLE_K_BIAS:
-    case SAIL__ROLE_V_BIAS: cols = kv; break;
-    case SAIL__ROLE_QKV: rows = q + 2 * kv; break;
-    case SAIL__ROLE_QKV_BIAS: cols = q + 2 * kv; break;
+    case SAIL__ROLE_V_BIAS:
+        cols = kv;
+        break;
+    case SAIL__ROLE_QKV:
+        rows = q + 2 * kv;
+        break;
+    case SAIL__ROLE_QKV_BIAS:
+        cols = q + 2 * kv;
+        break;
     case SAIL__ROLE_Q_NORM:
-    case SAIL__ROLE_K_NORM: cols = c->head_dim; break;
-    case SAIL__ROLE_O: rows = width, cols = q; break;
+    case SAIL__ROLE_K_NORM:
+        cols = c->head_dim;
+        break;
+    case SAIL__ROLE_O:
+        rows = width, cols = q;
+        break;
     case SAIL__ROLE_GATE:
-    case SAIL__ROLE_UP: rows = ff; break;
+    case SAIL__ROLE_UP:
+        rows = ff;
+        break;
     case SAIL__ROLE_GATE_BIAS:
-    case SAIL__ROLE_UP_BIAS: cols = ff; break;
-    case SAIL__ROLE_GATE_UP: rows = 2 * ff; break;
-    case SAIL__ROLE_DOWN: rows = width, cols = ff; break;
-    case SAIL__ROLE_HEAD_BIAS: cols = c->vocab; break;
-    case SAIL__ROLE_SCORE: rows = c->labels; break;
-    default: break; /* norms and biases of the width */
+    case SAIL__ROLE_UP_BIAS:
+        cols = ff;
+        break;
+    case SAIL__ROLE_GATE_UP:
+        rows = 2 * ff;
+        break;
+    case SAIL__ROLE_DOWN:
+        rows = width, cols = ff;
+        break;
+    case SAIL__ROLE_HEAD_BIAS:
+        cols = c->vocab;
+        break;
+    case SAIL__ROLE_SCORE:
+        rows = c->labels;
+        break;
+    default:
+        break; /* norms and biases of the width */
     }
     p->vector = rows == 0;
     p->rows = rows ? rows : 1;
@@ -232,8 +288,8 @@ static sail_code add(sail_arena *a, const sail__model_config *c, sail__role role
     if (!sail__family_name(c->family, role, layer, name, sizeof name))
         return sail_fail(err, SAIL_E_BUG, "family %s has no parameter name for %s", c->family->model_type,
                          sail__role_name(role));
-    p[*n] = (sail__param){.name = sail__arena_strdup(a, name), .role = role,
-                          .layer = sail__role_per_layer(role) ? layer : -1};
+    p[*n] = (sail__param){
+        .name = sail__arena_strdup(a, name), .role = role, .layer = sail__role_per_layer(role) ? layer : -1};
     if (!p[*n].name)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory listing the model's parameters");
     shape(c, &p[(*n)++]);

@@ -20,10 +20,17 @@ void sail__rope_frequencies(const sail__rope *r, bool long_form, double *out)
     for (int32_t i = 0; i < r->rotary / 2; i++) {
         double frequency = 1.0 / pow(r->theta, 2.0 * i / r->rotary);
         switch (r->kind) {
-        case SAIL__ROPE_DEFAULT: break;
-        case SAIL__ROPE_LINEAR: frequency /= r->factor; break;
-        case SAIL__ROPE_LLAMA3: frequency = llama3(r, frequency); break;
-        case SAIL__ROPE_LONGROPE: frequency /= long_form ? r->long_factor[i] : r->short_factor[i]; break;
+        case SAIL__ROPE_DEFAULT:
+            break;
+        case SAIL__ROPE_LINEAR:
+            frequency /= r->factor;
+            break;
+        case SAIL__ROPE_LLAMA3:
+            frequency = llama3(r, frequency);
+            break;
+        case SAIL__ROPE_LONGROPE:
+            frequency /= long_form ? r->long_factor[i] : r->short_factor[i];
+            break;
         }
         out[i] = r->divisors ? frequency / r->divisors[i] : frequency;
     }
