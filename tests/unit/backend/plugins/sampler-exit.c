@@ -1,0 +1,21 @@
+/* sampler-exit.c - ends the process when asked. */
+#include <stdlib.h>
+
+#include "common.h"
+
+static int answer(void)
+{
+    return 1;
+}
+
+static const struct test_ops ops = {.size = sizeof ops, .answer = answer};
+static const sail_plugin description = {
+    .size = sizeof description, .abi_major = SAIL_ABI_MAJOR, .abi_minor = SAIL_ABI_MINOR, .kind = SAIL_KIND_SAMPLER,
+    .name = "exit", .doc = "", .source = "", .ops = &ops,
+};
+
+extern __attribute__((visibility("default"))) const sail_plugin *sail_plugin_query(void);
+const sail_plugin *sail_plugin_query(void)
+{
+    exit(description.ops ? 3 : 4);
+}

@@ -1,0 +1,19 @@
+/* sampler-major.c - built for another major version of the interface. */
+#include "common.h"
+
+static int answer(void)
+{
+    return 1;
+}
+
+static const struct test_ops ops = {.size = sizeof ops, .answer = answer};
+static const sail_plugin description = {
+    .size = sizeof description, .abi_major = SAIL_ABI_MAJOR + 1, .abi_minor = SAIL_ABI_MINOR, .kind = SAIL_KIND_SAMPLER,
+    .name = "major", .doc = "", .source = "", .ops = &ops,
+};
+
+extern __attribute__((visibility("default"))) const sail_plugin *sail_plugin_query(void);
+const sail_plugin *sail_plugin_query(void)
+{
+    return &description;
+}

@@ -1,0 +1,19 @@
+/* sampler-wrongkind.c - is of another kind than its file says. */
+#include "common.h"
+
+static int answer(void)
+{
+    return 1;
+}
+
+static const struct test_ops ops = {.size = sizeof ops, .answer = answer};
+static const sail_plugin description = {
+    .size = sizeof description, .abi_major = SAIL_ABI_MAJOR, .abi_minor = SAIL_ABI_MINOR, .kind = SAIL_KIND_JUDGE,
+    .name = "wrongkind", .doc = "", .source = "", .ops = &ops,
+};
+
+extern __attribute__((visibility("default"))) const sail_plugin *sail_plugin_query(void);
+const sail_plugin *sail_plugin_query(void)
+{
+    return &description;
+}
