@@ -45,16 +45,21 @@ sail_code sail__tokenizer_decoded(sail__tokenizer *t, const char *const (*replac
     if (t->size && !t->bytes)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     size_t total = 0;
+    if (t->size)
+        memcpy(t->bytes, t->tokens, (size_t)t->size * sizeof *t->bytes);
+    /* An added token that is searched in normalized text is shown as it looks there. */
+    for (size_t i = 0; i < t->n_added; i++)
+        if (t->added[i].normalized)
+            t->bytes[t->added[i].id] = (sail__string){t->added[i].content, (uint32_t)t->added[i].len};
     for (int32_t i = 0; i < t->size; i++)
-        total += t->tokens[i].data ? t->tokens[i].len + 1 : 0;
+        total += t->bytes[i].data ? t->bytes[i].len + 1 : 0;
     char *room = t->decoder == SAIL__DECODE_BYTE_LEVEL ? sail__arena_alloc(t->arena, total + 1) : NULL;
     sail_buf buf[2] = {{0}, {0}};
     bool oom = t->decoder == SAIL__DECODE_BYTE_LEVEL && !room;
     for (int32_t i = 0; i < t->size && !oom; i++) {
-        const sail__string *s = &t->tokens[i];
+        const sail__string source = t->bytes[i], *s = &source;
         if (!s->data)
             continue;
-        t->bytes[i] = *s;
         if (t->decoder == SAIL__DECODE_BYTE_LEVEL) {
             int64_t n = to_bytes(s, room);
             if (n >= 0) {

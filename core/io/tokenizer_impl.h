@@ -211,7 +211,9 @@ sail_code sail__tokenizer_add_merges(sail__tokenizer *t, size_t n,
                                                       sail_err *err),
                                      void *user, sail_err *err);
 sail_code sail__tokenizer_decoded(sail__tokenizer *t, const char *const (*replace)[2], size_t n_replace, sail_err *err);
-void sail__tokenizer_set_ends(sail__tokenizer *t);
+/* A whole tokenizer from a parsed tokenizer.json, without the files beside it. */
+sail_code sail__tokenizer_parse(const struct json_t *root, const char *origin, sail__tokenizer **out, sail_err *err);
+sail_code sail__tokenizer_add_end(sail__tokenizer *t, int64_t id, sail_err *err); /* twice is once; < 0: nothing */
 
 /* Byte alphabet of GPT-2: the character that stands for each byte, and back (-1: none). */
 uint32_t sail__byte_char(unsigned char b);

@@ -1,0 +1,218 @@
+/* Every recorded tokenizer: all cases of encoding and decoding, all streams; the comparer against planted faults. */
+#include "../../golden.h"
+#include "io/tokenizer.h"
+
+typedef struct lines {
+    sail_arena *arena;
+    char *data;
+    size_t size, at;
+    int line;
+} lines;
+
+static bool lines_open(lines *l, const char *path)
+{
+    sail_err err = {0};
+    *l = (lines){.arena = sail__arena_new()};
+    if (!sail__file_exists(path))
+        return false;
+    if (sail__file_read(path, 1 << 28, &l->data, &l->size, &err) != SAIL_OK)
+        fail_msg("%s", err.message);
+    return true;
+}
+
+static sail_node *lines_next(lines *l)
+{
+    while (l->at < l->size) {
+        char *end = memchr(l->data + l->at, '\n', l->size - l->at);
+        size_t n = end ? (size_t)(end - l->data) - l->at : l->size - l->at;
+        const char *text = l->data + l->at;
+        l->at += n + 1;
+        l->line++;
+        if (!n)
+            continue;
+        sail__arena_reset(l->arena);
+        sail_node *out;
+        sail_err err = {0};
+        if (sail__json_parse(l->arena, text, n, "line", l->line, &out, &err) != SAIL_OK)
+            fail_msg("%s", err.message);
+        return out;
+    }
+    return NULL;
+}
+
+static void lines_close(lines *l)
+{
+    sail__free(l->data);
+    sail__arena_free(l->arena);
+}
+
+static bool boolean(const sail_node *row, const char *key, bool otherwise)
+{
+    const sail_node *v = sail__node_get(row, key);
+    return v && v->kind == SAIL_NODE_BOOL ? v->boolean : otherwise;
+}
+
+static bool equals(const sail_buf *b, const sail_node *s)
+{
+    return s && s->kind == SAIL_NODE_STRING && b->len == s->string.len && (!b->len || memcmp(b->data, s->string.data, b->len) == 0);
+}
+
+static sail__ids ids_of(const sail_node *row)
+{
+    sail__ids ids = {0};
+    sail_err err = {0};
+    const sail_node *v = sail__node_get(row, "ids");
+    assert_non_null(v);
+    for (size_t i = 0; i < v->list.n; i++) {
+        int32_t id = (int32_t)v->list.items[i]->integer;
+        assert_int_equal(sail__ids_add(&ids, &id, 1, &err), SAIL_OK);
+    }
+    return ids;
+}
+
+/* Does this row agree with the tokenizer? */
+static bool agrees(const sail__tokenizer *t, sail__token_scratch *s, const sail_node *row, bool say)
+{
+    sail_err err = {0};
+    const sail_node *text = sail__node_get(row, "text");
+    unsigned flags = (boolean(row, "add_special", false) ? SAIL__ADD_SPECIAL : 0) |
+                     (boolean(row, "parse_special", true) ? SAIL__PARSE_SPECIAL : 0);
+    sail__ids want = ids_of(row), got = {0};
+    if (sail__encode(t, s, text->string.data, text->string.len, flags, &got, &err) != SAIL_OK)
+        fail_msg("%s", err.message);
+    bool ok = want.n == got.n && (!want.n || memcmp(want.items, got.items, want.n * sizeof *want.items) == 0);
+    if (!ok && say) {
+        size_t at = 0;
+        while (at < want.n && at < got.n && want.items[at] == got.items[at])
+            at++;
+        print_message("  %s: ids differ at %zu (%zu recorded, %zu ours): %d, %d\n", sail__node_get(row, "id")->string.data, at,
+                      want.n, got.n, at < want.n ? want.items[at] : -1, at < got.n ? got.items[at] : -1);
+    }
+    sail_buf out = {0};
+    assert_int_equal(sail__decode(t, want.items, want.n, 0, &out, &err), SAIL_OK);
+    bool decoded = equals(&out, sail__node_get(row, "decoded"));
+    const sail_node *skipped = sail__node_get(row, "decoded_skip_special");
+    out.len = 0;
+    assert_int_equal(sail__decode(t, want.items, want.n, SAIL__SKIP_SPECIAL, &out, &err), SAIL_OK);
+    decoded &= equals(&out, skipped ? skipped : sail__node_get(row, "decoded"));
+    if (!decoded && say)
+        print_message("  %s: decoded text differs\n", sail__node_get(row, "id")->string.data);
+    sail__buf_free(&out);
+    sail__ids_free(&want);
+    sail__ids_free(&got);
+    return ok && decoded;
+}
+
+static int hex(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
+
+static bool stream_agrees(const sail__tokenizer *t, const sail_node *row)
+{
+    sail__ids ids = ids_of(row);
+    const sail_node *bytes = sail__node_get(row, "bytes"), *eager = sail__node_get(row, "eager");
+    sail_err err = {0};
+    sail_buf out = {0};
+    sail__text_stream s = {.tokenizer = t};
+    bool ok = bytes->list.n == ids.n && eager->list.n == ids.n + 1;
+    for (size_t i = 0; i < ids.n && ok; i++) {
+        size_t n;
+        const char *b = sail__tokenizer_bytes(t, ids.items[i], &n);
+        const sail_node *want = bytes->list.items[i];
+        ok = b && want->string.len == 2 * n;
+        for (size_t j = 0; ok && j < n; j++)
+            ok = (unsigned char)b[j] == hex(want->string.data[2 * j]) * 16 + hex(want->string.data[2 * j + 1]);
+        out.len = 0;
+        sail__stream_push(&s, ids.items[i], &out);
+        ok = ok && equals(&out, eager->list.items[i]);
+    }
+    out.len = 0;
+    sail__stream_flush(&s, &out);
+    ok = ok && equals(&out, eager->list.items[ids.n]);
+    out.len = 0;
+    assert_int_equal(sail__decode(t, ids.items, ids.n, 0, &out, &err), SAIL_OK);
+    ok = ok && equals(&out, sail__node_get(row, "decoded"));
+    if (!ok)
+        print_message("  %s: stream differs\n", sail__node_get(row, "id")->string.data);
+    sail__buf_free(&out);
+    sail__ids_free(&ids);
+    return ok;
+}
+
+static const char *file_of(char *out, size_t size, const char *name, const char *file)
+{
+    snprintf(out, size, "%s/text/tokenizers/%s/%s", golden_dir(), name, file);
+    return out;
+}
+
+static void all_cases_and_streams_agree(void **state)
+{
+    (void)state;
+    GOLDEN_OR_SKIP();
+    sail_arena *a = sail__arena_new();
+    sail_err err = {0};
+    char **names, path[4096], dir[4096];
+    size_t n, bad = 0;
+    snprintf(dir, sizeof dir, "%s/text/tokenizers", golden_dir());
+    assert_int_equal(sail__list_dir(a, dir, &names, &n, &err), SAIL_OK);
+    assert_true(n > 0);
+    for (size_t i = 0; i < n; i++) {
+        sail__tokenizer *t;
+        if (sail__tokenizer_open(file_of(path, sizeof path, names[i], ""), &t, &err) != SAIL_OK)
+            fail_msg("%s", err.message);
+        sail__token_scratch *s = sail__token_scratch_new(t);
+        assert_non_null(s);
+        size_t cases = 0, passed = 0, streams = 0, streamed = 0;
+        lines l;
+        assert_true(lines_open(&l, file_of(path, sizeof path, names[i], "cases.jsonl")));
+        for (sail_node *row; (row = lines_next(&l)); cases++)
+            passed += agrees(t, s, row, cases - passed < 5);
+        lines_close(&l);
+        assert_true(lines_open(&l, file_of(path, sizeof path, names[i], "stream.jsonl")));
+        for (sail_node *row; (row = lines_next(&l)); streams++)
+            streamed += stream_agrees(t, row);
+        lines_close(&l);
+        print_message("%s: %zu of %zu cases, %zu of %zu streams\n", names[i], passed, cases, streamed, streams);
+        assert_true(cases > 0 && streams > 0);
+        bad += cases - passed + streams - streamed;
+        sail__token_scratch_free(s);
+        sail__tokenizer_free(t);
+    }
+    sail__arena_free(a);
+    assert_int_equal(bad, 0);
+}
+
+/* Rows that say something wrong must be told apart, each of them. */
+static void the_comparer_rejects_planted_rows(void **state)
+{
+    (void)state;
+    GOLDEN_OR_SKIP();
+    sail_arena *a = sail__arena_new();
+    sail_err err = {0};
+    char **names, path[4096], dir[4096];
+    size_t n, planted = 0;
+    snprintf(dir, sizeof dir, "%s/text/tokenizers", golden_dir());
+    assert_int_equal(sail__list_dir(a, dir, &names, &n, &err), SAIL_OK);
+    for (size_t i = 0; i < n; i++) {
+        lines l;
+        if (lines_open(&l, file_of(path, sizeof path, names[i], "planted.jsonl"))) {
+            sail__tokenizer *t;
+            assert_int_equal(sail__tokenizer_open(file_of(path, sizeof path, names[i], ""), &t, &err), SAIL_OK);
+            for (sail_node *row; (row = lines_next(&l)); planted++)
+                if (agrees(t, NULL, row, false))
+                    fail_msg("%s: accepted, though %s", sail__node_get(row, "id")->string.data,
+                             sail__node_get(row, "planted")->string.data);
+            sail__tokenizer_free(t);
+        }
+        lines_close(&l);
+    }
+    sail__arena_free(a);
+    assert_true(planted > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_cases_and_streams_agree),
+        cmocka_unit_test(the_comparer_rejects_planted_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
