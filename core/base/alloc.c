@@ -11,9 +11,10 @@
 /* > 0: that many allocations until one fails; 0: none fails; < 0: not read from the environment yet. */
 static atomic_long alloc_countdown = -1;
 
-void sail__alloc_fail_at(long k)
+long sail__alloc_fail_at(long k)
 {
-    atomic_store(&alloc_countdown, k > 0 ? k : 0);
+    long left = atomic_exchange(&alloc_countdown, k > 0 ? k : 0);
+    return left > 0 ? left : 0;
 }
 
 /* Whether this allocation is the one that must fail. */

@@ -34,8 +34,9 @@ void *sail__calloc(size_t count, size_t size);
 void *sail__realloc(void *p, size_t bytes);
 void sail__free(void *p);
 char *sail__strdup(const char *s);
-/* For tests: from now on, the k-th allocation of this process fails; 0: none. Replaces SAIL_FAIL_ALLOC. */
-void sail__alloc_fail_at(long k);
+/* For tests: from now on, the k-th allocation of this process fails; 0: none. Replaces SAIL_FAIL_ALLOC. Returns how many
+ * were left until the failure ordered before; 0: it has happened, or none was ordered. */
+long sail__alloc_fail_at(long k);
 
 /* ---- string buffer; a failed append is remembered in `oom`, data is always NUL-terminated or NULL ---- */
 typedef struct sail_buf {

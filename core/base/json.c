@@ -116,10 +116,22 @@ static void soften_big_integers(const char *text, size_t n, sail_buf *out)
     }
 }
 
+/* Jansson has a code for a lack of memory, but does not set it when an allocation for a value fails: then there is no
+ * text at all, or it complains of a string token, which by itself is never wrong without a reason of its own. */
+static bool lacked_memory(const json_error_t *e)
+{
+    size_t n = strlen(e->text);
+    if (n == 0 || json_error_code(e) == json_error_out_of_memory)
+        return true;
+    bool token = strncmp(e->text, "invalid token near '\"", 21) == 0 ||
+                 strncmp(e->text, "string or '}' expected near '\"", 30) == 0;
+    return token && n >= 23 && strcmp(e->text + n - 2, "\"'") == 0;
+}
+
 static sail_code told(const struct reader *r, const json_error_t *e)
 {
     int line = r->line > 0 ? r->line + e->line - 1 : e->line;
-    if (json_error_code(e) == json_error_out_of_memory)
+    if (lacked_memory(e))
         return no_memory(r);
     return sail_fail(r->err, SAIL_E_PARSE, "%s:%d: not valid JSON: %s (character %d of the line)", r->origin, line, e->text,
                      e->column);

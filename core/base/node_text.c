@@ -37,19 +37,23 @@ void sail__json_quote(sail_buf *out, const char *s, size_t n)
     sail__buf_add(out, "\"", 1);
 }
 
-/* The shortest of 15, 16 and 17 digits that reads back as the same number, always with a point or an exponent. */
-static void number_text(char *s, size_t size, double x)
+/* The shortest of 15, 16 and 17 digits that reads back as the same number, always with a point or an exponent; for
+ * YAML always with a point, without which many readers take 5e-06 for a string. */
+static void number_text(char *s, size_t size, double x, bool yaml)
 {
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(s, size, "%.*g", digits, x);
         if (strtod(s, NULL) == x)
             break;
     }
-    if (!strpbrk(s, ".en"))
-        strncat(s, ".0", size - strlen(s) - 1);
+    size_t n = strlen(s), at = strcspn(s, "e");
+    if (strpbrk(s, yaml ? ".n" : ".en") || n + 3 > size)
+        return;
+    memmove(s + at + 2, s + at, n - at + 1);
+    memcpy(s + at, ".0", 2);
 }
 
-static void write_scalar(sail_buf *out, const sail_node *n)
+static void write_scalar(sail_buf *out, const sail_node *n, bool yaml)
 {
     char text[40];
     switch (n->kind) {
@@ -60,7 +64,7 @@ static void write_scalar(sail_buf *out, const sail_node *n)
         sail__buf_printf(out, "%lld", (long long)n->integer);
         break;
     case SAIL_NODE_FLOAT:
-        number_text(text, sizeof text, n->number);
+        number_text(text, sizeof text, n->number, yaml);
         sail__buf_str(out, text);
         break;
     case SAIL_NODE_FUNCTION:
@@ -91,7 +95,7 @@ void sail__node_to_json(sail_buf *out, const sail_node *n)
         }
         sail__buf_str(out, map ? "}" : "]");
     } else {
-        write_scalar(out, n);
+        write_scalar(out, n, false);
     }
 }
 
@@ -151,7 +155,7 @@ static void yaml_scalar(sail_buf *out, const sail_node *n)
     else if (n->kind == SAIL_NODE_LIST)
         sail__buf_str(out, "[]");
     else
-        write_scalar(out, n);
+        write_scalar(out, n, true);
 }
 
 static void yaml_inline(sail_buf *out, const sail_node *n, bool with_origin)

@@ -119,7 +119,7 @@ const char *sail__nearest(const char *name, const char *const *names, size_t n)
             best = names[i], best_distance = d;
     }
     /* a third of the letters may be wrong; of a short name, one */
-    size_t most = length / 3 > 1 ? length / 3 : 1;
+    size_t most = length > 2 ? (length + 1) / 3 : 1;
     if (best && best_distance <= most && best_distance < length)
         return best;
     /* or the name is the beginning of exactly one */
