@@ -55,6 +55,11 @@ typedef struct sail_pairs {
     uint64_t seed;
 } sail_pairs;
 
+/* The sides as labelled: the winner's and the loser's by `outcome`; slots 0 and 1 where nobody won. decided (PAIR): 1 where
+ * somebody won, 0 at ties and abstentions, to multiply a loss per pair with. The tape fails unless every pair has two
+ * responses. Any of the three may be NULL. */
+void sail_labelled_sides(sail_tape *t, const sail_pairs *b, sail_side *winner, sail_side *loser, sail_var *decided);
+
 enum { SAIL_MAX_METRICS = 32 };
 typedef struct sail_loss {
     uint32_t size;

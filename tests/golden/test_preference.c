@@ -1,6 +1,6 @@
 /* test_preference.c - preference models against 60-digit arithmetic: golden/method/preference/{grid,plackett_luce}.json. */
-#include "golden.h"
-#include "plugin.h"
+#include "../golden.h"
+#include "../plugin.h"
 
 #include "sail/preference.h"
 

@@ -1,0 +1,221 @@
+/* batch.c - see batch.h. The metrics are in metrics.c. */
+#include "batch.h"
+
+#include <math.h>
+
+#include "../sail/rng.h"
+
+int32_t sail__outcome_reversed(int32_t outcome, int k, int outcomes)
+{
+    int order[SAIL_MAX_RESPONSES], top = 0, n = 1;
+    if (outcome < 0 || k < 2 || k > SAIL_MAX_RESPONSES)
+        return outcome;
+    if (k == 2)
+        return outcome < 2 ? 1 - outcome : outcome;
+    while (n < outcomes && top < k) /* how many places are ranked */
+        n *= k - top++;
+    if (n != outcomes || !sail_outcome_ranking(outcome, k, top, order))
+        return outcome;
+    for (int j = 0; j < top; j++)
+        order[j] = order[j] == 0 ? 1 : order[j] == 1 ? 0 : order[j];
+    return sail_outcome_of_ranking(order, k, top);
+}
+
+/* ---- from rows to pairs ---- */
+static sail_code check_rows(const sail__rows *r, sail_err *err)
+{
+    const sail_layout *l = &r->layout;
+    if (l->response_of_pair[0] != 0 || l->response_of_pair[l->pairs] != l->responses || l->token_of_response[0] != 0 ||
+        l->token_of_response[l->responses] != l->tokens)
+        return sail_fail(err, SAIL_E_BUG, "the bounds of a batch of %lld pairs do not cover its %lld responses and %lld tokens",
+                         (long long)l->pairs, (long long)l->responses, (long long)l->tokens);
+    for (int64_t i = 0; i < l->pairs; i++) {
+        int64_t k = l->response_of_pair[i + 1] - l->response_of_pair[i];
+        if (k < 1 || k > SAIL_MAX_RESPONSES)
+            return sail_fail(err, SAIL_E_SHAPE, "pair %lld of the step has %lld responses; a group has 1 to %d",
+                             (long long)(r->first + i), (long long)k, SAIL_MAX_RESPONSES);
+        if (r->route && r->route[i] >= r->n_routes)
+            return sail_fail(err, SAIL_E_BUG, "pair %lld of the step is on route %d of %d", (long long)(r->first + i),
+                             r->route[i], r->n_routes);
+    }
+    for (int64_t i = 0; i < l->responses; i++)
+        if (l->token_of_response[i + 1] <= l->token_of_response[i])
+            return sail_fail(err, SAIL_E_SHAPE, "response %lld of a batch is empty", (long long)i);
+    return SAIL_OK;
+}
+
+/* What every pair is: who wrote and labelled it, which outcome, which coefficients. No tape is needed. */
+static sail_code describe(sail_arena *a, const sail__rows *r, sail_pairs *out, sail_err *err)
+{
+    const sail_layout *l = &r->layout;
+    size_t n = (size_t)l->pairs + 1;
+    int32_t *outcome = sail__arena_array(a, n, sizeof *outcome), *reversed = sail__arena_array(a, n, sizeof *reversed);
+    uint8_t *writer = sail__arena_alloc(a, n), *labeller = sail__arena_alloc(a, n);
+    double *written = sail__arena_array(a, n, sizeof *written), *labelled = sail__arena_array(a, n, sizeof *labelled);
+    double *baseline = sail__arena_array(a, n, sizeof *baseline);
+    int64_t *prompt = sail__arena_array(a, n, sizeof *prompt);
+    int64_t *response = sail__arena_array(a, (size_t)l->responses + 1, sizeof *response);
+    if (!outcome || !reversed || !writer || !labeller || !written || !labelled || !baseline || !prompt || !response)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for %lld pairs", (long long)l->pairs);
+    int64_t chosen_tokens = 0;
+    for (int64_t i = 0; i < l->pairs; i++) {
+        int k = (int)(l->response_of_pair[i + 1] - l->response_of_pair[i]);
+        const sail_route *route = r->route ? &r->routes[r->route[i]] : NULL;
+        outcome[i] = r->outcome ? r->outcome[i] : 0;
+        reversed[i] = sail__outcome_reversed(outcome[i], k, k > 2 && outcome[i] >= 0 ? r->preference.ops->outcomes(r->preference.self, k) : 2);
+        writer[i] = (uint8_t)(route ? route->writer : SAIL_BY_DATA);
+        labeller[i] = (uint8_t)(route ? route->labeller : SAIL_BY_DATA);
+        written[i] = writer[i] == SAIL_BY_POLICY ? route->coefficient : 0;
+        labelled[i] = labeller[i] == SAIL_BY_POLICY ? route->coefficient : 0;
+        baseline[i] = r->baseline ? r->baseline[i] : 0;
+        prompt[i] = r->prompt_id ? r->prompt_id[i] : r->first + i;
+        chosen_tokens += l->token_of_response[l->response_of_pair[i] + 1] - l->token_of_response[l->response_of_pair[i]];
+    }
+    for (int64_t i = 0; i < l->responses; i++)
+        response[i] = r->response_id ? r->response_id[i] : i;
+    *out = (sail_pairs){.size = sizeof *out, .layout = l, .n = l->pairs, .first = r->first, .beta = r->beta,
+                        .preference = r->preference, .outcome = outcome, .reversed = reversed, .writer = writer,
+                        .labeller = labeller, .coef_written = written, .coef_labelled = labelled, .baseline = baseline,
+                        .prompt_id = prompt, .response_id = response,
+                        .step_chosen_tokens = r->step_chosen_tokens ? r->step_chosen_tokens : chosen_tokens,
+                        .step = r->step, .seed = r->seed};
+    return SAIL_OK;
+}
+
+static sail_side side_of(sail_tape *t, const sail_pairs *b, int slot)
+{
+    return (sail_side){.logp = sail_slot_of(t, b->logp, slot), .ref = sail_slot_of(t, b->ref, slot),
+                       .rho = sail_slot_of(t, b->rho, slot), .score = sail_slot_of(t, b->scores, slot),
+                       .length = sail_slot_of(t, b->length, slot)};
+}
+
+sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__rows *rows, sail_pairs *out, sail_err *err)
+{
+    const sail_layout *l = &rows->layout;
+    SAIL_TRY(check_rows(rows, err));
+    SAIL_TRY(describe(a, rows, out, err));
+    size_t most = (size_t)(l->tokens > l->responses ? l->tokens : l->responses);
+    double *scratch = sail__arena_array(a, most + 1, sizeof *scratch); /* zeros: the reference where there is none */
+    if (!scratch)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for %lld tokens", (long long)l->tokens);
+    sail_var none = {-1};
+    sail_tape_reset(t, l);
+    out->tape = t;
+    out->token_logp = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->logp);
+    out->token_ref = sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->ref ? rows->ref : scratch);
+    out->token_entropy = rows->entropy ? sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->entropy) : none;
+    out->token_lss = rows->lss ? sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->lss) : none;
+    out->logp = sail_sum_tokens(t, out->token_logp);
+    out->ref = sail_sum_tokens(t, out->token_ref);
+    out->rho = sail_sub(t, out->logp, out->ref);
+    out->scores = sail_mul(t, out->rho, sail_number(t, rows->beta));
+    out->has_sides = true;
+    for (int64_t i = 0; i < l->responses; i++)
+        scratch[i] = (double)(l->token_of_response[i + 1] - l->token_of_response[i]);
+    out->length = sail_tape_constant(t, SAIL_RESPONSE, l->responses, scratch);
+    for (int64_t i = 0; i < l->pairs; i++)
+        out->has_sides &= l->response_of_pair[i + 1] - l->response_of_pair[i] == 2;
+    out->chosen = out->rejected = (sail_side){none, none, none, none, none};
+    if (out->has_sides) {
+        out->chosen = side_of(t, out, 0);
+        out->rejected = side_of(t, out, 1);
+    }
+    if (sail_tape_status(t) != SAIL_OK)
+        return sail_fail(err, sail_tape_status(t), "%s", sail_tape_message(t));
+    return SAIL_OK;
+}
+
+sail_code sail__labels_draw(const sail__rows *r, int32_t *outcome, sail_err *err)
+{
+    const sail_layout *l = &r->layout;
+    SAIL_TRY(check_rows(r, err));
+    for (int64_t i = 0; i < l->pairs; i++) {
+        if (!r->route || r->routes[r->route[i]].labeller != SAIL_BY_POLICY)
+            continue;
+        double score[SAIL_MAX_RESPONSES];
+        int64_t first = l->response_of_pair[i], k = l->response_of_pair[i + 1] - first;
+        for (int64_t s = 0; s < k; s++) {
+            score[s] = 0;
+            for (int64_t j = l->token_of_response[first + s]; j < l->token_of_response[first + s + 1]; j++)
+                score[s] += r->logp[j] - (r->ref ? r->ref[j] : 0);
+            score[s] *= r->beta;
+        }
+        double u = sail_rng_uniform(r->seed, SAIL_RNG_LABEL, (uint64_t)r->step, (uint64_t)(r->first + i), 0);
+        if (sail_preference_draw(&r->preference, (int)k, score, u, &outcome[i], err) != SAIL_OK)
+            return sail_fail_in(err, "label of pair %lld of step %lld", (long long)(r->first + i), (long long)r->step);
+    }
+    return SAIL_OK;
+}
+
+/* ---- objectives ---- */
+sail_code sail__objective_prepare(const sail__objective *o, sail_tape *t, const sail_pairs *b, double *state, double *baseline,
+                                  sail_err *err)
+{
+    for (int64_t i = 0; i < b->n; i++)
+        baseline[i] = 0;
+    if (!o->ops->prepare)
+        return SAIL_OK;
+    sail_code code = o->ops->prepare(o->self, t, b, state, baseline);
+    if (code != SAIL_OK || sail_tape_status(t) != SAIL_OK)
+        return sail_fail(err, sail_tape_status(t) != SAIL_OK ? sail_tape_status(t) : code, "objective %s: %s", o->name,
+                         *sail_tape_message(t) ? sail_tape_message(t) : sail_code_text(code));
+    for (int64_t i = 0; i < b->n; i++)
+        if (!isfinite(baseline[i]))
+            return sail_fail(err, SAIL_E_NUMERIC, "objective %s: the baseline of pair %lld is %g", o->name, (long long)i,
+                             baseline[i]);
+    return SAIL_OK;
+}
+
+bool sail__objective_prepare_needs(sail_arena *a, const sail__objective *o, const sail__rows *rows, uint8_t *mask)
+{
+    sail_pairs b;
+    bool any = false;
+    for (int64_t i = 0; i < rows->layout.pairs; i++)
+        mask[i] = o->ops->prepare != NULL; /* all, unless it says otherwise */
+    if (o->ops->prepare && o->ops->prepare_needs && describe(a, rows, &b, NULL) == SAIL_OK)
+        o->ops->prepare_needs(o->self, &b, mask);
+    for (int64_t i = 0; i < rows->layout.pairs; i++)
+        any |= mask[i] != 0;
+    return any;
+}
+
+sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sail_pairs *b, sail_loss *out, sail_err *err)
+{
+    *out = (sail_loss){.size = sizeof *out, .loss = {-1}, .per_pair = {-1}};
+    sail_code code = o->ops->loss(o->self, t, b, out);
+    if (code == SAIL_OK && sail_tape_status(t) == SAIL_OK)
+        code = sail_tape_backward(t, out->loss);
+    if (sail_tape_status(t) != SAIL_OK)
+        code = sail_tape_status(t);
+    if (code != SAIL_OK)
+        return sail_fail(err, code, "objective %s: %s", o->name,
+                         *sail_tape_message(t) ? sail_tape_message(t) : sail_code_text(code));
+    double loss = *sail_value_of(t, out->loss);
+    if (!isfinite(loss))
+        return sail_fail(err, SAIL_E_NUMERIC, "objective %s: the loss of pairs %lld to %lld is %g", o->name,
+                         (long long)b->first, (long long)(b->first + b->n - 1), loss);
+    return SAIL_OK;
+}
+
+static sail_code copy_weights(const sail_pairs *b, sail_var leaf, const char *what, double *out, sail_err *err)
+{
+    const double *g = sail_gradient_of(b->tape, leaf);
+    int64_t bad = -1;
+    for (int64_t i = 0; out && i < b->layout->tokens; i++) {
+        out[i] = leaf.id < 0 ? 0 : g[i];
+        if (!isfinite(out[i]) && bad < 0)
+            bad = i;
+    }
+    if (bad >= 0)
+        return sail_fail(err, SAIL_E_NUMERIC, "the derivative with respect to %s of token %lld of a batch is %g", what,
+                         (long long)bad, out[bad]);
+    return SAIL_OK;
+}
+
+sail_code sail__pairs_weights(const sail_pairs *b, double *logp, double *entropy, double *lss, sail_err *err)
+{
+    sail_code first = copy_weights(b, b->token_logp, "the log-probability", logp, err);
+    sail_code second = copy_weights(b, b->token_entropy, "the entropy", entropy, first ? NULL : err);
+    sail_code third = copy_weights(b, b->token_lss, "log sum p^2", lss, first || second ? NULL : err);
+    return first ? first : second ? second : third;
+}

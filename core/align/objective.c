@@ -1,0 +1,44 @@
+/* objective.c - what objectives are given beside the tape's operators. */
+#include "tape_internal.h"
+
+#include "../sail/objective.h"
+
+void sail_loss_metric(sail_loss *out, const char *name, sail_var value)
+{
+    if (out->n_metrics >= SAIL_MAX_METRICS)
+        return; /* reports only: the loss is not touched */
+    out->metrics[out->n_metrics].name = name;
+    out->metrics[out->n_metrics++].value = value;
+}
+
+static sail_side choose(sail_tape *t, const uint8_t *mask, const sail_side *a, const sail_side *b)
+{
+    return (sail_side){.logp = sail_select(t, mask, a->logp, b->logp),
+                       .ref = sail_select(t, mask, a->ref, b->ref),
+                       .rho = sail_select(t, mask, a->rho, b->rho),
+                       .score = sail_select(t, mask, a->score, b->score),
+                       .length = sail_select(t, mask, a->length, b->length)};
+}
+
+void sail_labelled_sides(sail_tape *t, const sail_pairs *b, sail_side *winner, sail_side *loser, sail_var *decided)
+{
+    sail_var none = {-1}, yes = none;
+    sail_side nothing = {none, none, none, none, none};
+    if (!b->has_sides)
+        sail_tape_fail(t, SAIL_E_SHAPE, "this objective takes pairs of two responses; the batch has other groups");
+    uint8_t *second = sail__arena_alloc(t->arena, (size_t)b->n + 1), *first = sail__arena_alloc(t->arena, (size_t)b->n + 1);
+    if (!second || !first)
+        sail_tape_fail(t, SAIL_E_NOMEM, "no memory for %lld pairs", (long long)b->n);
+    sail__tape_node *n = sail__tape_push(t, SAIL_PAIR, b->n, none, none, NULL, &yes);
+    for (int64_t i = 0; n && i < b->n; i++) {
+        second[i] = b->outcome[i] == 1;
+        first[i] = !second[i];
+        n->value[i] = b->outcome[i] == 0 || b->outcome[i] == 1;
+    }
+    if (winner)
+        *winner = n ? choose(t, first, &b->chosen, &b->rejected) : nothing;
+    if (loser)
+        *loser = n ? choose(t, second, &b->chosen, &b->rejected) : nothing;
+    if (decided)
+        *decided = yes;
+}
