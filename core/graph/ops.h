@@ -4,7 +4,7 @@
 #ifndef SAIL_OPS_H
 #define SAIL_OPS_H
 
-#include "../sail/backend.h"
+#include "../sail/graph.h"
 
 /* An operand or output as a shape rule sees it. Rows may be symbols (negative): equal symbols are equal. */
 typedef struct sail_shape {

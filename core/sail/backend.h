@@ -30,20 +30,6 @@ typedef struct sail_counters {
     uint64_t calls, syncs, kernels_created; /* kernels or primitives made; constant in a steady state */
 } sail_counters;
 
-/* One op with its operands resolved. Absent operands have buffer NULL. Outputs never overlap inputs, except for ops
- * that work in place (output 0 is then the same view as the operand) and elementwise ops, whose output may be
- * exactly the same view as an input of the same dtype. */
-typedef struct sail_call {
-    sail_op op;
-    int n_in, n_out;
-    sail_attr attr;
-    sail_tensor in[SAIL_MAX_INPUTS], out[SAIL_MAX_OUTPUTS];
-} sail_call;
-
-/* Whether the call is what ops.def says: operands present, shapes and dtypes of inputs and outputs. The error names the op
- * and the operand. Backends may build `supports` on it. */
-sail_code sail_call_check(const sail_call *call, sail_err *err);
-
 typedef struct sail_backend {
     uint32_t size; /* sizeof(sail_backend) */
 

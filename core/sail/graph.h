@@ -123,6 +123,20 @@ void sail_graph_print(const sail_graph *g, const sail_dims *dims, void (*line)(v
 /* Multiply-adds count 2; bytes: every operand read or written once. Attention by the forest's own table where given. */
 void sail_graph_count(const sail_graph *g, const sail_dims *dims, int first, int last, double *flops, double *bytes);
 
+/* One op with its operands resolved. Absent operands have buffer NULL. Outputs never overlap inputs, except for ops
+ * that work in place (output 0 is then the same view as the operand) and elementwise ops, whose output may be
+ * exactly the same view as an input of the same dtype. */
+typedef struct sail_call {
+    sail_op op;
+    int n_in, n_out;
+    sail_attr attr;
+    sail_tensor in[SAIL_MAX_INPUTS], out[SAIL_MAX_OUTPUTS];
+} sail_call;
+
+/* Whether the call is what ops.def says: operands present, shapes and dtypes of inputs and outputs. The error names the op
+ * and the operand. Backends may build `supports` on it. */
+sail_code sail_call_check(const sail_call *call, sail_err *err);
+
 #ifdef __cplusplus
 }
 #endif
