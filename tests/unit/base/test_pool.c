@@ -60,21 +60,6 @@ static void every_task_runs_once(void **state)
     }
 }
 
-static void workers_that_fell_asleep_wake_up(void **state)
-{
-    (void)state;
-    struct job j = {.threads = 3, .runs = calloc(50, 1), .spin = 2000};
-    sail_pool *p = sail_pool_new(3, NULL, NULL);
-    for (int round = 1; round <= 20; round++) {
-        usleep(3000); /* far longer than the spinning */
-        sail_pool_run(p, 50, count, &j);
-        for (size_t i = 0; i < 50; i++)
-            assert_int_equal(j.runs[i], round);
-    }
-    sail_pool_free(p);
-    free(j.runs);
-}
-
 struct meeting {
     atomic_int here;
     bool met;
@@ -91,6 +76,25 @@ static void meet(void *arg, size_t task, int thread)
         ;
     if (task == 0)
         m->met = atomic_load(&m->here) == 2;
+}
+
+static void workers_that_fell_asleep_wake_up(void **state)
+{
+    (void)state;
+    struct job j = {.threads = 3, .runs = calloc(50, 1), .spin = 2000};
+    sail_pool *p = sail_pool_new(3, NULL, NULL);
+    for (int round = 1; round <= 20; round++) {
+        usleep(3000); /* far longer than the spinning */
+        sail_pool_run(p, 50, count, &j);
+        for (size_t i = 0; i < 50; i++)
+            assert_int_equal(j.runs[i], round);
+    }
+    struct meeting m = {0};
+    usleep(3000);
+    sail_pool_run(p, 2, meet, &m); /* the caller could do all of the above alone, but not this */
+    assert_true(m.met);
+    sail_pool_free(p);
+    free(j.runs);
 }
 
 static void two_threads_really_work_at_once(void **state)
