@@ -9,7 +9,8 @@
 #include "gguf.h"
 #include "weights.h"
 
-/* Rows [first, first + count) of a parameter as float32, out[count * cols]. */
+/* Rows [first, first + count) of a parameter as float32, out[count * cols]. Asked for in canonical order, rows
+ * ascending. */
 typedef sail_code (*sail__export_rows)(void *user, const sail__param *p, int64_t first, int64_t count, float *out,
                                        sail_err *err);
 
@@ -27,12 +28,10 @@ typedef struct sail__export {
 /* Fill config, config_node, files_from and gguf from the model that the new one is made of. */
 void sail__export_from(sail__export *e, const sail__weights *base);
 
-/* The directory is made. config.json is written last, so that a directory with it is whole. */
+/* The directory is made. config.json is taken away first and written last, so that a directory with it is whole. */
 sail_code sail__export_model(const char *dir, const sail__export *e, sail_err *err);
 
-/* tokenizer.json, tokenizer_config.json and chat_template.jinja from a GGUF's vocabulary (model gpt2). */
+/* tokenizer.json, tokenizer_config.json and chat_template.jinja from a GGUF's vocabulary. */
 sail_code sail__export_tokenizer(const char *dir, const sail__gguf *g, sail_err *err);
-/* tokenizer.json as a node. */
-sail_code sail__gguf_tokenizer_node(sail_arena *a, const sail__gguf *g, sail_node **out, sail_err *err);
 
 #endif
