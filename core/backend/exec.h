@@ -15,10 +15,13 @@ typedef struct sail_runtime {
     /* the ref backend's device for kernels that `backend` lacks; NULL: a missing kernel is an error (default) */
     const sail_backend *fallback;
     sail_device *fallback_device;
+    bool told[SAIL_OP_COUNT]; /* ops whose fallback is in the log */
 } sail_runtime;
 
 /* backend slot: NAME or {kind: NAME, options}. device: index. */
 sail_code sail__runtime_open(sail_ctx *ctx, const sail_slot *backend, int device, sail_runtime **out, sail_err *err);
+/* Let `ref` run what the backend lacks; each such op is told to the log once. ref: a slot of the ref backend. */
+sail_code sail__runtime_fallback(sail_runtime *rt, const sail_slot *ref, sail_err *err);
 void sail__runtime_close(sail_runtime *rt);
 
 /* Persistent device memory of one matrix. Larger than the device's largest allocation: SAIL_E_NOMEM with the numbers. */
@@ -32,7 +35,8 @@ sail_code sail__tensor_put_f32(sail_runtime *rt, const sail_tensor *t, const flo
 sail_code sail__tensor_get_f32(sail_runtime *rt, const sail_tensor *t, float *dst, sail_err *err);
 sail_code sail__run_op(sail_runtime *rt, const sail_call *call, sail_err *err); /* one op, outside a graph */
 
-/* A graph compiled for a device: keeps memory plans per size bucket and one pool of device memory. */
+/* A graph compiled for a device: a memory plan and a pool of device memory. Sizes are rounded up to buckets (multiples of 64
+ * from 64 on), and a plan serves all sizes up to its own, so that it only ever grows. */
 typedef struct sail_exec sail_exec;
 sail_code sail__exec_new(sail_runtime *rt, const sail_graph *g, sail_exec **out, sail_err *err); /* g must outlive it */
 void sail__exec_free(sail_exec *x);
@@ -50,7 +54,8 @@ typedef struct sail_binding {
 } sail_binding;
 
 enum { SAIL_RUN_FORWARD = 1, SAIL_RUN_BACKWARD = 2 };
-/* Forward and backward may be run apart, with the same dims: what backward needs is kept between. */
+/* Forward and backward may be run apart, with the same dims: what backward needs is kept between. Only what the parts use
+ * need be bound. */
 sail_code sail__exec_run(sail_exec *x, const sail_binding *b, int parts, sail_err *err);
 /* Bytes of activations the pool would need for these sizes, without allocating. */
 sail_code sail__exec_measure(sail_exec *x, const sail_dims *dims, uint64_t *bytes, sail_err *err);

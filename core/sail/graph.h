@@ -85,7 +85,8 @@ sail_value sail_graph_param(sail_graph *g, const char *name, int index, sail_dty
 
 /* Add a node; returns its first output, the others are consecutive. in[i] may be SAIL_NONE for an absent optional
  * operand. The shape rule of the op checks everything and names the operand that is wrong. An in-place op's output is
- * the operand it changes. `into` (SAIL_NONE: a new value) is where output 0 goes: a param, for gradients. */
+ * the operand it changes (the same value). `into` (SAIL_NONE: a new value) is where output 0 goes, and what is returned: a
+ * param, or columns of one. Attributes that an op needs are never 0 by default: scale is 1 where nothing is scaled. */
 sail_value sail_graph_add(sail_graph *g, sail_op op, const sail_attr *attr, const sail_value *in, int n_in,
                           sail_value into);
 
@@ -101,8 +102,8 @@ void sail_graph_output(sail_graph *g, sail_value v, int slot);
 
 /* Append the derivative: seeds[i] is a value holding d loss / d of outputs[i]. For every trainable param p that is
  * reached, gradient values are accumulated into the param whose value is grad_of(user, p) (SAIL_NONE: not wanted, and
- * nothing is built for it). want_input: also the derivative of these inputs, into want_grad[i] (may be NULL).
- * recompute: run the blocks' nodes again instead of keeping what they made. */
+ * nothing is built for it). Such a param is f32, of p's shape, not trainable; two parameters may share one.
+ * recompute: run the blocks' nodes again instead of keeping what they made. Nothing can be added afterwards. */
 sail_code sail_graph_backward(sail_graph *g, const sail_value *outputs, const sail_value *seeds, int n,
                               sail_value (*grad_of)(void *user, sail_value param), void *user, bool recompute,
                               sail_err *err);
