@@ -323,7 +323,8 @@ static void apply(rule *r)
     const sail_shape *in = r->in;
     switch (r->op) {
     case SAIL_OP_EMBED:
-        like(r, 0, a->dtype, true, true);
+        if (!is_float(in[0].dtype) && !sail_dtype_is_quantised(in[0].dtype))
+            wrong_dtype(r, 0, "f32, bf16, f16 or a block type");
         ints(r, 1, ANY, 1);
         chosen_dtype(r);
         attribute(r, a->scale != 0, "scale is 0; 1 leaves the rows as they are");
