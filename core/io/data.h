@@ -79,7 +79,7 @@ void sail__source_close(sail__source *s);
  * until the following call; NULL at the end. */
 typedef struct sail__json_stream sail__json_stream;
 sail_code sail__json_stream_open(const char *path, sail__json_stream **out, sail_err *err);
-sail_code sail__json_stream_next(sail__json_stream *s, const sail_value **v, int64_t *line, sail_err *err);
+sail_code sail__json_stream_next(sail__json_stream *s, const sail_json **v, int64_t *line, sail_err *err);
 void sail__json_stream_close(sail__json_stream *s);
 
 /* Is a row with this prompt hash held out? The same in every run and on every machine. */

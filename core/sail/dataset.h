@@ -18,23 +18,23 @@ extern "C" {
 #endif
 
 /* ---- the record ---- */
-typedef struct sail_value sail_value; /* a JSON value; NULL stands for "not there" everywhere below */
+typedef struct sail_json sail_json; /* a JSON value; NULL stands for "not there" everywhere below */
 
-typedef enum sail_value_kind {
-    SAIL_VALUE_ABSENT, /* NULL, or JSON's null */
-    SAIL_VALUE_BOOL,
-    SAIL_VALUE_NUMBER,
-    SAIL_VALUE_STRING,
-    SAIL_VALUE_LIST,
-    SAIL_VALUE_MAP,
-} sail_value_kind;
+typedef enum sail_json_kind {
+    SAIL_JSON_ABSENT, /* NULL, or JSON's null */
+    SAIL_JSON_BOOL,
+    SAIL_JSON_NUMBER,
+    SAIL_JSON_STRING,
+    SAIL_JSON_LIST,
+    SAIL_JSON_MAP,
+} sail_json_kind;
 
-sail_value_kind sail_value_kind_of(const sail_value *v);
-const sail_value *sail_value_get(const sail_value *map, const char *key);  /* NULL: no map, or no such key */
-const sail_value *sail_value_at(const sail_value *list, size_t i);         /* NULL: no list, or beyond its end */
-size_t sail_value_size(const sail_value *v);                               /* of a list or map; else 0 */
-const char *sail_value_string(const sail_value *v, size_t *len);           /* NULL: no string; may hold NULs */
-double sail_value_number(const sail_value *v, double otherwise);           /* true is 1, false 0 */
+sail_json_kind sail_json_kind_of(const sail_json *v);
+const sail_json *sail_json_get(const sail_json *map, const char *key);  /* NULL: no map, or no such key */
+const sail_json *sail_json_at(const sail_json *list, size_t i);         /* NULL: no list, or beyond its end */
+size_t sail_json_size(const sail_json *v);                               /* of a list or map; else 0 */
+const char *sail_json_string(const sail_json *v, size_t *len);           /* NULL: no string; may hold NULs */
+double sail_json_number(const sail_json *v, double otherwise);           /* true is 1, false 0 */
 
 /* ---- the row ---- */
 typedef struct sail_row sail_row;
@@ -53,9 +53,9 @@ sail_code sail_row_message(sail_row *row, sail_part part, const char *role, cons
 sail_code sail_row_ids(sail_row *row, sail_part part, const int32_t *ids, size_t n, sail_err *err);
 void sail_row_scores(sail_row *row, double chosen, double rejected);
 /* A part from a value: a string, or a list of messages ({role, content}). `field` names it in messages. */
-sail_code sail_row_value(sail_row *row, sail_part part, const sail_value *v, const char *field, sail_err *err);
+sail_code sail_row_value(sail_row *row, sail_part part, const sail_json *v, const char *field, sail_err *err);
 /* Ids from a list of numbers. */
-sail_code sail_row_id_list(sail_row *row, sail_part part, const sail_value *v, const char *field, sail_err *err);
+sail_code sail_row_id_list(sail_row *row, sail_part part, const sail_json *v, const char *field, sail_err *err);
 /* The row cannot be used: it is counted under `reason` (a short text, the same for all such rows) and left out. Return
  * SAIL_OK after it. What is wrong in form (a missing field, a wrong type) is an error instead: SAIL_E_PARSE. */
 void sail_row_drop(sail_row *row, const char *reason);
@@ -64,7 +64,7 @@ typedef struct sail_dataset {
     uint32_t size;
     /* One record, always a map, into one row. Parts a row must have: a prompt; chosen and rejected of a preference pair;
      * chosen alone of an sft row; neither of a prompt. Empty responses are dropped by the host. */
-    sail_code (*row)(const void *self, const sail_value *record, sail_row *row, sail_err *err);
+    sail_code (*row)(const void *self, const sail_json *record, sail_row *row, sail_err *err);
 } sail_dataset;
 
 #ifdef __cplusplus
