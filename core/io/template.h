@@ -35,6 +35,9 @@ const char *sail__template_end(const sail__template *t);
 int32_t sail__template_end_id(const sail__template *t, const sail__tokenizer *tok);
 /* What stands between the generation prompt and the response in rendered text: " " in hh and vicuna, else "". */
 const char *sail__template_response_prefix(const sail__template *t);
+/* Is rendered text encoded with SAIL__ADD_SPECIAL? Forms that are plain text (hh, vicuna, plain) are; the others write
+ * their own bos, or have none. */
+bool sail__template_add_special(const sail__template *t);
 
 /* Appends the text. `plain` (may be NULL) gets the spans of the contents, for sail__encode_spans; free plain->items.
  * A conversation that the template has no form for (an unknown role) is an error. */
@@ -44,5 +47,9 @@ typedef struct sail__spans {
 } sail__spans;
 sail_code sail__template_render(const sail__template *t, const sail__message *messages, size_t n,
                                 bool add_generation_prompt, sail_buf *out, sail__spans *plain, sail_err *err);
+
+/* A response as it follows the generation prompt: prefix and content (llama3: trimmed), without the end token. */
+sail_code sail__template_response(const sail__template *t, const char *content, size_t len, sail_buf *out,
+                                  sail__spans *plain, sail_err *err);
 
 #endif

@@ -22,9 +22,9 @@ void sail__ids_free(sail__ids *a);
 
 /* ---- loading ---- */
 
-/* path: a tokenizer.json, or a directory that holds one. Beside it are read, where they are: tokenizer_config.json
- * and special_tokens_map.json (names of the special tokens, chat template), chat_template.jinja (wins),
- * generation_config.json and config.json (end tokens). */
+/* path: a tokenizer.json, or a directory that holds one, or a GGUF file. Beside a tokenizer.json are read, where they
+ * are: tokenizer_config.json and special_tokens_map.json (names of the special tokens, chat template),
+ * chat_template.jinja (wins), generation_config.json and config.json (end tokens). */
 sail_code sail__tokenizer_open(const char *path, sail__tokenizer **out, sail_err *err);
 void sail__tokenizer_free(sail__tokenizer *t);
 
@@ -48,6 +48,10 @@ typedef struct sail__vocabulary {
 sail_code sail__tokenizer_from_vocabulary(const sail__vocabulary *v, sail__tokenizer **out, sail_err *err);
 /* The same as files, for an exported model: *json is a tokenizer.json, *config a tokenizer_config.json. */
 sail_code sail__vocabulary_write(const sail__vocabulary *v, sail_buf *json, sail_buf *config, sail_err *err);
+/* From an opened GGUF file. The vocabulary's lists are in the arena, its strings in the file. */
+struct sail__gguf;
+sail_code sail__vocabulary_from_gguf(const struct sail__gguf *g, sail_arena *a, sail__vocabulary *v, sail_err *err);
+sail_code sail__tokenizer_from_gguf(const struct sail__gguf *g, sail__tokenizer **out, sail_err *err);
 /* The names of `pre` that are known, NULL-terminated. */
 const char *const *sail__tokenizer_pre_names(void);
 

@@ -2,10 +2,12 @@
  *
  * tokenizer.json is the tokenizer; the files beside it name its special tokens, its chat template and the tokens that
  * end a response. All of those are optional. */
+#include <stdio.h>
 #include <string.h>
 
 #include <jansson.h>
 
+#include "gguf.h"
 #include "tokenizer_impl.h"
 
 enum { MOST_BYTES = 512 << 20 };
@@ -177,6 +179,25 @@ static sail_code open_json(sail_arena *a, const char *path, sail__tokenizer **ou
     return code;
 }
 
+static bool is_gguf(const char *path)
+{
+    char magic[4] = "";
+    FILE *f = fopen(path, "rb");
+    bool is = f && fread(magic, 1, 4, f) == 4 && memcmp(magic, "GGUF", 4) == 0;
+    if (f)
+        fclose(f);
+    return is;
+}
+
+static sail_code open_gguf(const char *path, sail__tokenizer **out, sail_err *err)
+{
+    sail__gguf *g;
+    SAIL_TRY(sail__gguf_open(path, &g, err));
+    sail_code code = sail__tokenizer_from_gguf(g, out, err);
+    sail__gguf_close(g);
+    return code;
+}
+
 sail_code sail__tokenizer_open(const char *path, sail__tokenizer **out, sail_err *err)
 {
     *out = NULL;
@@ -187,6 +208,8 @@ sail_code sail__tokenizer_open(const char *path, sail__tokenizer **out, sail_err
         code = sail_fail(err, SAIL_E_NOMEM, "out of memory");
     else if (file != path && !sail__file_exists(file))
         code = sail_fail(err, SAIL_E_NOTFOUND, "%s: no tokenizer.json in this directory", path);
+    else if (is_gguf(file))
+        code = open_gguf(file, out, err);
     else
         code = open_json(a, file, out, err);
     sail__arena_free(a);
