@@ -257,11 +257,11 @@ static sail_code derivative(builder *b, sail_value out, sail_err *err)
     int n = 0;
     outputs[n] = out;
     seeds[n++] = sail_graph_input(b->g, "d/d logp", SAIL__IN_G_LOGP, SAIL_F32, SAIL_DIM_ROWS, 1);
-    if (b->spec->want & SAIL_WANT_ENTROPY) {
+    if (b->spec->grad_want & SAIL_WANT_ENTROPY) {
         outputs[n] = out + 1;
         seeds[n++] = sail_graph_input(b->g, "d/d entropy", SAIL__IN_G_ENTROPY, SAIL_F32, SAIL_DIM_ROWS, 1);
     }
-    if (b->spec->want & SAIL_WANT_LSS) {
+    if (b->spec->grad_want & SAIL_WANT_LSS) {
         outputs[n] = out + 2;
         seeds[n++] = sail_graph_input(b->g, "d/d log sum p^2", SAIL__IN_G_LSS, SAIL_F32, SAIL_DIM_ROWS, 1);
     }

@@ -67,7 +67,8 @@ typedef struct sail__decoder_spec {
     int first_cache;     /* index of layer 0's key cache; then its value cache, layer 1's key cache, … */
     sail_dtype cache_dtype;
     sail__head_kind head;
-    int want;            /* SAIL_WANT_ENTROPY | SAIL_WANT_LSS of a log-probability head */
+    int want;            /* SAIL_WANT_ENTROPY | SAIL_WANT_LSS of a log-probability head: values wanted */
+    int grad_want;       /* … and those that carry a derivative back; a part of want */
     int (*gradient_of)(void *user, int param); /* index of the gradient of a trainable parameter; NULL: forward only */
     void *user;
     bool recompute;

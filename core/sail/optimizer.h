@@ -6,6 +6,8 @@
 #ifndef SAIL_OPTIMIZER_H
 #define SAIL_OPTIMIZER_H
 
+#include "graph.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -37,6 +39,24 @@ enum {
     SAIL_CONTROL_CORRECTION2 = 10, /* in: 1 - beta2^step */
     SAIL_CONTROL_SIZE = 16        /* the rest is 0 */
 };
+
+/* A plugin of kind SAIL_KIND_OPTIMIZER (its ops point to a sail_optimizer) says which op does the update and with what. */
+enum { SAIL_MAX_OPTIMIZER_STATES = 3 };
+typedef struct sail_optimizer_plan {
+    sail_op op;
+    sail_attr attr;    /* weight_decay is put to 0 for parameters that are not decayed */
+    int states;        /* f32 vectors as long as the parameters, zero at the start, kept in checkpoints */
+    int state_input[SAIL_MAX_OPTIMIZER_STATES]; /* operand of the op each state is */
+    int shadow_input;  /* operand that is the bf16 copy */
+    const char *state_name[SAIL_MAX_OPTIMIZER_STATES]; /* static: names in checkpoints, "exp_avg" */
+    double beta1, beta2; /* for the bias corrections; 0: none */
+} sail_optimizer_plan;
+
+typedef struct sail_optimizer {
+    uint32_t size;
+    /* Constant for given options; *out is zero on entry. */
+    void (*plan)(const void *self, sail_optimizer_plan *out);
+} sail_optimizer;
 
 #ifdef __cplusplus
 }
