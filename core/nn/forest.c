@@ -171,15 +171,20 @@ sail_code sail__forest_add(sail__forest *f, int parent, const int32_t *ids, int6
 }
 
 sail_code sail__forest_add_cached(sail__forest *f, const int32_t *ids, int64_t n, int64_t position, const int32_t *slots,
-                                  const int32_t *runs, int64_t n_runs, enum sail__forest_head head, sail_err *err)
+                                  const int32_t *runs, int64_t n_runs, enum sail__forest_head head, int copies,
+                                  sail_err *err)
 {
     if (n < 1 || n_runs < 1)
         return sail_fail(err, SAIL_E_ARG, "a segment needs at least one token");
     f->cached = true;
-    SAIL_TRY(room(f, n, head_rows(head, n, false), n_runs, (n + SAIL__TILE - 1) / SAIL__TILE, err));
+    SAIL_TRY(room(f, n, copies * head_rows(head, n, false), n_runs, (n + SAIL__TILE - 1) / SAIL__TILE, err));
     int32_t *s = begin_segment(f, -1, n, position);
     for (int64_t i = 0; i < n_runs; i++)
         add_range(f, runs[3 * i], runs[3 * i + 1], runs[3 * i + 2]);
+    int64_t row0 = f->n_tokens;
     end_segment(f, s, ids, n, head, -1, 0, slots);
+    for (int i = 1; i < copies; i++)
+        add_rows(f, head, ids, n, row0, -1);
+    f->first_row[f->n_segments] = (int32_t)f->n_rows;
     return SAIL_OK;
 }

@@ -43,8 +43,10 @@ sail_code sail__forest_add(sail__forest *f, int parent, const int32_t *ids, int6
 
 /* A root whose earlier keys lie in a cache: tokens at positions position.. ; their keys go to cache rows slots[n]; `runs`
  * [n_runs][3] = first cache row, keys, position of the first, covering everything before and the tokens themselves, in
- * order of position. n_keys must be set to the cache's rows by the caller. */
+ * order of position. copies: how often the rows that the head sees are repeated (a prompt with several children).
+ * n_keys must be set to the cache's rows by the caller. */
 sail_code sail__forest_add_cached(sail__forest *f, const int32_t *ids, int64_t n, int64_t position, const int32_t *slots,
-                                  const int32_t *runs, int64_t n_runs, enum sail__forest_head head, sail_err *err);
+                                  const int32_t *runs, int64_t n_runs, enum sail__forest_head head, int copies,
+                                  sail_err *err);
 
 #endif

@@ -353,6 +353,7 @@ sail_code sail__model_new(sail_runtime *rt, const sail__model_spec *spec, sail__
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     }
     m->rt = rt;
+    sail__inputs_init(&m->inputs, rt);
     m->config = spec->config;
     m->spec = *spec;
     sail_code code = fill(m, err);
@@ -377,9 +378,7 @@ void sail__model_free(sail__model *m)
         if (m->owned[i])
             sail__tensor_free(m->rt, &m->bind[i]);
     sail__flat_free(m->flat);
-    if (m->block)
-        m->rt->backend->free(m->rt->device, m->block);
-    sail__free(m->staging);
+    sail__inputs_free(&m->inputs);
     sail__arena_free(m->arena);
     sail__free(m);
 }

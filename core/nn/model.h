@@ -96,6 +96,6 @@ typedef struct sail__model_view {
     const sail_tensor *bind;
     int n_bind;
 } sail__model_view;
-sail_code sail__model_view_of(sail__model *m, sail__role_kind role, sail__model_view *out, sail_err *err);
+void sail__model_view_of(const sail__model *m, sail__role_kind role, sail__model_view *out);
 
 #endif

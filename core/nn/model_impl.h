@@ -2,6 +2,7 @@
 #ifndef SAIL_MODEL_IMPL_H
 #define SAIL_MODEL_IMPL_H
 
+#include "inputs.h"
 #include "model.h"
 
 enum { SAIL__MAX_PROGRAMS = 12 };
@@ -39,10 +40,8 @@ struct sail__model {
     sail__program programs[SAIL__MAX_PROGRAMS];
     int n_programs;
     sail__program *kept; /* whose forward waits for a backward */
-    sail_buffer *block; /* inputs of a pass, packed */
-    uint64_t block_bytes;
-    char *staging;
-    size_t staging_bytes;
+    uint64_t kept_tables;
+    sail__inputs inputs;
 };
 
 #endif

@@ -46,83 +46,7 @@ static sail_code program_of(sail__model *m, sail__role_kind role, sail__head_kin
     return SAIL_OK;
 }
 
-/* ---- inputs ---- */
-
-typedef struct upload {
-    sail__model *m;
-    uint64_t size;
-    sail_tensor inputs[SAIL__IN_COUNT];
-    const void *data[SAIL__IN_COUNT];
-} upload;
-
-static void put(upload *u, sail__slot_in slot, sail_dtype t, const void *data, int64_t rows, int64_t cols)
-{
-    uint64_t align = u->m->rt->info.alignment > 64 ? u->m->rt->info.alignment : 64;
-    u->inputs[slot] = (sail_tensor){.offset = u->size, .rows = rows, .cols = cols, .ld = cols, .dtype = t};
-    u->data[slot] = data;
-    u->size += (sail_dtype_bytes(t, (uint64_t)(rows * cols)) + align - 1) / align * align;
-}
-
-static sail_code room(sail__model *m, uint64_t bytes, sail_err *err)
-{
-    if (bytes > m->block_bytes) {
-        uint64_t size = bytes + bytes / 2;
-        if (m->block)
-            m->rt->backend->free(m->rt->device, m->block);
-        m->block = NULL;
-        m->block_bytes = 0;
-        SAIL_TRY(m->rt->backend->alloc(m->rt->device, size, &m->block, err));
-        m->block_bytes = size;
-    }
-    if (bytes > m->staging_bytes) {
-        char *p = sail__realloc(m->staging, (size_t)(bytes + bytes / 2));
-        if (!p)
-            return sail_fail(err, SAIL_E_NOMEM, "out of memory for the inputs of a batch");
-        m->staging = p;
-        m->staging_bytes = (size_t)(bytes + bytes / 2);
-    }
-    return SAIL_OK;
-}
-
-static sail_code send(upload *u, uint64_t base, sail_err *err)
-{
-    sail__model *m = u->m;
-    memset(m->staging + base, 0, (size_t)(u->size - base));
-    for (int i = 0; i < SAIL__IN_COUNT; i++) {
-        sail_tensor *t = &u->inputs[i];
-        if (!u->data[i] || t->offset < base)
-            continue;
-        memcpy(m->staging + t->offset, u->data[i], sail_dtype_bytes(t->dtype, (uint64_t)(t->rows * t->cols)));
-    }
-    for (int i = 0; i < SAIL__IN_COUNT; i++)
-        u->inputs[i].buffer = m->block;
-    return m->rt->backend->upload(m->rt->device, m->block, base, m->staging + base, u->size - base, err);
-}
-
-static void tables(upload *u, const sail__forest *f)
-{
-    put(u, SAIL__IN_IDS, SAIL_I32, f->ids, f->n_tokens, 1);
-    put(u, SAIL__IN_POSITIONS, SAIL_I32, f->positions, f->n_tokens, 1);
-    put(u, SAIL__IN_SEGMENTS, SAIL_I32, f->segments, f->n_segments, SAIL__SEGMENT_FIELDS);
-    put(u, SAIL__IN_RANGES, SAIL_I32, f->ranges, f->n_ranges, SAIL__RANGE_FIELDS);
-    put(u, SAIL__IN_TILES, SAIL_I32, f->tiles, f->n_tiles, SAIL__TILE_FIELDS);
-    put(u, SAIL__IN_ROWS, SAIL_I32, f->rows, f->n_rows, 1);
-    put(u, SAIL__IN_TARGETS, SAIL_I32, f->targets, f->n_rows, 1);
-    put(u, SAIL__IN_DROPOUT, SAIL_I32, f->dropout_keys, f->n_tokens, 2);
-}
-
-static sail_dims dims_of(const sail__forest *f)
-{
-    sail_dims d = {{0}};
-    d.n[-SAIL_DIM_TOKENS] = f->n_tokens;
-    d.n[-SAIL_DIM_ROWS] = f->n_rows;
-    d.n[-SAIL_DIM_SEGMENTS] = f->n_segments;
-    d.n[-SAIL_DIM_RANGES] = f->n_ranges;
-    d.n[-SAIL_DIM_TILES] = f->n_tiles;
-    d.n[-SAIL_DIM_KEYS] = f->n_tokens;
-    d.n[-SAIL_DIM_SEQS] = f->n_rows;
-    return d;
-}
+/* ---- passes ---- */
 
 static sail_code check(const sail__model *m, const sail__forest *f, sail_err *err)
 {
@@ -139,24 +63,24 @@ static sail_code check(const sail__model *m, const sail__forest *f, sail_err *er
     return SAIL_OK;
 }
 
-static sail_code run(sail__model *m, sail__program *p, upload *u, const sail__forest *f, int parts, sail_tensor *outputs, sail_err *err)
+static sail_code run(sail__model *m, sail__program *p, const sail__forest *f, int parts, sail_tensor *outputs, sail_err *err)
 {
-    sail_binding b = {.dims = dims_of(f),
+    sail_binding b = {.dims = sail__forest_dims(f),
                       .params = m->bind,
                       .n_params = m->n_bind,
-                      .inputs = u->inputs,
+                      .inputs = m->inputs.tensors,
                       .n_inputs = SAIL__IN_COUNT,
                       .outputs = outputs,
                       .n_outputs = SAIL__OUT_COUNT};
     return sail__exec_run(p->exec, &b, parts, err);
 }
 
-/* The same offsets in forward and backward: derivatives lie behind the tables. */
-static void derivatives(upload *u, const sail__forest *f, const float *logp, const float *entropy, const float *lss)
+/* The same place in forward and backward: derivatives lie behind the tables. */
+static void derivatives(sail__inputs *in, const sail__forest *f, const float *logp, const float *entropy, const float *lss)
 {
-    put(u, SAIL__IN_G_LOGP, SAIL_F32, logp, f->n_rows, 1);
-    put(u, SAIL__IN_G_ENTROPY, SAIL_F32, entropy, f->n_rows, 1);
-    put(u, SAIL__IN_G_LSS, SAIL_F32, lss, f->n_rows, 1);
+    sail__inputs_put(in, SAIL__IN_G_LOGP, SAIL_F32, logp, f->n_rows, 1);
+    sail__inputs_put(in, SAIL__IN_G_ENTROPY, SAIL_F32, entropy, f->n_rows, 1);
+    sail__inputs_put(in, SAIL__IN_G_LSS, SAIL_F32, lss, f->n_rows, 1);
 }
 
 static sail_code forward(sail__model *m, sail__role_kind role, sail__head_kind head, int want, bool keep, const sail__forest *f,
@@ -165,17 +89,18 @@ static sail_code forward(sail__model *m, sail__role_kind role, sail__head_kind h
     if (f->cached)
         return sail_fail(err, SAIL_E_BUG, "model: a cached forest is for decoding");
     SAIL_TRY(check(m, f, err));
-    sail__program *p;
+    sail__program *p = NULL;
     SAIL_TRY(program_of(m, role, head, want, keep, &p, err));
-    upload u = {.m = m};
-    tables(&u, f);
-    uint64_t size = u.size;
-    derivatives(&u, f, NULL, NULL, NULL);
-    SAIL_TRY(room(m, u.size, err));
-    u.size = size;
-    SAIL_TRY(send(&u, 0, err));
-    SAIL_TRY(run(m, p, &u, f, SAIL_RUN_FORWARD, outputs, err));
+    sail__inputs_begin(&m->inputs);
+    sail__inputs_forest(&m->inputs, f);
+    uint64_t tables = m->inputs.size;
+    derivatives(&m->inputs, f, NULL, NULL, NULL); /* room for them, and names for the plan */
+    uint64_t all = m->inputs.size;
+    m->inputs.size = tables;
+    SAIL_TRY(sail__inputs_send(&m->inputs, 0, all - tables, err));
+    SAIL_TRY(run(m, p, f, SAIL_RUN_FORWARD, outputs, err));
     m->kept = keep ? p : NULL;
+    m->kept_tables = tables;
     return SAIL_OK;
 }
 
@@ -204,14 +129,12 @@ sail_code sail__model_backward(sail__model *m, const sail__forest *f, const floa
         return sail_fail(err, SAIL_E_STATE, "backward needs a kept forward pass before it");
     if ((g_entropy && !(m->spec.grad_want & SAIL_WANT_ENTROPY)) || (g_lss && !(m->spec.grad_want & SAIL_WANT_LSS)))
         return sail_fail(err, SAIL_E_BUG, "model: grad_want does not name this derivative");
-    upload u = {.m = m};
-    tables(&u, f);
-    uint64_t base = u.size;
-    derivatives(&u, f, g_logp, g_entropy, g_lss);
-    SAIL_TRY(send(&u, base, err));
+    m->inputs.size = m->kept_tables;
+    derivatives(&m->inputs, f, g_logp, g_entropy, g_lss);
+    SAIL_TRY(sail__inputs_send(&m->inputs, m->kept_tables, 0, err));
     sail__program *p = m->kept;
     m->kept = NULL;
-    return run(m, p, &u, f, SAIL_RUN_BACKWARD, NULL, err);
+    return run(m, p, f, SAIL_RUN_BACKWARD, NULL, err);
 }
 
 sail_code sail__model_logits(sail__model *m, sail__role_kind role, const sail__forest *f, float *logits, sail_err *err)
@@ -351,9 +274,7 @@ double sail__model_flops(const sail__model *m, const sail__forest *f, bool backw
     return 0;
 }
 
-sail_code sail__model_view_of(sail__model *m, sail__role_kind role, sail__model_view *out, sail_err *err)
+void sail__model_view_of(const sail__model *m, sail__role_kind role, sail__model_view *out)
 {
-    (void)err;
     *out = (sail__model_view){.rt = m->rt, .config = m->config, .spec = &m->view[role], .bind = m->bind, .n_bind = m->n_bind};
-    return SAIL_OK;
 }

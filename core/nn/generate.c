@@ -1,0 +1,514 @@
+/* generate.c - batched decoding with a paged key/value cache. */
+#include "generate.h"
+
+#include <string.h>
+
+#include "inputs.h"
+
+enum { PAGE = 64, PREFILL_TOKENS = 2048 };
+
+typedef struct group { /* a prompt whose children are being decoded */
+    const sail__gen_request *request;
+    int index;      /* of the request */
+    int next_child; /* not yet admitted */
+    int live;       /* admitted, not finished */
+    int32_t *pages;
+    int n_pages;
+} group;
+
+typedef struct sequence {
+    group *group;
+    sail__gen_response *response;
+    int32_t *pages;
+    int n_pages;
+    bool fresh; /* has its prompt's logits to come, or re-reads the prompt's last token */
+} sequence;
+
+struct sail__generator {
+    sail__model *model;
+    sail__model_view view;
+    int batch;
+    sail_graph *graph;
+    sail_exec *exec;
+    sail_tensor *bind;
+    int n_bind, first_cache;
+    int64_t pages;
+    int32_t *free_pages;
+    int64_t n_free;
+    sail__inputs inputs;
+    sail__forest forest;
+    sequence *live;
+    int n_live;
+    sequence **row_of; /* sequence of each sampled row */
+    size_t cap_rows;
+    float *params, *logp, *drawn;
+    int32_t *keys, *ids;
+    int32_t *runs;
+    size_t cap_runs;
+    int32_t *slots;
+    size_t cap_slots;
+    sail__gen_counters counters;
+};
+
+/* ---- the cache ---- */
+
+static void drop_cache(sail__generator *g)
+{
+    for (int i = g->first_cache; g->bind && i < g->n_bind; i++)
+        sail__tensor_free(g->view.rt, &g->bind[i]);
+    sail__free(g->free_pages);
+    g->free_pages = NULL;
+    g->pages = g->n_free = 0;
+}
+
+static sail_code make_cache(sail__generator *g, int64_t pages, sail_err *err)
+{
+    if (pages <= g->pages)
+        return SAIL_OK;
+    drop_cache(g);
+    const sail__model_config *c = g->view.config;
+    g->free_pages = sail__malloc((size_t)pages * sizeof *g->free_pages);
+    if (!g->free_pages)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (int i = g->first_cache; i < g->n_bind; i++)
+        if (sail__tensor_alloc(g->view.rt, g->view.spec->dtype, pages * PAGE, (int64_t)c->kv_heads * c->head_dim, &g->bind[i], err) != SAIL_OK) {
+            drop_cache(g);
+            return sail_fail_in(err, "key/value cache of %lld tokens", (long long)(pages * PAGE));
+        }
+    g->pages = g->n_free = pages;
+    for (int64_t i = 0; i < pages; i++)
+        g->free_pages[i] = (int32_t)(pages - 1 - i); /* the lowest first */
+    return SAIL_OK;
+}
+
+static int pages_for(int64_t tokens) { return (int)((tokens + PAGE - 1) / PAGE); }
+
+static void take(sail__generator *g, int32_t *pages, int n)
+{
+    for (int i = 0; i < n; i++)
+        pages[i] = g->free_pages[--g->n_free];
+}
+
+static void give(sail__generator *g, const int32_t *pages, int n)
+{
+    for (int i = n; i-- > 0;)
+        g->free_pages[g->n_free++] = pages[i];
+}
+
+uint64_t sail__generator_bytes(const sail__generator *g)
+{
+    const sail__model_config *c = g->view.config;
+    return (uint64_t)g->pages * PAGE * sail_dtype_bytes(g->view.spec->dtype, (uint64_t)c->kv_heads * (uint64_t)c->head_dim) * 2 *
+           (uint64_t)c->layers;
+}
+
+/* ---- making and freeing ---- */
+
+sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, sail__generator **out, sail_err *err)
+{
+    *out = NULL;
+    sail__generator *g = sail__calloc(1, sizeof *g);
+    if (!g)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    g->model = m;
+    g->batch = batch < 1 ? 1 : batch;
+    sail__model_view_of(m, role, &g->view);
+    sail__inputs_init(&g->inputs, g->view.rt);
+    g->first_cache = g->view.n_bind;
+    g->n_bind = g->first_cache + 2 * g->view.config->layers;
+    g->bind = sail__calloc((size_t)g->n_bind, sizeof *g->bind);
+    g->live = sail__calloc((size_t)g->batch, sizeof *g->live);
+    sail_code code = g->bind && g->live ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (code == SAIL_OK) {
+        memcpy(g->bind, g->view.bind, (size_t)g->view.n_bind * sizeof *g->bind);
+        sail__decoder_spec d = *g->view.spec;
+        d.head = SAIL__HEAD_SAMPLE;
+        d.cached = true;
+        d.first_cache = g->first_cache;
+        d.cache_dtype = d.dtype;
+        code = sail__decoder_build(&d, &g->graph, err);
+    }
+    if (code == SAIL_OK)
+        code = sail__exec_new(g->view.rt, g->graph, &g->exec, err);
+    if (code != SAIL_OK) {
+        sail__generator_free(g);
+        return code;
+    }
+    *out = g;
+    return SAIL_OK;
+}
+
+void sail__generator_free(sail__generator *g)
+{
+    if (!g)
+        return;
+    sail__exec_free(g->exec);
+    sail_graph_free(g->graph);
+    drop_cache(g);
+    sail__inputs_free(&g->inputs);
+    sail__forest_free(&g->forest);
+    sail__free(g->bind);
+    sail__free(g->live);
+    sail__free(g->row_of);
+    sail__free(g->params);
+    sail__free(g->keys);
+    sail__free(g->logp);
+    sail__free(g->drawn);
+    sail__free(g->ids);
+    sail__free(g->runs);
+    sail__free(g->slots);
+    sail__free(g);
+}
+
+void sail__generator_counters(sail__generator *g, sail__gen_counters *out) { *out = g->counters; }
+
+/* ---- one step ---- */
+
+/* Runs of consecutive cache rows for the first n tokens of pages, joined to those before where they touch. */
+static int64_t add_runs(int32_t *runs, int64_t n_runs, const int32_t *pages, int64_t n, int64_t position)
+{
+    for (int64_t done = 0; done < n; done += PAGE) {
+        int32_t row = pages[done / PAGE] * PAGE, len = (int32_t)(n - done < PAGE ? n - done : PAGE);
+        int32_t *last = n_runs ? runs + 3 * (n_runs - 1) : NULL;
+        if (last && last[0] + last[1] == row && last[2] + last[1] == position + done) {
+            last[1] += len;
+        } else {
+            int32_t *r = runs + 3 * n_runs++;
+            r[0] = row;
+            r[1] = len;
+            r[2] = (int32_t)(position + done);
+        }
+    }
+    return n_runs;
+}
+
+static sail_code rows_room(sail__generator *g, size_t n, sail_err *err)
+{
+    if (n <= g->cap_rows)
+        return SAIL_OK;
+    size_t cap = 0;
+    SAIL_TRY(sail__grow(&g->row_of, &cap, n, sizeof *g->row_of, err));
+    size_t each = cap;
+#define ROOM(array, count)                                                                                             \
+    do {                                                                                                               \
+        size_t c = 0;                                                                                                  \
+        SAIL_TRY(sail__grow(&(array), &c, each, (count) * sizeof *(array), err));                                      \
+    } while (0)
+    ROOM(g->params, SAIL_SAMPLE_PARAMS);
+    ROOM(g->keys, 6);
+    ROOM(g->logp, 1);
+    ROOM(g->drawn, 1);
+    ROOM(g->ids, 1);
+#undef ROOM
+    g->cap_rows = each;
+    return SAIL_OK;
+}
+
+static sail_code add_row(sail__generator *g, size_t *n, sequence *s, uint64_t seed, sail_err *err)
+{
+    SAIL_TRY(rows_room(g, *n + 1, err));
+    const sail__gen_request *r = s->group->request;
+    float *p = g->params + SAIL_SAMPLE_PARAMS * *n;
+    memset(p, 0, SAIL_SAMPLE_PARAMS * sizeof *p);
+    p[SAIL_SAMPLE_TEMPERATURE] = (float)r->sampling.temperature;
+    p[SAIL_SAMPLE_TOP_K] = (float)r->sampling.top_k;
+    p[SAIL_SAMPLE_TOP_P] = (float)r->sampling.top_p;
+    p[SAIL_SAMPLE_MIN_P] = (float)r->sampling.min_p;
+    p[SAIL_SAMPLE_TYPICAL] = (float)r->sampling.typical;
+    p[SAIL_SAMPLE_PENALTY] = (float)r->sampling.penalty;
+    int32_t *k = g->keys + 6 * *n;
+    k[0] = (int32_t)(uint32_t)seed;
+    k[1] = (int32_t)(uint32_t)(seed >> 32);
+    k[2] = (int32_t)(uint32_t)r->key;
+    k[3] = (int32_t)(uint32_t)(r->key >> 32);
+    k[4] = s->response->child;
+    k[5] = (int32_t)s->response->n;
+    g->row_of[(*n)++] = s;
+    return SAIL_OK;
+}
+
+/* The prompt of a new group, computed once for those of its children that are live. */
+static sail_code add_prompt(sail__generator *g, group *q, int copies, sail_err *err)
+{
+    int64_t n = q->request->n_prompt;
+    SAIL_TRY(sail__grow(&g->slots, &g->cap_slots, (size_t)n, sizeof *g->slots, err));
+    SAIL_TRY(sail__grow(&g->runs, &g->cap_runs, (size_t)q->n_pages + 1, 3 * sizeof *g->runs, err));
+    for (int64_t i = 0; i < n; i++)
+        g->slots[i] = q->pages[i / PAGE] * PAGE + (int32_t)(i % PAGE);
+    int64_t runs = add_runs(g->runs, 0, q->pages, n, 0);
+    g->counters.prompt_tokens += n;
+    return sail__forest_add_cached(&g->forest, q->request->prompt, n, 0, g->slots, g->runs, runs, SAIL__HEAD_LAST, copies, err);
+}
+
+/* One token of a sequence: its newest, or the prompt's last again where a child came too late for the prompt. */
+static sail_code add_token(sail__generator *g, sequence *s, sail_err *err)
+{
+    const sail__gen_request *r = s->group->request;
+    int64_t own = s->response->n, at = own - 1;
+    int32_t id = own ? s->response->ids[at] : r->prompt[r->n_prompt - 1];
+    int64_t slot_at = own ? at : r->n_prompt - 1;
+    const int32_t *pages = own ? s->pages : s->group->pages;
+    int32_t slot = pages[slot_at / PAGE] * PAGE + (int32_t)(slot_at % PAGE);
+    SAIL_TRY(sail__grow(&g->runs, &g->cap_runs, (size_t)(s->group->n_pages + s->n_pages + 2), 3 * sizeof *g->runs, err));
+    int64_t runs = add_runs(g->runs, 0, s->group->pages, r->n_prompt, 0);
+    runs = add_runs(g->runs, runs, s->pages, own, r->n_prompt);
+    return sail__forest_add_cached(&g->forest, &id, 1, own ? r->n_prompt + at : r->n_prompt - 1, &slot, g->runs, runs, SAIL__HEAD_LAST,
+                                   1, err);
+}
+
+static sail_code run_step(sail__generator *g, size_t rows, sail_err *err)
+{
+    sail__inputs *in = &g->inputs;
+    g->forest.n_keys = g->pages * PAGE;
+    sail__inputs_begin(in);
+    sail__inputs_forest(in, &g->forest);
+    sail__inputs_put(in, SAIL__IN_SAMPLE_PARAMS, SAIL_F32, g->params, (int64_t)rows, SAIL_SAMPLE_PARAMS);
+    sail__inputs_put(in, SAIL__IN_SAMPLE_KEYS, SAIL_I32, g->keys, (int64_t)rows, 6);
+    SAIL_TRY(sail__inputs_send(in, 0, 0, err));
+    sail_tensor out[SAIL__OUT_COUNT] = {{0}};
+    sail_binding b = {.dims = sail__forest_dims(&g->forest),
+                      .params = g->bind,
+                      .n_params = g->n_bind,
+                      .inputs = in->tensors,
+                      .n_inputs = SAIL__IN_COUNT,
+                      .outputs = out,
+                      .n_outputs = SAIL__OUT_COUNT};
+    SAIL_TRY(sail__exec_run(g->exec, &b, SAIL_RUN_FORWARD, err));
+    SAIL_TRY(sail__tensor_get(g->view.rt, &out[SAIL__OUT_IDS], g->ids, err));
+    SAIL_TRY(sail__tensor_get(g->view.rt, &out[SAIL__OUT_LOGP], g->logp, err));
+    return sail__tensor_get(g->view.rt, &out[SAIL__OUT_SAMPLED], g->drawn, err);
+}
+
+/* ---- the whole job ---- */
+
+typedef struct job {
+    sail__generator *g;
+    uint64_t seed;
+    const sail__gen_request *requests;
+    size_t n_requests, next; /* next request to admit */
+    const int32_t *ends;
+    int n_ends;
+    sail__gen_token on_token;
+    void *user;
+    sail_arena *arena;
+    sail__gen_response *responses;
+    size_t *first; /* of each request */
+    group *groups;
+} job;
+
+static sail_code admit_child(job *j, group *q, bool fresh, sail_err *err)
+{
+    sail__generator *g = j->g;
+    sequence *s = &g->live[g->n_live];
+    const sail__gen_request *r = q->request;
+    memset(s, 0, sizeof *s);
+    s->group = q;
+    s->response = &j->responses[j->first[q->index] + (size_t)q->next_child];
+    s->n_pages = pages_for(r->max_new);
+    s->pages = sail__arena_array(j->arena, (size_t)s->n_pages + 1, sizeof *s->pages);
+    if (!s->pages)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    take(g, s->pages, s->n_pages);
+    s->fresh = fresh;
+    q->next_child++;
+    q->live++;
+    g->n_live++;
+    return SAIL_OK;
+}
+
+/* Children of groups already begun (only where a prompt has more children than the batch holds). */
+static sail_code admit_late(job *j, sail_err *err)
+{
+    sail__generator *g = j->g;
+    for (size_t i = 0; i < j->next; i++) {
+        group *q = &j->groups[i];
+        while (q->live > 0 && q->next_child < q->request->children && g->n_live < g->batch && g->n_free >= pages_for(q->request->max_new))
+            SAIL_TRY(admit_child(j, q, false, err));
+    }
+    return SAIL_OK;
+}
+
+static bool fits(const job *j, const sail__gen_request *r, int64_t tokens)
+{
+    const sail__generator *g = j->g;
+    int want = r->children < g->batch ? r->children : g->batch;
+    return g->batch - g->n_live >= want && (tokens == 0 || tokens + r->n_prompt <= PREFILL_TOKENS) &&
+           g->n_free >= pages_for(r->n_prompt) + (int64_t)want * pages_for(r->max_new);
+}
+
+/* New groups while there is room; their prompts go into this step. */
+static sail_code admit_new(job *j, size_t *rows, sail_err *err)
+{
+    sail__generator *g = j->g;
+    int64_t tokens = 0;
+    while (j->next < j->n_requests && fits(j, &j->requests[j->next], tokens)) {
+        group *q = &j->groups[j->next];
+        const sail__gen_request *r = &j->requests[j->next];
+        q->request = r;
+        q->index = (int)j->next++;
+        q->n_pages = pages_for(r->n_prompt);
+        q->pages = sail__arena_array(j->arena, (size_t)q->n_pages, sizeof *q->pages);
+        if (!q->pages)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        take(g, q->pages, q->n_pages);
+        int first = g->n_live;
+        while (q->next_child < r->children && g->n_live < g->batch)
+            SAIL_TRY(admit_child(j, q, true, err));
+        SAIL_TRY(add_prompt(g, q, g->n_live - first, err));
+        for (int i = first; i < g->n_live; i++)
+            SAIL_TRY(add_row(g, rows, &g->live[i], j->seed, err));
+        tokens += r->n_prompt;
+    }
+    return SAIL_OK;
+}
+
+static bool is_end(const job *j, int32_t id)
+{
+    for (int i = 0; i < j->n_ends; i++)
+        if (j->ends[i] == id)
+            return true;
+    return false;
+}
+
+/* Take in a sampled token; true when the response is complete. */
+static bool take_token(job *j, sequence *s, int32_t id, float logp, float drawn)
+{
+    sail__gen_response *r = s->response;
+    const sail__gen_request *q = s->group->request;
+    r->ids[r->n] = id;
+    r->logp[r->n] = logp;
+    r->drawn[r->n++] = drawn;
+    bool told = j->on_token && j->on_token(j->user, r);
+    if ((!q->ignore_end && is_end(j, id)) || told) {
+        r->finish = SAIL__FINISH_STOP;
+        return true;
+    }
+    r->finish = SAIL__FINISH_LENGTH;
+    return r->n >= q->max_new;
+}
+
+static void retire(job *j, bool *done)
+{
+    sail__generator *g = j->g;
+    int kept = 0;
+    for (int i = 0; i < g->n_live; i++) {
+        sequence *s = &g->live[i];
+        if (!done[i]) {
+            g->live[kept++] = *s;
+            continue;
+        }
+        give(g, s->pages, s->n_pages);
+        s->group->live--;
+        if (s->group->live == 0 && s->group->next_child == s->group->request->children)
+            give(g, s->group->pages, s->group->n_pages);
+    }
+    g->n_live = kept;
+}
+
+static sail_code step(job *j, bool *done, sail_err *err)
+{
+    sail__generator *g = j->g;
+    double start = sail__now();
+    int64_t prompts = g->counters.prompt_tokens;
+    size_t rows = 0;
+    sail__forest_reset(&g->forest);
+    SAIL_TRY(admit_late(j, err));
+    for (int i = 0; i < g->n_live; i++) {
+        SAIL_TRY(add_token(g, &g->live[i], err));
+        SAIL_TRY(add_row(g, &rows, &g->live[i], j->seed, err));
+    }
+    SAIL_TRY(admit_new(j, &rows, err));
+    if (rows == 0)
+        return sail_fail(err, SAIL_E_BUG, "generate: nothing fits the cache of %lld pages", (long long)g->pages);
+    SAIL_TRY(run_step(g, rows, err));
+    for (size_t r = 0; r < rows; r++) {
+        sequence *s = g->row_of[r];
+        done[s - g->live] = take_token(j, s, g->ids[r], g->logp[r], g->drawn[r]);
+    }
+    g->counters.new_tokens += (int64_t)rows;
+    retire(j, done);
+    double spent = sail__now() - start;
+    g->counters.steps++;
+    g->counters.seconds += spent;
+    if (g->counters.prompt_tokens > prompts)
+        g->counters.prefill_seconds += spent;
+    return SAIL_OK;
+}
+
+static sail_code plan(job *j, sail_err *err)
+{
+    sail__generator *g = j->g;
+    int64_t total = 0, pages = 0, largest = 0;
+    for (size_t i = 0; i < j->n_requests; i++) {
+        const sail__gen_request *r = &j->requests[i];
+        if (r->n_prompt < 1 || r->max_new < 1 || r->children < 1)
+            return sail_fail(err, SAIL_E_ARG, "prompt %zu: at least one prompt token, one new token and one response are needed", i);
+        if (r->n_prompt + r->max_new > sail__model_positions(g->model))
+            return sail_fail(err, SAIL_E_LIMIT, "prompt %zu: %lld tokens and %lld new ones are more than the model's %lld positions", i,
+                             (long long)r->n_prompt, (long long)r->max_new, (long long)sail__model_positions(g->model));
+        int want = r->children < g->batch ? r->children : g->batch;
+        int64_t need = pages_for(r->n_prompt) + (int64_t)want * pages_for(r->max_new);
+        int64_t groups = g->batch / want + 1;
+        largest = need > largest ? need : largest;
+        pages = need * groups > pages ? need * groups : pages;
+        total += pages_for(r->n_prompt) + (int64_t)r->children * pages_for(r->max_new);
+    }
+    SAIL_TRY(make_cache(g, pages < total ? pages : total, err));
+    return SAIL_OK;
+}
+
+static sail_code prepare(job *j, size_t *n_out, sail_err *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < j->n_requests; i++)
+        n += (size_t)(j->requests[i].children > 0 ? j->requests[i].children : 0);
+    j->responses = sail__arena_array(j->arena, n + 1, sizeof *j->responses);
+    j->first = sail__arena_array(j->arena, j->n_requests + 1, sizeof *j->first);
+    j->groups = sail__arena_array(j->arena, j->n_requests + 1, sizeof *j->groups);
+    if (!j->responses || !j->first || !j->groups)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %zu responses", n);
+    size_t k = 0;
+    for (size_t i = 0; i < j->n_requests; i++) {
+        j->first[i] = k;
+        for (int c = 0; c < j->requests[i].children; c++, k++) {
+            sail__gen_response *r = &j->responses[k];
+            size_t len = (size_t)j->requests[i].max_new;
+            r->request = (int)i;
+            r->child = j->requests[i].first_child + c;
+            r->ids = sail__arena_array(j->arena, len, sizeof *r->ids);
+            r->logp = sail__arena_array(j->arena, len, sizeof *r->logp);
+            r->drawn = sail__arena_array(j->arena, len, sizeof *r->drawn);
+            if (!r->ids || !r->logp || !r->drawn)
+                return sail_fail(err, SAIL_E_NOMEM, "out of memory for %zu responses", n);
+        }
+    }
+    *n_out = n;
+    return SAIL_OK;
+}
+
+sail_code sail__generate(sail__generator *g, uint64_t seed, const sail__gen_request *requests, size_t n, const int32_t *ends,
+                         int n_ends, sail__gen_token on_token, void *user, sail_arena *a, sail__gen_response **out,
+                         size_t *n_out, sail_err *err)
+{
+    job j = {.g = g, .seed = seed, .requests = requests, .n_requests = n, .ends = ends ? ends : g->view.config->end_ids,
+             .n_ends = ends ? n_ends : g->view.config->n_end_ids, .on_token = on_token, .user = user, .arena = a};
+    SAIL_TRY(plan(&j, err));
+    SAIL_TRY(prepare(&j, n_out, err));
+    bool *done = sail__arena_array(a, (size_t)g->batch, sizeof *done);
+    if (!done)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail_code code = SAIL_OK;
+    while (code == SAIL_OK && (j.next < n || g->n_live > 0)) {
+        code = sail_cancelled(g->view.rt->ctx) ? sail_fail(err, SAIL_E_CANCEL, "stopped while generating") : step(&j, done, err);
+        memset(done, 0, (size_t)g->batch * sizeof *done);
+    }
+    if (code != SAIL_OK) { /* leave a whole generator behind */
+        g->n_live = 0;
+        g->n_free = g->pages;
+        for (int64_t i = 0; i < g->pages; i++)
+            g->free_pages[i] = (int32_t)(g->pages - 1 - i);
+        return code;
+    }
+    *out = j.responses;
+    return SAIL_OK;
+}

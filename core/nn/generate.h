@@ -1,0 +1,54 @@
+/* generate.h - writing responses: one engine for rollouts, evaluation and `sail generate`.
+ *
+ * Floor: nn. Threads: one. Many sequences are decoded together; a prompt is computed once and its keys and values are
+ * shared by its children; a finished sequence makes room for the next. The cache is made of pages, reference-counted.
+ *
+ * A token is a function of (seed, prompt key, child, position) and the model's distribution, whatever else is decoded. */
+#ifndef SAIL_GENERATE_H
+#define SAIL_GENERATE_H
+
+#include "../sail/sampler.h"
+#include "model.h"
+
+typedef struct sail__gen_request {
+    const int32_t *prompt; /* at least one token */
+    int64_t n_prompt;
+    int children, first_child; /* children first_child .. first_child + children - 1 */
+    int64_t max_new;
+    uint64_t key;             /* of the prompt, for the random numbers */
+    sail_filter_params sampling;
+    bool ignore_end; /* go on past end tokens */
+} sail__gen_request;
+
+typedef enum sail__finish { SAIL__FINISH_STOP, SAIL__FINISH_LENGTH } sail__finish;
+
+typedef struct sail__gen_response {
+    int request, child;
+    int32_t *ids; /* the end token among them when one was produced */
+    float *logp;  /* under the model at temperature 1, nats */
+    float *drawn; /* under the distribution that was sampled */
+    int64_t n;
+    sail__finish finish;
+} sail__gen_response;
+
+/* After every token: return true to stop this response here (a stop string). May be NULL. */
+typedef bool (*sail__gen_token)(void *user, const sail__gen_response *so_far);
+
+typedef struct sail__generator sail__generator;
+/* The model must outlive it. batch: sequences decoded together at most. */
+sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, sail__generator **out, sail_err *err);
+void sail__generator_free(sail__generator *g);
+
+/* Responses in the order of (request, child), in the arena. ends [n_ends]: end tokens (the model's where NULL). */
+sail_code sail__generate(sail__generator *g, uint64_t seed, const sail__gen_request *requests, size_t n, const int32_t *ends,
+                         int n_ends, sail__gen_token on_token, void *user, sail_arena *a, sail__gen_response **out,
+                         size_t *n_out, sail_err *err);
+
+typedef struct sail__gen_counters {
+    int64_t prompt_tokens, new_tokens, steps;
+    double seconds, prefill_seconds; /* steps that held a prompt count as prefill */
+} sail__gen_counters;
+void sail__generator_counters(sail__generator *g, sail__gen_counters *out);
+uint64_t sail__generator_bytes(const sail__generator *g); /* of the cache */
+
+#endif
