@@ -21,7 +21,6 @@ typedef struct sequence {
     sail__gen_response *response;
     int32_t *pages;
     int n_pages;
-    bool fresh; /* has its prompt's logits to come, or re-reads the prompt's last token */
 } sequence;
 
 struct sail__generator {
@@ -296,7 +295,7 @@ typedef struct job {
     group *groups;
 } job;
 
-static sail_code admit_child(job *j, group *q, bool fresh, sail_err *err)
+static sail_code admit_child(job *j, group *q, sail_err *err)
 {
     sail__generator *g = j->g;
     sequence *s = &g->live[g->n_live];
@@ -309,7 +308,6 @@ static sail_code admit_child(job *j, group *q, bool fresh, sail_err *err)
     if (!s->pages)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     take(g, s->pages, s->n_pages);
-    s->fresh = fresh;
     q->next_child++;
     q->live++;
     g->n_live++;
@@ -322,8 +320,8 @@ static sail_code admit_late(job *j, sail_err *err)
     sail__generator *g = j->g;
     for (size_t i = 0; i < j->next; i++) {
         group *q = &j->groups[i];
-        while (q->live > 0 && q->next_child < q->request->children && g->n_live < g->batch && g->n_free >= pages_for(q->request->max_new))
-            SAIL_TRY(admit_child(j, q, false, err));
+        while (q->next_child < q->request->children && g->n_live < g->batch && g->n_free >= pages_for(q->request->max_new))
+            SAIL_TRY(admit_child(j, q, err));
     }
     return SAIL_OK;
 }
@@ -353,7 +351,7 @@ static sail_code admit_new(job *j, size_t *rows, sail_err *err)
         take(g, q->pages, q->n_pages);
         int first = g->n_live;
         while (q->next_child < r->children && g->n_live < g->batch)
-            SAIL_TRY(admit_child(j, q, true, err));
+            SAIL_TRY(admit_child(j, q, err));
         SAIL_TRY(add_prompt(g, q, g->n_live - first, err));
         for (int i = first; i < g->n_live; i++)
             SAIL_TRY(add_row(g, rows, &g->live[i], j->seed, err));

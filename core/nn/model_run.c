@@ -262,7 +262,7 @@ sail_code sail__linear_modules(sail_arena *a, const sail__model_config *c, const
 
 double sail__model_flops(const sail__model *m, const sail__forest *f, bool backward)
 {
-    sail_dims d = dims_of(f);
+    sail_dims d = sail__forest_dims(f);
     for (int i = 0; i < m->n_programs; i++) {
         const sail__program *p = &m->programs[i];
         if (p->role != SAIL__POLICY || p->head != SAIL__HEAD_LOGPROB || p->training != backward)
