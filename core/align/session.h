@@ -1,0 +1,56 @@
+/* session.h - a model with everything around it, opened from what a recipe or a command line says.
+ *
+ * Floor: align. Threads: one. Ownership: a session owns all its members; close frees them in order. */
+#ifndef SAIL_SESSION_H
+#define SAIL_SESSION_H
+
+#include "../io/data.h"
+#include "../io/export.h"
+#include "../io/peft.h"
+#include "../io/weights.h"
+#include "../nn/generate.h"
+#include "config.h"
+
+typedef struct sail__session_spec {
+    const sail__model_section *model;
+    const sail_slot *backend;
+    const sail__adapter_section *adapter; /* a new adapter to train; NULL: none */
+    sail__train_kind train;
+    const sail_optimizer_plan *optimizer; /* where anything is trained */
+    bool decay_all;
+    int grad_want;       /* SAIL_WANT_… that the objective takes derivatives of */
+    bool reference;      /* the reference is needed */
+    bool fresh_reference; /* … also for responses that no cache can know (rollouts, evaluation of them) */
+    bool need_tokenizer; /* an error without one; else it may be absent */
+    uint64_t seed;
+} sail__session_spec;
+
+typedef struct sail__session {
+    sail_ctx *ctx;
+    sail_arena *arena;
+    sail_runtime *rt;
+    sail__weights *weights; /* NULL: a new model (model.init) */
+    const sail__model_config *config;
+    sail__tokenizer *tokenizer; /* NULL: none found */
+    sail__template *chat;
+    sail__model *model;
+    sail__peft trained;  /* names, ranks and scales of the policy's adapter, for export */
+    bool has_adapter;
+    bool reference_is_policy; /* no reference was asked for */
+    const char *path;         /* of the model, "" when new */
+    char base_hash[33];       /* of the base weights; filled by sail__session_hash */
+} sail__session;
+
+sail_code sail__session_open(sail_ctx *ctx, const sail__session_spec *spec, sail__session **out, sail_err *err);
+void sail__session_close(sail__session *s); /* NULL is fine */
+sail_code sail__session_hash(sail__session *s, sail_err *err);
+
+/* End tokens of responses: the model's and the template's. */
+const int32_t *sail__session_ends(const sail__session *s, int *n);
+
+/* Write what was trained: a PEFT adapter, or the whole model where there is no adapter. */
+sail_code sail__session_save(sail__session *s, const char *dir, sail_err *err);
+/* The whole model, adapter merged, as a Hugging Face directory (dtype F32 or BF16). */
+sail_code sail__session_save_merged(sail__session *s, const char *dir, sail_dtype dtype, sail_err *err);
+
+#endif
