@@ -1,0 +1,56 @@
+/* step.h - the pairs of one optimiser step, from prompt to weights, and metrics.
+ *
+ * Floor: align. Threads: one. Ownership: everything in a step lives in its arena, reset every step. Responses are kept as token
+ * ids beside their own prompt's ids from the rollout to the loss: there is no way through text. */
+#ifndef SAIL_STEP_H
+#define SAIL_STEP_H
+
+#include "../base/base.h"
+#include "../sail/objective.h"
+
+typedef struct sail__response {
+    const int32_t *ids; /* end token included where there is one */
+    int64_t n;
+    const float *old_logp; /* kept by the rollout: under the policy at temperature 1; NULL: not written by the policy */
+    const float *drawn;    /* … under the distribution that was sampled */
+    float *logp, *ref, *entropy, *lss; /* [n] filled by the passes; NULL before */
+    int64_t id;            /* equal for the same response in several groups */
+    double score;          /* judge's; NaN: none */
+} sail__response;
+
+typedef struct sail__group { /* K responses to one prompt; K = 1 in fine-tuning */
+    const int32_t *prompt;
+    int64_t n_prompt;
+    int64_t row;      /* of the data */
+    int64_t prompt_id;
+    int k;
+    sail__response r[SAIL_MAX_RESPONSES];
+    const char *route; /* static */
+    int writer, labeller; /* SAIL_BY_… */
+    double coef;
+    int32_t outcome; /* drawn after the passes where the policy labels */
+    bool flipped;    /* the policy's label says otherwise than the data's */
+    bool ref_known;  /* r[].ref was filled from the cache */
+} sail__group;
+
+typedef struct sail__step {
+    int64_t step; /* from 0 */
+    uint64_t seed;
+    sail_arena *arena;
+    sail__group *groups;
+    int64_t n;
+    int64_t abstained; /* groups the judge gave no verdict on; they are not among groups */
+    bool outcomes_given; /* tests and replays: policy labels are taken as they are, not drawn */
+} sail__step;
+
+/* Names and values of one step, in order; a second value under a name replaces the first. */
+enum { SAIL__MAX_METRICS = 96 };
+typedef struct sail__metrics {
+    const char *names[SAIL__MAX_METRICS]; /* static, or in the stage's arena */
+    double values[SAIL__MAX_METRICS];
+    size_t n;
+} sail__metrics;
+void sail__metrics_set(sail__metrics *m, const char *name, double value);
+double sail__metrics_get(const sail__metrics *m, const char *name, double otherwise);
+
+#endif

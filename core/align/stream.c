@@ -1,0 +1,501 @@
+/* stream.c - data, routes, rollouts and judge labels: the pairs of a step. */
+#include "stream.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../sail/rng.h"
+
+void sail__metrics_set(sail__metrics *m, const char *name, double value)
+{
+    size_t i = 0;
+    while (i < m->n && strcmp(m->names[i], name) != 0)
+        i++;
+    if (i == SAIL__MAX_METRICS)
+        return;
+    m->names[i] = name;
+    m->values[i] = value;
+    m->n += i == m->n;
+}
+
+double sail__metrics_get(const sail__metrics *m, const char *name, double otherwise)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (strcmp(m->names[i], name) == 0)
+            return m->values[i];
+    return otherwise;
+}
+
+/* ---- data ---- */
+
+static sail_code path_list(sail_arena *a, const sail_node *n, const char *key, const char *const **paths, size_t *count, sail_err *err)
+{
+    size_t items = n->kind == SAIL_NODE_LIST ? n->list.n : 1;
+    const char **p = sail__arena_array(a, items + 1, sizeof *p);
+    if (!p)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < items; i++)
+        SAIL_TRY(sail__node_as_string(n->kind == SAIL_NODE_LIST ? n->list.items[i] : n, key, &p[i], err));
+    *paths = p;
+    *count = items;
+    return items ? SAIL_OK : sail_fail(err, SAIL_E_RECIPE, "%s is an empty list", key);
+}
+
+static void tell_drops(sail_ctx *ctx, const char *what, const sail__rows *r)
+{
+    sail_buf b = {0};
+    sail__drops_print(&r->drops, r->records, &b);
+    if (b.len)
+        sail_log(ctx, SAIL_LOG_INFO, "%s: %s", what, b.data);
+    sail__buf_free(&b);
+}
+
+static sail_code load_rows(sail__stream *st, const sail__stage *stage, const sail_node *files, const char *key, int split, sail__rows *out,
+                           sail_err *err)
+{
+    const sail__data_section *d = &stage->data;
+    sail__data_options o = {.reader = &stage->reader, .on_bad_row = d->on_bad_row, .held_out = d->held_out, .split = split,
+                            .max_rows = d->max_rows};
+    sail__encode_options e = {.tokenizer = st->session->tokenizer, .chat = st->session->chat, .max_prompt = d->max_prompt,
+                              .max_response = d->max_response, .truncate = d->truncate};
+    SAIL_TRY(path_list(st->arena, files, key, &o.paths, &o.n_paths, err));
+    SAIL_TRY(sail__rows_load(&o, &e, out, err));
+    tell_drops(st->session->ctx, key, out);
+    return SAIL_OK;
+}
+
+static sail_code check_ids(const sail__stream *st, const sail__rows *r, sail_err *err)
+{
+    int32_t vocab = st->session->config->vocab;
+    for (size_t i = 0; i < r->n; i++) {
+        const sail__encoded *e = &r->encoded[i];
+        const int32_t *ids[3] = {e->prompt, e->chosen, e->rejected};
+        size_t n[3] = {e->n_prompt, e->n_chosen, e->n_rejected};
+        for (int k = 0; k < 3; k++)
+            for (size_t j = 0; j < n[k]; j++)
+                if (ids[k][j] < 0 || ids[k][j] >= vocab)
+                    return sail_fail(err, SAIL_E_ARG, "%s:%lld: token id %d is outside the model's vocabulary of %d", r->rows[i]->file,
+                                     (long long)r->rows[i]->line, ids[k][j], vocab);
+    }
+    return SAIL_OK;
+}
+
+sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__store *store, sail__stream *out, sail_err *err)
+{
+    memset(out, 0, sizeof *out);
+    out->session = s;
+    out->store = store;
+    out->shuffle = stage->data.shuffle;
+    out->seed = stage->seed;
+    out->order_pass = -1;
+    out->generator_batch = (int)stage->rollout.batch;
+    out->arena = sail__arena_new();
+    if (!out->arena)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    const sail__data_section *d = &stage->data;
+    sail_code code = SAIL_OK;
+    if (!d->train && !d->eval)
+        code = sail_fail(err, SAIL_E_RECIPE, "data.train is not set: the file with the data of stage `%s`", stage->name);
+    if (code == SAIL_OK && d->train)
+        code = load_rows(out, stage, d->train, "data.train", d->eval ? SAIL__SPLIT_ALL : SAIL__SPLIT_TRAIN, &out->train, err);
+    if (code == SAIL_OK && (d->eval || d->held_out > 0))
+        code = load_rows(out, stage, d->eval ? d->eval : d->train, d->eval ? "data.eval" : "held out of data.train",
+                         d->eval ? SAIL__SPLIT_ALL : SAIL__SPLIT_HELD_OUT, &out->held_out, err);
+    if (code == SAIL_OK)
+        code = check_ids(out, &out->train, err);
+    if (code == SAIL_OK)
+        code = check_ids(out, &out->held_out, err);
+    if (code != SAIL_OK)
+        sail__stream_close(out);
+    return code;
+}
+
+static void close_judge(sail__stream *st)
+{
+    if (!st->judge_open)
+        return;
+    const sail_judge *j = st->judge_plugin->ops;
+    if (j->close)
+        j->close(st->judge_options, st->judge_state);
+    st->judge_open = false;
+}
+
+void sail__stream_close(sail__stream *st)
+{
+    close_judge(st);
+    sail__generator_free(st->generator);
+    sail__rows_free(&st->train);
+    sail__rows_free(&st->held_out);
+    sail__free(st->order);
+    sail__arena_free(st->arena);
+    memset(st, 0, sizeof *st);
+}
+
+/* The row at a position of the endless stream: one pass after another, each in its own order. */
+static sail_code row_at(sail__stream *st, int64_t position, int64_t *row, sail_err *err)
+{
+    int64_t n = (int64_t)st->train.n;
+    if (n == 0)
+        return sail_fail(err, SAIL_E_ARG, "data.train has no usable row");
+    int64_t pass = position / n;
+    if (!st->shuffle) {
+        *row = position % n;
+        return SAIL_OK;
+    }
+    if (pass != st->order_pass) {
+        if (!st->order)
+            st->order = sail__malloc((size_t)n * sizeof *st->order);
+        if (!st->order)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        sail__shuffle(st->seed, (uint64_t)pass, st->order, (size_t)n);
+        st->order_pass = pass;
+    }
+    *row = st->order[position % n];
+    return SAIL_OK;
+}
+
+/* ---- writing ---- */
+
+typedef struct stopper { /* stop strings: looked for in the text of the last tokens */
+    const sail__tokenizer *tokenizer;
+    const char **strings;
+    size_t n, longest;
+} stopper;
+
+static bool stops(void *user, const sail__gen_response *r)
+{
+    const stopper *s = user;
+    char text[512];
+    size_t len = 0;
+    int64_t i = r->n;
+    /* enough bytes from the end for the longest string and the newest token */
+    while (i > 0 && len < s->longest + 64) {
+        size_t n;
+        const char *b = sail__tokenizer_bytes(s->tokenizer, r->ids[--i], &n);
+        if (!b || n + len >= sizeof text)
+            break;
+        memmove(text + n, text, len);
+        memcpy(text, b, n);
+        len += n;
+    }
+    text[len] = 0;
+    for (size_t k = 0; k < s->n; k++)
+        if (memmem(text, len, s->strings[k], strlen(s->strings[k])))
+            return true;
+    return false;
+}
+
+static sail_code stop_strings(sail__stream *st, const sail_node *n, sail_arena *a, stopper *out, sail_err *err)
+{
+    memset(out, 0, sizeof *out);
+    if (!n || n->kind == SAIL_NODE_NULL)
+        return SAIL_OK;
+    if (!st->session->tokenizer)
+        return sail_fail(err, SAIL_E_RECIPE, "data.stop needs a tokenizer");
+    SAIL_TRY(path_list(a, n, "data.stop", (const char *const **)&out->strings, &out->n, err));
+    out->tokenizer = st->session->tokenizer;
+    for (size_t i = 0; i < out->n; i++) {
+        size_t len = strlen(out->strings[i]);
+        if (len == 0 || len > 256)
+            return sail_fail(err, SAIL_E_RECIPE, "data.stop: a string must have 1 to 256 bytes");
+        out->longest = len > out->longest ? len : out->longest;
+    }
+    return SAIL_OK;
+}
+
+static sail_code generator_for(sail__stream *st, sail__role_kind role, sail__generator **out, bool *own, sail_err *err)
+{
+    *own = role != SAIL__POLICY;
+    if (!*own && st->generator) {
+        *out = st->generator;
+        return SAIL_OK;
+    }
+    SAIL_TRY(sail__generator_new(st->session->model, role, st->generator_batch, out, err));
+    if (!*own)
+        st->generator = *out;
+    return SAIL_OK;
+}
+
+static const char *text_of(sail__stream *st, sail_arena *a, const int32_t *ids, int64_t n)
+{
+    sail_buf b = {0};
+    sail_err err;
+    const char *text = "";
+    if (st->session->tokenizer &&
+        sail__decode(st->session->tokenizer, ids, (size_t)n, SAIL__SKIP_SPECIAL | SAIL__DECODE_CONTINUATION, &b, &err) == SAIL_OK && b.data)
+        text = sail__arena_strndup(a, b.data, b.len);
+    sail__buf_free(&b);
+    return text ? text : "";
+}
+
+static sail_code generate(sail__stream *st, sail__role_kind role, const sail__gen_request *requests, size_t n, uint64_t seed,
+                          stopper *stop, sail_arena *a, sail__gen_response **out, size_t *n_out, sail_err *err)
+{
+    sail__generator *g;
+    bool own;
+    int n_ends;
+    const int32_t *ends = sail__session_ends(st->session, &n_ends);
+    SAIL_TRY(generator_for(st, role, &g, &own, err));
+    sail__gen_counters before, after;
+    sail__generator_counters(g, &before);
+    sail_code code = sail__generate(g, seed, requests, n, ends, n_ends, stop->n ? stops : NULL, stop, a, out, n_out, err);
+    sail__generator_counters(g, &after);
+    st->rollout = (sail__gen_counters){after.prompt_tokens - before.prompt_tokens, after.new_tokens - before.new_tokens,
+                                       after.steps - before.steps, after.seconds - before.seconds,
+                                       after.prefill_seconds - before.prefill_seconds};
+    if (own)
+        sail__generator_free(g);
+    return code;
+}
+
+static sail_code roll_out(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
+{
+    const sail__rollout_section *o = &live->rollout;
+    sail__gen_request *req = sail__arena_array(step->arena, (size_t)step->n + 1, sizeof *req);
+    sail__group **of = sail__arena_array(step->arena, (size_t)step->n + 1, sizeof *of);
+    stopper stop;
+    size_t n = 0, n_out;
+    if (!req || !of)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    SAIL_TRY(stop_strings(st, live->data.stop, step->arena, &stop, err));
+    for (int64_t i = 0; i < step->n; i++) {
+        sail__group *g = &step->groups[i];
+        if (g->writer != SAIL_BY_POLICY)
+            continue;
+        of[n] = g;
+        req[n++] = (sail__gen_request){.prompt = g->prompt, .n_prompt = g->n_prompt, .children = (int)o->responses,
+                                       .max_new = o->max_new ? o->max_new : live->data.max_response,
+                                       .key = (uint64_t)step->step << 24 | (uint64_t)i,
+                                       .sampling = {.temperature = o->temperature, .top_p = o->top_p, .min_p = o->min_p,
+                                                    .top_k = o->top_k, .typical = 1, .penalty = 1}};
+    }
+    memset(&st->rollout, 0, sizeof st->rollout);
+    if (n == 0)
+        return SAIL_OK;
+    sail__gen_response *r;
+    SAIL_TRY(generate(st, SAIL__POLICY, req, n, step->seed, &stop, step->arena, &r, &n_out, err));
+    for (size_t i = 0; i < n_out; i++) {
+        sail__group *g = of[r[i].request];
+        sail__response *y = &g->r[r[i].child];
+        *y = (sail__response){.ids = r[i].ids, .n = r[i].n, .old_logp = r[i].logp, .drawn = r[i].drawn, .score = NAN};
+        g->k = (int)o->responses;
+    }
+    return SAIL_OK;
+}
+
+sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t n_rows, int k, int64_t max_new,
+                             double temperature, uint64_t key, sail_arena *a, sail__written **out, size_t *n, sail_err *err)
+{
+    sail__gen_request *req = sail__arena_array(a, (size_t)n_rows + 1, sizeof *req);
+    stopper stop = {0};
+    if (!req)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (int64_t i = 0; i < n_rows; i++)
+        req[i] = (sail__gen_request){.prompt = rows->encoded[i].prompt, .n_prompt = (int64_t)rows->encoded[i].n_prompt, .children = k,
+                                     .max_new = max_new, .key = key ^ (uint64_t)i,
+                                     .sampling = {.temperature = temperature, .top_p = 1, .typical = 1, .penalty = 1}};
+    sail__gen_response *r;
+    SAIL_TRY(generate(st, role, req, (size_t)n_rows, st->seed, &stop, a, &r, n, err));
+    *out = sail__arena_array(a, *n + 1, sizeof **out);
+    if (!*out)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < *n; i++)
+        (*out)[i] = (sail__written){r[i].request, r[i].child, r[i].ids, r[i].logp, r[i].n, text_of(st, a, r[i].ids, r[i].n), r[i].finish};
+    return SAIL_OK;
+}
+
+/* ---- judging ---- */
+
+static sail_code open_judge(sail__stream *st, const sail_slot *slot, sail_err *err)
+{
+    if (!slot->loaded)
+        return sail_fail(err, SAIL_E_RECIPE, "a route is labelled by a judge, but method.judge is not set");
+    if (st->judge_open && st->judge_plugin == slot->loaded && st->judge_options == slot->options)
+        return SAIL_OK;
+    close_judge(st);
+    const sail_judge *j = slot->loaded->ops;
+    st->judge_plugin = slot->loaded;
+    st->judge_options = slot->options;
+    st->judge_state = NULL;
+    if (j->open)
+        SAIL_TRY(j->open(slot->options, st->session->ctx, &st->judge_state, err));
+    st->judge_open = true;
+    return SAIL_OK;
+}
+
+/* What a judge is, for the verdict's key: name and options. */
+static const char *judge_identity(sail__stream *st, sail_arena *a, const sail_slot *slot)
+{
+    sail_buf b = {0};
+    sail__buf_printf(&b, "%s ", slot->loaded->plugin.name);
+    if (slot->loaded->plugin.opts && slot->options) {
+        sail_node *n = sail__opt_to_node(a, slot->loaded->plugin.opts, slot->options);
+        if (n)
+            sail__node_to_json(&b, n);
+    }
+    const char *s = b.oom ? NULL : sail__arena_strdup(a, b.data);
+    sail__buf_free(&b);
+    return s ? s : slot->loaded->plugin.name;
+}
+
+sail_code sail__stream_judge(sail__stream *st, const sail_slot *judge, const sail_judge_item *items, int64_t n, sail_verdict *out,
+                             sail_err *err)
+{
+    if (n == 0)
+        return SAIL_OK;
+    SAIL_TRY(open_judge(st, judge, err));
+    const sail_judge *ops = judge->loaded->ops;
+    SAIL_TRY(ops->label(judge->options, st->judge_state, items, n, out, err));
+    if (!st->store)
+        return SAIL_OK;
+    sail_arena *a = sail__arena_new();
+    sail__verdict_row *rows = a ? sail__arena_array(a, (size_t)n, sizeof *rows) : NULL;
+    sail_code code = rows ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    const char *who = rows ? judge_identity(st, a, judge) : "";
+    size_t m = 0;
+    for (int64_t i = 0; i < n && code == SAIL_OK; i++) {
+        if (out[i].outcome == SAIL_ABSTAIN)
+            continue; /* failures are never kept */
+        sail__verdict_row *r = &rows[m++];
+        sail__verdict_key(who, "", items[i].conversation, items[i].response, items[i].k, r->key);
+        r->outcome = out[i].outcome;
+        r->k = items[i].k;
+        memcpy(r->score, out[i].score, sizeof r->score);
+        r->provenance = who;
+        r->seconds = out[i].seconds;
+    }
+    if (code == SAIL_OK)
+        code = sail__store_add_verdicts(st->store, rows, m, err);
+    sail__arena_free(a);
+    return code;
+}
+
+static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *a, sail_judge_item *out, sail_err *err)
+{
+    const sail_row *row = st->train.rows[g->row];
+    const char **texts = sail__arena_array(a, (size_t)g->k, sizeof *texts);
+    int64_t *tokens = sail__arena_array(a, (size_t)g->k, sizeof *tokens);
+    sail_buf b = {0};
+    sail__row_conversation(row, &b);
+    const char *conversation = sail__arena_strndup(a, b.data ? b.data : "", b.len);
+    sail__buf_free(&b);
+    if (!texts || !tokens || !conversation)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (int k = 0; k < g->k; k++) {
+        texts[k] = text_of(st, a, g->r[k].ids, g->r[k].n);
+        tokens[k] = g->r[k].n;
+    }
+    *out = (sail_judge_item){.prompt = sail__row_last_user(row), .conversation = conversation, .k = g->k, .response = texts, .tokens = tokens,
+                             .id = row->hash};
+    return SAIL_OK;
+}
+
+/* Labels of the groups that a judge labels: the winner goes to slot 0; groups without a verdict leave. */
+static sail_code label(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
+{
+    sail_judge_item *items = sail__arena_array(step->arena, (size_t)step->n + 1, sizeof *items);
+    sail_verdict *v = sail__arena_array(step->arena, (size_t)step->n + 1, sizeof *v);
+    int64_t n = 0, kept = 0;
+    if (!items || !v)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (int64_t i = 0; i < step->n; i++)
+        if (step->groups[i].labeller == SAIL_BY_JUDGE)
+            SAIL_TRY(judge_item(st, &step->groups[i], step->arena, &items[n++], err));
+    SAIL_TRY(sail__stream_judge(st, &live->judge, items, n, v, err));
+    n = 0;
+    for (int64_t i = 0; i < step->n; i++) {
+        sail__group *g = &step->groups[i];
+        if (g->labeller == SAIL_BY_JUDGE) {
+            const sail_verdict *w = &v[n++];
+            for (int k = 0; k < g->k; k++)
+                g->r[k].score = w->score[k];
+            g->outcome = w->outcome;
+            if (w->outcome == 1 && g->k == 2) {
+                sail__response t = g->r[0];
+                g->r[0] = g->r[1];
+                g->r[1] = t;
+                g->outcome = 0;
+            }
+            if (w->outcome == SAIL_ABSTAIN) {
+                step->abstained++;
+                continue;
+            }
+        }
+        step->groups[kept++] = *g;
+    }
+    step->n = kept;
+    return SAIL_OK;
+}
+
+/* ---- a step ---- */
+
+static sail_code draw_route(const sail__stage *live, const sail__step *step, int64_t i, sail_route *out, sail_err *err)
+{
+    sail_route routes[SAIL_MAX_ROUTES];
+    const sail_strategy *s = live->strategy.loaded->ops;
+    int n = s->routes(live->strategy.options, step->step, routes);
+    double sum = 0, u = sail_rng_uniform(step->seed, SAIL_RNG_ROUTE, (uint64_t)step->step, (uint64_t)i, 0), so_far = 0;
+    for (int k = 0; k < n; k++)
+        sum += routes[k].probability;
+    if (n < 1 || !(fabs(sum - 1) < 1e-9))
+        return sail_fail(err, SAIL_E_RECIPE, "strategy %s: the routes' weights sum to %g at step %lld, not to 1", live->strategy.loaded->plugin.name,
+                         sum, (long long)step->step);
+    int chosen = 0;
+    for (int k = 0; k < n; k++) {
+        if (routes[k].probability <= 0)
+            continue;
+        chosen = k;
+        so_far += routes[k].probability;
+        if (u < so_far)
+            break;
+    }
+    *out = routes[chosen];
+    return SAIL_OK;
+}
+
+static sail_code fill_group(sail__stream *st, const sail__stage *live, sail__step *step, int64_t i, sail__group *g, sail_err *err)
+{
+    sail_route route = {.name = "offline", .writer = SAIL_BY_DATA, .labeller = SAIL_BY_DATA};
+    int64_t row;
+    SAIL_TRY(row_at(st, st->position + i, &row, err));
+    if (live->strategy.loaded)
+        SAIL_TRY(draw_route(live, step, i, &route, err));
+    const sail__encoded *e = &st->train.encoded[row];
+    memset(g, 0, sizeof *g);
+    g->prompt = e->prompt;
+    g->n_prompt = (int64_t)e->n_prompt;
+    g->row = row;
+    g->prompt_id = i;
+    g->route = route.name;
+    g->writer = route.writer;
+    g->labeller = route.labeller;
+    g->coef = route.coefficient;
+    if (g->writer == SAIL_BY_POLICY)
+        return SAIL_OK;
+    if (!e->chosen || (live->kind == SAIL__ALIGN && !e->rejected))
+        return sail_fail(err, SAIL_E_ARG, "%s:%lld: the row has no pair of responses, which route `%s` needs", st->train.rows[row]->file,
+                         (long long)st->train.rows[row]->line, route.name);
+    g->r[0] = (sail__response){.ids = e->chosen, .n = (int64_t)e->n_chosen, .score = st->train.rows[row]->score[0]};
+    g->r[1] = (sail__response){.ids = e->rejected, .n = (int64_t)e->n_rejected, .score = st->train.rows[row]->score[1]};
+    g->k = e->rejected && live->kind == SAIL__ALIGN ? 2 : 1;
+    return SAIL_OK;
+}
+
+sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
+{
+    step->n = live->train.batch;
+    step->abstained = 0;
+    step->groups = sail__arena_array(step->arena, (size_t)step->n, sizeof *step->groups);
+    if (!step->groups)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld pairs", (long long)step->n);
+    for (int64_t i = 0; i < step->n; i++)
+        SAIL_TRY(fill_group(st, live, step, i, &step->groups[i], err));
+    SAIL_TRY(roll_out(st, live, step, err));
+    SAIL_TRY(label(st, live, step, err));
+    int64_t id = 0;
+    for (int64_t i = 0; i < step->n; i++)
+        for (int k = 0; k < step->groups[i].k; k++)
+            step->groups[i].r[k].id = id++;
+    st->position += live->train.batch;
+    return SAIL_OK;
+}

@@ -1,0 +1,56 @@
+/* stream.h - where the pairs of a step come from: data, routes, rollouts, judges.
+ *
+ * Floor: align. Threads: one. The stream is a function of (recipe, seed, step, weights): its only state is the position in the
+ * data, which is in checkpoints. */
+#ifndef SAIL_STREAM_H
+#define SAIL_STREAM_H
+
+#include "../io/store.h"
+#include "session.h"
+#include "step.h"
+
+typedef struct sail__stream {
+    sail__session *session;
+    sail_arena *arena;
+    sail__rows train, held_out;
+    int64_t position; /* prompts taken so far */
+    uint32_t *order;  /* of the current pass */
+    int64_t order_pass;
+    bool shuffle;
+    uint64_t seed;
+    sail__generator *generator; /* made when first needed */
+    int generator_batch;
+    sail__store *store; /* verdicts; may be NULL */
+    const sail_loaded *judge_plugin; /* opened one */
+    const void *judge_options;
+    void *judge_state;
+    bool judge_open;
+    sail__gen_counters rollout; /* of the last step */
+} sail__stream;
+
+/* Read, split and encode the stage's data. */
+sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__store *store, sail__stream *out, sail_err *err);
+void sail__stream_close(sail__stream *st);
+
+/* The groups of step->step, into step (its arena, seed, step set): routes drawn, responses written, judge labels given. `live`
+ * is the stage as it is at this step. */
+sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err);
+
+/* Write responses to rows' prompts: k each, as the rollout section says, into the arena; texts decoded. For evaluation. */
+typedef struct sail__written {
+    int64_t row;
+    int child;
+    const int32_t *ids;
+    const float *logp;
+    int64_t n;
+    const char *text;
+    sail__finish finish;
+} sail__written;
+sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t n_rows, int k, int64_t max_new,
+                             double temperature, uint64_t key, sail_arena *a, sail__written **out, size_t *n, sail_err *err);
+
+/* Ask a judge about groups of texts; verdicts are looked up and kept in the store. */
+sail_code sail__stream_judge(sail__stream *st, const sail_slot *judge, const sail_judge_item *items, int64_t n, sail_verdict *out,
+                             sail_err *err);
+
+#endif
