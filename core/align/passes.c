@@ -1,0 +1,175 @@
+/* passes.c - packing groups into forests and running the model over them. */
+#include "passes.h"
+
+#include <string.h>
+
+void sail__passes_init(sail__passes *p, sail__model *m)
+{
+    memset(p, 0, sizeof *p);
+    p->model = m;
+}
+
+void sail__passes_free(sail__passes *p)
+{
+    sail__forest_free(&p->forest);
+    for (int i = 0; i < 3; i++) {
+        sail__free(p->rows[i]);
+        sail__free(p->grads[i]);
+    }
+    memset(p, 0, sizeof *p);
+}
+
+static int64_t tokens_of(const sail__group *g)
+{
+    int64_t n = g->n_prompt;
+    for (int k = 0; k < g->k; k++)
+        n += g->r[k].n;
+    return n;
+}
+
+sail_code sail__passes_plan(const sail__step *s, int64_t groups, int64_t max_tokens, sail__micro **out, int64_t *n, sail_err *err)
+{
+    *out = sail__arena_array(s->arena, (size_t)s->n + 1, sizeof **out);
+    *n = 0;
+    if (!*out)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (int64_t i = 0; i < s->n; i++) {
+        int64_t t = tokens_of(&s->groups[i]);
+        sail__micro *m = *n ? &(*out)[*n - 1] : NULL;
+        if (!m || (groups > 0 && m->n == groups) || m->tokens + t > max_tokens) {
+            m = &(*out)[(*n)++];
+            *m = (sail__micro){.first = i};
+        }
+        m->n++;
+        m->tokens += t;
+    }
+    return SAIL_OK;
+}
+
+static sail_code pack(sail__passes *p, const sail__step *s, const sail__micro *m, sail_err *err)
+{
+    if (p->forest_n == m->n && p->forest_first == m->first && p->forest.n_tokens == m->tokens)
+        return SAIL_OK;
+    p->forest_n = 0;
+    sail__forest_reset(&p->forest);
+    for (int64_t i = m->first; i < m->first + m->n; i++) {
+        const sail__group *g = &s->groups[i];
+        int parent = -1;
+        int32_t key = (int32_t)(s->step * 1000003 + i * SAIL_MAX_RESPONSES);
+        if (g->n_prompt > 0)
+            SAIL_TRY(sail__forest_add(&p->forest, -1, g->prompt, g->n_prompt, SAIL__HEAD_NONE, key, &parent, err));
+        for (int k = 0; k < g->k; k++)
+            SAIL_TRY(sail__forest_add(&p->forest, parent, g->r[k].ids, g->r[k].n, SAIL__HEAD_EACH, key + 1 + k, NULL, err));
+    }
+    if (p->forest.n_rows > (int64_t)p->cap) {
+        size_t need = (size_t)p->forest.n_rows, cap = 0;
+        for (int i = 0; i < 3; i++) {
+            cap = 0;
+            SAIL_TRY(sail__grow(&p->rows[i], &cap, need, sizeof(float), err));
+            cap = 0;
+            SAIL_TRY(sail__grow(&p->grads[i], &cap, need, sizeof(float), err));
+        }
+        p->cap = need;
+    }
+    p->forest_first = m->first;
+    p->forest_n = m->n;
+    return SAIL_OK;
+}
+
+/* A step's groups are new: what was packed before is of no use. */
+static void forget(sail__passes *p) { p->forest_n = 0; }
+
+static sail_code array(sail__step *s, float **out, int64_t n, sail_err *err)
+{
+    if (!*out)
+        *out = sail__arena_array(s->arena, (size_t)n + 1, sizeof **out);
+    return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory for log-probabilities");
+}
+
+/* A response without a prompt has no log-probability for its first token: it counts 0. */
+static int64_t skipped(const sail__group *g) { return g->n_prompt > 0 ? 0 : 1; }
+
+static void spread(float *to, const float *from, const sail__group *g, int64_t n)
+{
+    int64_t skip = skipped(g);
+    memset(to, 0, (size_t)skip * sizeof *to);
+    memcpy(to + skip, from, (size_t)(n - skip) * sizeof *to);
+}
+
+sail_code sail__passes_reference(sail__passes *p, sail__step *s, const sail__micro *m, sail_err *err)
+{
+    bool known = true;
+    for (int64_t i = m->first; i < m->first + m->n; i++)
+        known = known && s->groups[i].ref_known;
+    if (known)
+        return SAIL_OK;
+    forget(p);
+    SAIL_TRY(pack(p, s, m, err));
+    SAIL_TRY(sail__model_logprobs(p->model, SAIL__REFERENCE, &p->forest, false, p->rows[0], NULL, NULL, err));
+    int64_t at = 0;
+    for (int64_t i = m->first; i < m->first + m->n; i++) {
+        sail__group *g = &s->groups[i];
+        for (int k = 0; k < g->k; k++) {
+            if (!g->ref_known) {
+                SAIL_TRY(array(s, &g->r[k].ref, g->r[k].n, err));
+                spread(g->r[k].ref, p->rows[0] + at, g, g->r[k].n);
+            }
+            at += g->r[k].n - skipped(g);
+        }
+        g->ref_known = true;
+    }
+    return SAIL_OK;
+}
+
+sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, bool keep, sail_err *err)
+{
+    forget(p);
+    SAIL_TRY(pack(p, s, m, err));
+    SAIL_TRY(sail__model_logprobs(p->model, SAIL__POLICY, &p->forest, keep, p->rows[0], want & SAIL_WANT_ENTROPY ? p->rows[1] : NULL,
+                                  want & SAIL_WANT_LSS ? p->rows[2] : NULL, err));
+    if (keep) {
+        p->tokens += p->forest.n_tokens;
+        p->flops += sail__model_flops(p->model, &p->forest, true);
+    }
+    int64_t at = 0;
+    for (int64_t i = m->first; i < m->first + m->n; i++) {
+        sail__group *g = &s->groups[i];
+        for (int k = 0; k < g->k; k++) {
+            sail__response *r = &g->r[k];
+            SAIL_TRY(array(s, &r->logp, r->n, err));
+            spread(r->logp, p->rows[0] + at, g, r->n);
+            if (want & SAIL_WANT_ENTROPY) {
+                SAIL_TRY(array(s, &r->entropy, r->n, err));
+                spread(r->entropy, p->rows[1] + at, g, r->n);
+            }
+            if (want & SAIL_WANT_LSS) {
+                SAIL_TRY(array(s, &r->lss, r->n, err));
+                spread(r->lss, p->rows[2] + at, g, r->n);
+            }
+            at += r->n - skipped(g);
+        }
+    }
+    return SAIL_OK;
+}
+
+sail_code sail__passes_backward(sail__passes *p, sail__step *s, const sail__micro *m, const double *d_logp, const double *d_entropy,
+                                const double *d_lss, sail_err *err)
+{
+    if (p->forest_first != m->first || p->forest_n != m->n)
+        return sail_fail(err, SAIL_E_BUG, "passes: backward of another micro-batch than the last forward's");
+    const double *from[3] = {d_logp, d_entropy, d_lss};
+    int64_t at = 0, token = 0;
+    for (int64_t i = m->first; i < m->first + m->n; i++) {
+        const sail__group *g = &s->groups[i];
+        for (int k = 0; k < g->k; k++) {
+            int64_t skip = skipped(g), n = g->r[k].n;
+            for (int part = 0; part < 3; part++)
+                for (int64_t t = skip; from[part] && t < n; t++)
+                    p->grads[part][at + t - skip] = (float)from[part][token + t];
+            at += n - skip;
+            token += n;
+        }
+    }
+    return sail__model_backward(p->model, &p->forest, d_logp ? p->grads[0] : NULL, d_entropy ? p->grads[1] : NULL,
+                                d_lss ? p->grads[2] : NULL, err);
+}

@@ -1,0 +1,43 @@
+/* passes.h - the model's passes over the groups of a step: packing into forests, reference, forward, backward.
+ *
+ * Floor: align. Threads: one. A micro-batch is a run of groups whose tokens fit the budget; splitting a step changes no gradient
+ * beyond rounding, since objectives divide by the whole step's counts. */
+#ifndef SAIL_PASSES_H
+#define SAIL_PASSES_H
+
+#include "../nn/model.h"
+#include "step.h"
+
+typedef struct sail__micro { /* groups [first, first + n) */
+    int64_t first, n, tokens;
+} sail__micro;
+
+typedef struct sail__passes {
+    sail__model *model;
+    sail__forest forest;
+    int64_t forest_first, forest_n; /* groups that the forest holds; n 0: none */
+    float *rows[3], *grads[3]; /* work space of a pass: logp, entropy, log sum p^2 */
+    size_t cap;
+    double flops;   /* since reset, counted */
+    int64_t tokens; /* packed tokens of training passes since reset */
+} sail__passes;
+
+void sail__passes_init(sail__passes *p, sail__model *m);
+void sail__passes_free(sail__passes *p);
+
+/* Cut the step into micro-batches: at most `groups` groups (0: any number) and max_tokens packed tokens each, at least one. In
+ * the step's arena. */
+sail_code sail__passes_plan(const sail__step *s, int64_t groups, int64_t max_tokens, sail__micro **out, int64_t *n, sail_err *err);
+
+/* Fill r[].ref of a micro-batch's groups that do not have it. */
+sail_code sail__passes_reference(sail__passes *p, sail__step *s, const sail__micro *m, sail_err *err);
+
+/* Fill r[].logp (and entropy, lss as want says). keep: a backward follows. */
+sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, bool keep, sail_err *err);
+
+/* The gradient of the kept forward: derivatives of the loss by token, for responses in order (group, slot, token); entropy
+ * and lss may be NULL. */
+sail_code sail__passes_backward(sail__passes *p, sail__step *s, const sail__micro *m, const double *d_logp, const double *d_entropy,
+                                const double *d_lss, sail_err *err);
+
+#endif
