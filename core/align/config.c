@@ -8,7 +8,7 @@
 #define T sail__model_section
 static const char *const dtypes[] = {"f32", "bf16", NULL};
 static const char *const references[] = {"auto", "adapter_off", "frozen_adapter", "cached", "copy", NULL};
-const sail_opt sail__model_options[] = {
+const sail_opt sail__model_table[] = {
     SAIL_OPT_STR(T, path, .flags = SAIL_OPT_PATH, .help = "Hugging Face directory or GGUF file"),
     SAIL_OPT_STR(T, adapter_path, .flags = SAIL_OPT_PATH, .help = "PEFT adapter to start from; frozen, it is the reference"),
     SAIL_OPT_NODE(T, adapter, .help = "{kind: lora, rank, alpha, …}; absent: every parameter is trained"),
@@ -26,7 +26,7 @@ const sail_opt sail__model_options[] = {
 };
 #undef T
 #define T sail__adapter_section
-const sail_opt sail__adapter_options[] = {
+const sail_opt sail__adapter_table[] = {
     SAIL_OPT_INT(T, rank, .def = 16, .min = 1, .max = 4096, .help = "of the update"),
     SAIL_OPT_F64(T, alpha, .def = 32, .min = 0, .max = 1e6, .help = "scale is alpha / rank"),
     SAIL_OPT_F64(T, dropout, .min = 0, .max = 0.99, .help = "on the adapter's input"),
@@ -38,7 +38,7 @@ const sail_opt sail__adapter_options[] = {
 #define T sail__data_section
 static const char *const truncates[] = {"drop", "start", "end", NULL};
 static const char *const bad_rows[] = {"error", "skip", NULL};
-const sail_opt sail__data_options[] = {
+const sail_opt sail__data_table[] = {
     SAIL_OPT_NODE(T, train, .flags = SAIL_OPT_PATH, .help = "file or list of files"),
     SAIL_OPT_NODE(T, eval, .flags = SAIL_OPT_PATH, .help = "file or list of files; unset: held out of train"),
     SAIL_OPT_NODE(T, reader, .flags = SAIL_OPT_SLOT, .unit = "dataset", .def_str = "preference", .help = "how a record is read"),
@@ -54,7 +54,7 @@ const sail_opt sail__data_options[] = {
 };
 #undef T
 #define T sail__rollout_section
-const sail_opt sail__rollout_options[] = {
+const sail_opt sail__rollout_table[] = {
     SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .flags = SAIL_OPT_SCHEDULABLE, .help = "0: greedy"),
     SAIL_OPT_F64(T, top_p, .def = 1, .min = 0, .max = 1, .help = "1: off"),
     SAIL_OPT_F64(T, min_p, .min = 0, .max = 1, .help = "0: off"),
@@ -66,7 +66,7 @@ const sail_opt sail__rollout_options[] = {
 };
 #undef T
 #define T sail__method_section
-const sail_opt sail__method_options[] = {
+const sail_opt sail__method_table[] = {
     SAIL_OPT_NODE(T, objective, .flags = SAIL_OPT_SLOT, .unit = "objective", .def_str = "sail", .help = "the loss"),
     SAIL_OPT_NODE(T, preference, .flags = SAIL_OPT_SLOT, .unit = "preference", .def_str = "bradley_terry", .help = "the preference model"),
     SAIL_OPT_NODE(T, strategy, .flags = SAIL_OPT_SLOT, .unit = "strategy", .help = "who writes and who labels; unset: by routes"),
@@ -79,7 +79,7 @@ const sail_opt sail__method_options[] = {
 #undef T
 #define T sail__train_section
 static const char *const decays[] = {"weights", "all", NULL};
-const sail_opt sail__train_options[] = {
+const sail_opt sail__train_table[] = {
     SAIL_OPT_INT(T, steps, .min = 0, .max = 1e12, .help = "optimiser steps"),
     SAIL_OPT_F64(T, epochs, .min = 0, .max = 1e6, .help = "passes over the prompts, where steps is 0"),
     SAIL_OPT_INT(T, batch, .def = 8, .min = 1, .max = 1e6, .unit = "pairs", .help = "pairs a step"),
@@ -95,7 +95,7 @@ const sail_opt sail__train_options[] = {
 };
 #undef T
 #define T sail__eval_section
-const sail_opt sail__eval_options[] = {
+const sail_opt sail__eval_table[] = {
     SAIL_OPT_INT(T, every, .min = 0, .max = 1e12, .unit = "steps", .help = "0: only before and after"),
     SAIL_OPT_INT(T, pairs, .def = 64, .min = 0, .max = 1e9, .help = "held-out pairs scored"),
     SAIL_OPT_INT(T, generate, .min = 0, .max = 1e9, .help = "held-out prompts answered"),
@@ -107,7 +107,7 @@ const sail_opt sail__eval_options[] = {
 };
 #undef T
 #define T sail__checkpoint_section
-const sail_opt sail__checkpoint_options[] = {
+const sail_opt sail__checkpoint_table[] = {
     SAIL_OPT_INT(T, every, .min = 0, .max = 1e12, .unit = "steps", .help = "0: only at the end and when stopped"),
     SAIL_OPT_INT(T, keep, .def = 2, .min = 1, .max = 1e6, .help = "newest ones kept"),
     SAIL_OPT_BOOL(T, best, .help = "keep the one with the best evaluation besides"),
@@ -115,7 +115,7 @@ const sail_opt sail__checkpoint_options[] = {
 };
 #undef T
 #define T sail__guard_section
-const sail_opt sail__guard_options[] = {
+const sail_opt sail__guard_table[] = {
     SAIL_OPT_F64(T, max_weight, .def = 0.3, .min = 0, .max = 1, .help = "warn when a route's weight is larger"),
     SAIL_OPT_F64(T, max_coef, .def = 0.4, .min = 0, .max = 1e9, .help = "warn when a route's coefficient is larger"),
     SAIL_OPT_BOOL(T, strict, .help = "refuse instead of warning"),
@@ -126,14 +126,14 @@ const sail_opt sail__guard_options[] = {
 #undef T
 
 const sail__section sail__sections[] = {
-    {"model", sail__model_options, offsetof(sail__stage, model), "which weights, where they run, what is trained"},
-    {"data", sail__data_options, offsetof(sail__stage, data), "prompts and pairs"},
-    {"rollout", sail__rollout_options, offsetof(sail__stage, rollout), "how the policy writes responses"},
-    {"method", sail__method_options, offsetof(sail__stage, method), "objective, preference model, routes, judge"},
-    {"train", sail__train_options, offsetof(sail__stage, train), "steps, batch, optimiser"},
-    {"eval", sail__eval_options, offsetof(sail__stage, eval), "what is measured on held-out data"},
-    {"checkpoint", sail__checkpoint_options, offsetof(sail__stage, checkpoint), "when to save"},
-    {"guard", sail__guard_options, offsetof(sail__stage, guard), "what stops a run that goes wrong"},
+    {"model", sail__model_table, offsetof(sail__stage, model), "which weights, where they run, what is trained"},
+    {"data", sail__data_table, offsetof(sail__stage, data), "prompts and pairs"},
+    {"rollout", sail__rollout_table, offsetof(sail__stage, rollout), "how the policy writes responses"},
+    {"method", sail__method_table, offsetof(sail__stage, method), "objective, preference model, routes, judge"},
+    {"train", sail__train_table, offsetof(sail__stage, train), "steps, batch, optimiser"},
+    {"eval", sail__eval_table, offsetof(sail__stage, eval), "what is measured on held-out data"},
+    {"checkpoint", sail__checkpoint_table, offsetof(sail__stage, checkpoint), "when to save"},
+    {"guard", sail__guard_table, offsetof(sail__stage, guard), "what stops a run that goes wrong"},
     {0},
 };
 
@@ -270,7 +270,7 @@ static void adapter(parser *p, sail__stage *s)
         p->ok = false;
         return;
     }
-    if (!sail__opt_parse(sail__adapter_options, n->kind == SAIL_NODE_MAP ? n : NULL, "model.adapter", ignore, value_at, p->schedules,
+    if (!sail__opt_parse(sail__adapter_table, n->kind == SAIL_NODE_MAP ? n : NULL, "model.adapter", ignore, value_at, p->schedules,
                          &s->adapter, p->problems))
         p->ok = false;
 }

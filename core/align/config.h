@@ -118,8 +118,8 @@ typedef struct sail__stage {
     sail_slot backend, reader, objective, preference, strategy, judge, eval_judge, optimizer; /* loaded NULL: not used */
 } sail__stage;
 
-extern const sail_opt sail__model_options[], sail__adapter_options[], sail__data_options[], sail__rollout_options[],
-    sail__method_options[], sail__train_options[], sail__eval_options[], sail__checkpoint_options[], sail__guard_options[];
+extern const sail_opt sail__model_table[], sail__adapter_table[], sail__data_table[], sail__rollout_table[],
+    sail__method_table[], sail__train_table[], sail__eval_table[], sail__checkpoint_table[], sail__guard_table[];
 /* Sections of a stage in order: name, table, offset of the struct in sail__stage. Ends with a NULL name. */
 typedef struct sail__section {
     const char *name;
