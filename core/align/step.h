@@ -1,4 +1,4 @@
-/* step.h - the pairs of one optimiser step, from prompt to weights, and metrics.
+/* step.h - the pairs of one optimiser step, from prompt to weights.
  *
  * Floor: align. Threads: one. Ownership: everything in a step lives in its arena, reset every step. Responses are kept as token
  * ids beside their own prompt's ids from the rollout to the loss: there is no way through text. */
@@ -42,15 +42,5 @@ typedef struct sail__step {
     int64_t abstained; /* groups the judge gave no verdict on; they are not among groups */
     bool outcomes_given; /* tests and replays: policy labels are taken as they are, not drawn */
 } sail__step;
-
-/* Names and values of one step, in order; a second value under a name replaces the first. */
-enum { SAIL__MAX_METRICS = 96 };
-typedef struct sail__metrics {
-    const char *names[SAIL__MAX_METRICS]; /* static, or in the stage's arena */
-    double values[SAIL__MAX_METRICS];
-    size_t n;
-} sail__metrics;
-void sail__metrics_set(sail__metrics *m, const char *name, double value);
-double sail__metrics_get(const sail__metrics *m, const char *name, double otherwise);
 
 #endif

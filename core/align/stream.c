@@ -6,26 +6,6 @@
 
 #include "../sail/rng.h"
 
-void sail__metrics_set(sail__metrics *m, const char *name, double value)
-{
-    size_t i = 0;
-    while (i < m->n && strcmp(m->names[i], name) != 0)
-        i++;
-    if (i == SAIL__MAX_METRICS)
-        return;
-    m->names[i] = name;
-    m->values[i] = value;
-    m->n += i == m->n;
-}
-
-double sail__metrics_get(const sail__metrics *m, const char *name, double otherwise)
-{
-    for (size_t i = 0; i < m->n; i++)
-        if (strcmp(m->names[i], name) == 0)
-            return m->values[i];
-    return otherwise;
-}
-
 /* ---- data ---- */
 
 static sail_code path_list(sail_arena *a, const sail_node *n, const char *key, const char *const **paths, size_t *count, sail_err *err)
@@ -456,7 +436,7 @@ static sail_code draw_route(const sail__stage *live, const sail__step *step, int
 static sail_code fill_group(sail__stream *st, const sail__stage *live, sail__step *step, int64_t i, sail__group *g, sail_err *err)
 {
     sail_route route = {.name = "offline", .writer = SAIL_BY_DATA, .labeller = SAIL_BY_DATA};
-    int64_t row;
+    int64_t row = 0;
     SAIL_TRY(row_at(st, st->position + i, &row, err));
     if (live->strategy.loaded)
         SAIL_TRY(draw_route(live, step, i, &route, err));

@@ -1,0 +1,35 @@
+/* learner.h - one optimiser step: reference, forward, objective, backward, update, in the order that METHOD 3 asks for.
+ *
+ * Floor: align. Threads: one. The learner's state (beside the model's) is `state`, which is in checkpoints. */
+#ifndef SAIL_LEARNER_H
+#define SAIL_LEARNER_H
+
+#include "batch.h"
+#include "config.h"
+#include "passes.h"
+
+typedef struct sail__learner {
+    sail__passes passes;
+    sail_tape *tape;
+    int want;      /* SAIL_WANT_… values that objective and metrics read */
+    int grad_want; /* … that the objective takes derivatives of */
+    double state[SAIL_OBJECTIVE_STATE];
+    int64_t extra_forwards; /* micro-batches that needed a second forward pass, since the start */
+} sail__learner;
+
+/* Derivatives that an objective of these capabilities needs beside that of logp. */
+int sail__objective_grad_want(uint32_t caps);
+
+sail_code sail__learner_init(sail__learner *l, sail__model *m, uint32_t objective_caps, sail_err *err);
+void sail__learner_free(sail__learner *l);
+
+/* Everything up to the gradients: log-probabilities, labels, loss, derivatives, backward. *loss is the step's. A loss or
+ * derivative that is not finite leaves the gradients as they are and sets *numeric; that is no error. */
+sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, double *loss,
+                                  bool *numeric, sail_err *err);
+
+/* Loss and metrics of groups without learning: for evaluation. */
+sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, double *loss,
+                                 sail_err *err);
+
+#endif
