@@ -22,7 +22,7 @@ int32_t sail__outcome_reversed(int32_t outcome, int k, int outcomes)
 }
 
 /* ---- from rows to pairs ---- */
-static sail_code check_rows(const sail__rows *r, sail_err *err)
+static sail_code check_rows(const sail__batch *r, sail_err *err)
 {
     const sail_layout *l = &r->layout;
     if (l->response_of_pair[0] != 0 || l->response_of_pair[l->pairs] != l->responses || l->token_of_response[0] != 0 ||
@@ -45,7 +45,7 @@ static sail_code check_rows(const sail__rows *r, sail_err *err)
 }
 
 /* What every pair is: who wrote and labelled it, which outcome, which coefficients. No tape is needed. */
-static sail_code describe(sail_arena *a, const sail__rows *r, sail_pairs *out, sail_err *err)
+static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, sail_err *err)
 {
     const sail_layout *l = &r->layout;
     size_t n = (size_t)l->pairs + 1;
@@ -89,7 +89,7 @@ static sail_side side_of(sail_tape *t, const sail_pairs *b, int slot)
                        .length = sail_slot_of(t, b->length, slot)};
 }
 
-sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__rows *rows, sail_pairs *out, sail_err *err)
+sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows, sail_pairs *out, sail_err *err)
 {
     const sail_layout *l = &rows->layout;
     SAIL_TRY(check_rows(rows, err));
@@ -125,7 +125,7 @@ sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__rows *rows,
     return SAIL_OK;
 }
 
-sail_code sail__labels_draw(const sail__rows *r, int32_t *outcome, sail_err *err)
+sail_code sail__labels_draw(const sail__batch *r, int32_t *outcome, sail_err *err)
 {
     const sail_layout *l = &r->layout;
     SAIL_TRY(check_rows(r, err));
@@ -166,7 +166,7 @@ sail_code sail__objective_prepare(const sail__objective *o, sail_tape *t, const 
     return SAIL_OK;
 }
 
-bool sail__objective_prepare_needs(sail_arena *a, const sail__objective *o, const sail__rows *rows, uint8_t *mask)
+bool sail__objective_prepare_needs(sail_arena *a, const sail__objective *o, const sail__batch *rows, uint8_t *mask)
 {
     sail_pairs b;
     bool any = false;

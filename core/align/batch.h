@@ -15,7 +15,7 @@
 #include "../sail/strategy.h"
 
 /* A step or a part of it. Arrays are in the layout's order; NULL where a comment allows it. */
-typedef struct sail__rows {
+typedef struct sail__batch {
     sail_layout layout;  /* bounds of this part, counts of the step */
     int64_t first;       /* index in the step of the first pair here */
     int64_t step;        /* optimiser step, from 0 */
@@ -34,14 +34,14 @@ typedef struct sail__rows {
     const int64_t *prompt_id;   /* [pairs] NULL: all different */
     const int64_t *response_id; /* [responses] NULL: all different */
     int64_t step_chosen_tokens; /* tokens of all slots 0 in the step; 0: those counted here */
-} sail__rows;
+} sail__batch;
 
 /* Resets the tape to the rows' layout and fills *out. rows->layout must stay where it is. */
-sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__rows *rows, sail_pairs *out, sail_err *err);
+sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows, sail_pairs *out, sail_err *err);
 
 /* Draw the labels of the pairs that the policy labels, into outcome[pairs]; other pairs keep what is there. A label is a
  * function of (seed, step, index of the pair in the step) and the scores. */
-sail_code sail__labels_draw(const sail__rows *rows, int32_t *outcome, sail_err *err);
+sail_code sail__labels_draw(const sail__batch *rows, int32_t *outcome, sail_err *err);
 
 /* The outcome with the roles of slots 0 and 1 swapped; ties and abstentions stay. outcomes: how many k responses have. */
 int32_t sail__outcome_reversed(int32_t outcome, int k, int outcomes);
@@ -59,7 +59,7 @@ sail_code sail__objective_prepare(const sail__objective *o, sail_tape *t, const 
                                   sail_err *err);
 /* Which pairs' log-probabilities prepare reads: mask[pairs]. False: none, prepare needs no forward pass. The rows' logp and
  * ref are not read. */
-bool sail__objective_prepare_needs(sail_arena *a, const sail__objective *o, const sail__rows *rows, uint8_t *mask);
+bool sail__objective_prepare_needs(sail_arena *a, const sail__objective *o, const sail__batch *rows, uint8_t *mask);
 
 /* The loss of the part, and its derivatives. A loss that is not a number is SAIL_E_NUMERIC. */
 sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sail_pairs *b, sail_loss *out, sail_err *err);
@@ -91,7 +91,7 @@ double sail__metrics_get(const sail__metrics *m, const char *name);
  * and sail/log_ratio (of all responses), sail/route_NAME (share of pairs), sail/flip_rate (share of the pairs written by data and labelled by the policy whose
  * label is not the data's), sail/ties, sail/abstentions (shares of the pairs a judge labelled), and the objective's own.
  * loss may be NULL. */
-sail_code sail__metrics_pairs(sail__metrics *m, const sail__rows *rows, const sail_pairs *b, const sail_loss *loss,
+sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, const sail_loss *loss,
                               sail_err *err);
 /* After the last part: a step in which the policy wrote nothing reports sail/log_ratio as objective/kl too, so that the
  * name is always there. */

@@ -127,7 +127,7 @@ static sail_code add_responses(sail__metrics *m, const sail_pairs *b, sail_err *
     return sail__metrics_mean(m, "objective/kl", written, n_written, err);
 }
 
-static sail_code add_routes(sail__metrics *m, const sail__rows *r, const sail_pairs *b, sail_err *err)
+static sail_code add_routes(sail__metrics *m, const sail__batch *r, const sail_pairs *b, sail_err *err)
 {
     double own = 0, flipped = 0, judged = 0, ties = 0, none = 0;
     for (int64_t i = 0; i < b->n; i++) {
@@ -174,7 +174,7 @@ static sail_code add_objective(sail__metrics *m, const sail_pairs *b, const sail
     return SAIL_OK;
 }
 
-sail_code sail__metrics_pairs(sail__metrics *m, const sail__rows *rows, const sail_pairs *b, const sail_loss *loss,
+sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, const sail_loss *loss,
                               sail_err *err)
 {
     if (loss)

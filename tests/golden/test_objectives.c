@@ -7,7 +7,7 @@
 
 /* A recorded batch: slot 0 of a pair is `chosen`, slot 1 `rejected`. */
 typedef struct batch {
-    sail__rows rows;
+    sail__batch rows;
     int64_t *of_pair, *of_response;
     double *logp, *ref, *entropy, *lss;
 } batch;
@@ -33,7 +33,7 @@ static batch read_batch(sail_arena *a, const sail_node *pairs)
             test_flatten(sail__node_get(sail__node_get(pairs->list.items[r / 2], sides[r % 2]), keys[k]), *all[k] + b.of_response[r],
                          (size_t)(b.of_response[r + 1] - b.of_response[r]));
     }
-    b.rows = (sail__rows){.layout = {n, 2 * n, tokens, b.of_pair, b.of_response, n, 2 * n, tokens}, .logp = b.logp,
+    b.rows = (sail__batch){.layout = {n, 2 * n, tokens, b.of_pair, b.of_response, n, 2 * n, tokens}, .logp = b.logp,
                           .ref = b.ref, .entropy = b.entropy, .lss = b.lss};
     return b;
 }
@@ -59,7 +59,7 @@ static sail_preference_model bradley_terry(void)
     return (sail_preference_model){test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"};
 }
 
-static void run(sail_arena *a, sail_tape *t, const sail__objective *o, sail__rows *rows, sail_pairs *p, sail_loss *loss,
+static void run(sail_arena *a, sail_tape *t, const sail__objective *o, sail__batch *rows, sail_pairs *p, sail_loss *loss,
                 double *weights)
 {
     sail_err err = {0};

@@ -18,7 +18,7 @@ typedef struct step {
     sail_arena *a;
     sail_tape *t;
     double logp[TOKENS], ref[TOKENS], baseline[PAIRS], state[SAIL_OBJECTIVE_STATE];
-    sail__rows rows;
+    sail__batch rows;
     sail__objective o;
     sail_err err;
 } step;
@@ -31,7 +31,7 @@ static void start(step *s, const char *objective, const sail_node *options_of(sa
         s->logp[i] = -0.4 - fabs(sail_rng_normal(7, SAIL_RNG_USER, (uint64_t)i, 0, 0));
         s->ref[i] = -0.4 - fabs(sail_rng_normal(7, SAIL_RNG_USER, (uint64_t)i, 1, 0));
     }
-    s->rows = (sail__rows){.layout = {PAIRS, 2 * PAIRS, TOKENS, of_pair, of_response, PAIRS, 2 * PAIRS, TOKENS},
+    s->rows = (sail__batch){.layout = {PAIRS, 2 * PAIRS, TOKENS, of_pair, of_response, PAIRS, 2 * PAIRS, TOKENS},
                            .beta = 0.5, .logp = s->logp, .ref = s->ref, .outcome = outcomes, .route = on_route,
                            .routes = routes, .n_routes = 4, .seed = 3,
                            .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
@@ -91,7 +91,7 @@ static void splitting_a_step_changes_no_weight(void **state)
                 bound[i] = 2 * i;
             for (int64_t i = 0; i <= 2 * n; i++)
                 unit[i] = of_response[2 * from + i] - of_response[2 * from];
-            sail__rows r = s.rows;
+            sail__batch r = s.rows;
             r.layout = (sail_layout){n, 2 * n, unit[2 * n], bound, unit, PAIRS, 2 * PAIRS, TOKENS};
             r.first = from;
             r.logp += of_response[2 * from];
