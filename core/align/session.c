@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "../io/hf_config.h"
-#include "../io/vocab.h"
 #include "../sail/rng.h"
 
 /* ---- new models: parameters drawn from the seed ---- */
@@ -192,7 +191,7 @@ static sail_code open_text(sail__session *s, const sail__session_spec *spec, sai
     const char *json = s->weights ? sail__weights_tokenizer_json(s->weights) : NULL;
     const sail__gguf *gguf = s->weights ? sail__weights_gguf(s->weights) : NULL;
     if (m->tokenizer)
-        SAIL_TRY(sail__tokenizer_for_path(m->tokenizer, &s->tokenizer, err));
+        SAIL_TRY(sail__tokenizer_open(m->tokenizer, &s->tokenizer, err));
     else if (json)
         SAIL_TRY(sail__tokenizer_open(json, &s->tokenizer, err));
     else if (gguf && sail__gguf_get(gguf, "tokenizer.ggml.tokens"))
