@@ -1,0 +1,96 @@
+/* conformance.c - every op of a backend against ref.
+ *
+ *   conformance --backend NAME [--OPTION VALUE …] [--threads 1,2,4] [--ops a,b] [--differences] [--bench] [--verbose]
+ *
+ * Options that are not its own go to the backend. Of several numbers of threads the first is compared with ref, and the
+ * others must give the same bits. Ends with "N passed, N failed"; status 1 when anything failed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "suite.h"
+
+static void report(const suite *s)
+{
+    for (int op = 0; op < SAIL_OP_COUNT; op++) {
+        if (s->count[op] == 0)
+            continue;
+        printf("%-15s %4d cases, worst %5.1f%% of the bound", sail_op_name((sail_op)op), s->count[op], 100 * s->worst[op]);
+        if (s->worst_difference[op] > 0)
+            printf(", differences %5.1f%%", 100 * s->worst_difference[op]);
+        printf("\n");
+    }
+    if (s->checked_differences)
+        printf("%d derivatives compared with central differences\n", s->checked_differences);
+}
+
+int main(int argc, char **argv)
+{
+    suite *s = calloc(1, sizeof *s);
+    const char *backend = "ref", *threads = NULL, *options[32];
+    int n_options = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!strcmp(argv[i], "--differences"))
+            s->differences = true;
+        else if (!strcmp(argv[i], "--bench"))
+            s->bench = true;
+        else if (!strcmp(argv[i], "--verbose"))
+            s->verbose = true;
+        else if (strncmp(argv[i], "--", 2) != 0 || !value) {
+            fprintf(stderr, "conformance: %s: unknown, or without a value\n", argv[i]);
+            return 2;
+        } else {
+            if (!strcmp(argv[i], "--backend"))
+                backend = value;
+            else if (!strcmp(argv[i], "--ops"))
+                s->ops = value;
+            else if (!strcmp(argv[i], "--threads"))
+                threads = value;
+            else if (n_options < 31) {
+                char *text = malloc(strlen(argv[i]) + strlen(value) + 2);
+                sprintf(text, "%s=%s", argv[i] + 2, value);
+                options[n_options++] = text;
+            }
+            i++;
+        }
+    }
+    s->arena = sail__arena_new();
+    if (!device_open(&s->ref, "ref", NULL, 0))
+        return 1;
+    do {
+        char text[64];
+        if (threads) {
+            snprintf(text, sizeof text, "threads=%.*s", (int)strcspn(threads, ","), threads);
+            options[n_options] = text;
+            threads += strcspn(threads, ",");
+            threads += *threads == ',';
+        }
+        if (s->n_devices == MOST_DEVICES ||
+            !device_open(&s->devices[s->n_devices++], backend, options, n_options + (threads != NULL)))
+            return 1;
+    } while (threads && *threads);
+    matmul_cases(s);
+    embed_cases(s);
+    elementwise_cases(s);
+    norm_cases(s);
+    attention_cases(s);
+    head_cases(s);
+    sample_cases(s);
+    optimiser_cases(s);
+    if (s->bench)
+        bench_cases(s);
+    report(s);
+    if (s->missing)
+        printf("%d cases have no kernel\n", s->missing);
+    printf("%d passed, %d failed\n", s->passed, s->failed);
+    const bool good = s->failed == 0 && s->passed > 0;
+    for (int i = 0; i < s->n_devices; i++)
+        device_close(&s->devices[i]);
+    device_close(&s->ref);
+    for (int i = 0; i < n_options; i++)
+        free((char *)(uintptr_t)options[i]);
+    sail__arena_free(s->arena);
+    free(s);
+    return good ? 0 : 1;
+}

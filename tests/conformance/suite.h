@@ -1,0 +1,29 @@
+/* suite.h - what is run with the cases. */
+#ifndef CONFORMANCE_SUITE_H
+#define CONFORMANCE_SUITE_H
+
+#include "case.h"
+
+enum { MOST_DEVICES = 8 };
+
+struct suite {
+    device ref;                   /* not strict */
+    device devices[MOST_DEVICES]; /* the first is compared with ref, the others with the first, bit for bit */
+    int n_devices;
+    const char *ops; /* "matmul,attention" or NULL: all */
+    bool differences, bench, verbose;
+    sail_arena *arena; /* of the case at hand */
+    kase c;
+    uint64_t seed;
+    int passed, failed, missing, checked_differences;
+    double worst[SAIL_OP_COUNT], worst_difference[SAIL_OP_COUNT];
+    int count[SAIL_OP_COUNT];
+};
+
+/* Complete the outputs from the shape rule; false (and a message) when the case is no legal call. */
+bool complete(suite *s, kase *c);
+bool compare(suite *s, kase *c);
+bool differences(suite *s, kase *c);
+bool bench(suite *s, kase *c);
+
+#endif
