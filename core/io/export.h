@@ -31,7 +31,7 @@ void sail__export_from(sail__export *e, const sail__weights *base);
 /* The directory is made. config.json is taken away first and written last, so that a directory with it is whole. */
 sail_code sail__export_model(const char *dir, const sail__export *e, sail_err *err);
 
-/* tokenizer.json, tokenizer_config.json and chat_template.jinja from a GGUF's vocabulary. */
+/* tokenizer.json and tokenizer_config.json (with the chat template) from a GGUF's vocabulary. */
 sail_code sail__export_tokenizer(const char *dir, const sail__gguf *g, sail_err *err);
 
 #endif
