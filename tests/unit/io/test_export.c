@@ -88,6 +88,8 @@ static void an_exported_model_is_the_model(void **state)
         e.shard_bytes = cases[i].shard ? 0 : 100000; /* again, over the other kind: nothing old is left in the way */
         ok(sail__export_model(dir, &e, &err), &err);
         assert_int_equal(sail__file_exists(path), cases[i].shard == 0);
+        snprintf(path, sizeof path, "%s/model.safetensors", dir);
+        assert_int_equal(sail__file_exists(path), cases[i].shard != 0);
         sail__weights_close(b);
         b = open_ok(dir);
         assert_same_model(a, b, cases[i].dtype);
