@@ -78,7 +78,7 @@ static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, 
                         .labeller = labeller, .coef_written = written, .coef_labelled = labelled, .baseline = baseline,
                         .prompt_id = prompt, .response_id = response,
                         .step_chosen_tokens = r->step_chosen_tokens ? r->step_chosen_tokens : chosen_tokens,
-                        .step = r->step, .seed = r->seed};
+                        .step = r->step, .seed = r->seed, .max_margin = r->max_margin};
     return SAIL_OK;
 }
 

@@ -21,6 +21,7 @@ typedef struct sail__batch {
     int64_t step;        /* optimiser step, from 0 */
     uint64_t seed;
     double beta;         /* 1/nat */
+    double max_margin;   /* method.max_margin, nats; 0: none */
     sail_preference_model preference;
     const double *logp;         /* [tokens] log p(token) under the policy, nats */
     const double *ref;          /* [tokens] under the reference; NULL: 0 */

@@ -53,6 +53,7 @@ typedef struct sail_pairs {
     int64_t step_chosen_tokens;        /* in the whole step */
     int64_t step;                      /* optimiser step, from 0 */
     uint64_t seed;
+    double max_margin; /* bound on the margin that enters terms beside the likelihood, nats; 0: none */
 } sail_pairs;
 
 /* The sides as labelled: the winner's and the loser's by `outcome`; slots 0 and 1 where nobody won. decided (PAIR): 1 where

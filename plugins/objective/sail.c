@@ -8,7 +8,6 @@
  *            -c H + c sg(-H - b) sum_k log pi(y_k).
  *          `estimator: released` replaces T1's weight by the released code's c F / log pi(y_k) a response, which is not
  *          divided by the number of pairs in the step and has the opposite sign. */
-#include <math.h>
 #include <sail/objective.h>
 #include <sail/plugin.h>
 #include <stdlib.h>
@@ -51,14 +50,39 @@ static bool counts(const struct sail *o, const sail_pairs *b, int64_t i)
     return closed_form(o, b, i) || b->outcome[i] != SAIL_ABSTAIN;
 }
 
-/* Log-likelihood of the label, and what T1 weighs: F, or -H where the label is in closed form (mask). */
+/* Scores less their group's mean: half the margin each where there are two. */
+static sail_var centred_scores(sail_tape *t, const sail_pairs *b)
+{
+    sail_var size = sail_sum_responses(t, sail_div(t, b->length, b->length));
+    sail_var mean = sail_div(t, sail_sum_responses(t, b->scores), size);
+    return sail_sub(t, b->scores, sail_spread(t, mean, SAIL_RESPONSE));
+}
+
+/* Scores for the extra terms, no further apart than the largest margin. */
+static sail_var bounded_scores(sail_tape *t, const sail_pairs *b)
+{
+    if (b->max_margin <= 0)
+        return b->scores;
+    return sail_clamp(t, centred_scores(t, b), -b->max_margin / 2, b->max_margin / 2);
+}
+
+/* 1 for each response whose score the bound changes. */
+static sail_var clamped(sail_tape *t, const sail_pairs *b)
+{
+    sail_var over = sail_sub(t, sail_abs(t, centred_scores(t, b)), sail_number(t, b->max_margin / 2));
+    return sail_min(t, sail_mul(t, sail_relu(t, over), sail_number(t, 1e300)), sail_number(t, 1));
+}
+
+/* Log-likelihood of the label for the extra terms (f), and what T1 weighs: f, or -H where the label is in closed form
+ * (mask). */
 static sail_var weighed(const struct sail *o, sail_tape *t, const sail_pairs *b, uint8_t *mask, sail_var *f)
 {
     bool any = false;
+    sail_var scores = bounded_scores(t, b);
     for (int64_t i = 0; i < b->n; i++)
         any |= mask[i] = closed_form(o, b, i);
-    *f = sail_preference_logprob(t, &b->preference, b->scores, b->outcome);
-    return any ? sail_select(t, mask, sail_neg(t, sail_preference_entropy(t, &b->preference, b->scores)), *f) : *f;
+    *f = sail_preference_logprob(t, &b->preference, scores, b->outcome);
+    return any ? sail_select(t, mask, sail_neg(t, sail_preference_entropy(t, &b->preference, scores)), *f) : *f;
 }
 
 /* c F / log pi(y_k) of each response, as a weight of log pi(y_k); not divided by the step's pairs. */
@@ -80,11 +104,14 @@ static sail_var surrogate(const struct sail *o, sail_tape *t, const sail_pairs *
                           sail_loss *out)
 {
     sail_var f, v = weighed(o, t, b, mask, &f), zero = sail_number(t, 0);
+    sail_var plain = b->max_margin > 0 ? sail_preference_logprob(t, &b->preference, b->scores, b->outcome) : f;
     sail_var c_label = sail_tape_constant(t, SAIL_PAIR, b->n, b->coef_labelled);
     sail_var c_write = sail_tape_constant(t, SAIL_PAIR, b->n, b->coef_written);
     sail_var t3 = sail_mul(t, sail_mul(t, c_label, sail_number(t, 0.5)), sail_square(t, f));
-    sail_var u = sail_select(t, mask, sail_mul(t, c_label, v), sail_add(t, f, t3));
-    sail_loss_metric(out, "F", f);
+    sail_var u = sail_select(t, mask, sail_mul(t, c_label, v), sail_add(t, plain, t3));
+    sail_loss_metric(out, "F", plain);
+    if (b->max_margin > 0)
+        sail_loss_metric(out, "clamped", clamped(t, b));
     for (int64_t i = 0; i < b->n; i++)
         written[i] = b->writer[i] == SAIL_BY_POLICY && counts(o, b, i);
     sail_var t1;
