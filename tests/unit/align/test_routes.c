@@ -116,7 +116,7 @@ static void the_bound_on_margins_holds_the_extra_terms(void **state)
     sail_tape *t = sail_tape_new(NULL);
     const sail_plugin *p = test_plugin("objective", "sail");
     sail__objective o = {p->ops, test_options(a, p, test_map(a, "baseline", "\"none\"", NULL)), "sail"};
-    sail__rows rows = {.layout = {1, 2, 2, of_pair, of_response, 1, 2, 2}, .beta = 1, .max_margin = 4, .logp = logp,
+    sail__batch rows = {.layout = {1, 2, 2, of_pair, of_response, 1, 2, 2}, .beta = 1, .max_margin = 4, .logp = logp,
                        .outcome = outcome, .route = on, .routes = &route, .n_routes = 1,
                        .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
     sail_pairs b;
