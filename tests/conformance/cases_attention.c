@@ -199,7 +199,7 @@ void attention_cases(suite *s)
             for (int half = 0; half < 2; half++) {
                 forest f;
                 grow(&f, shapes[i].lengths, shapes[i].parents, shapes[i].n, shapes[i].tile);
-                attend(s, &f, &kinds[j], half, shapes[i].name, (i + j) % 2, f.rows < 40 && kinds[j].head_dim <= 16);
+                attend(s, &f, &kinds[j], half, shapes[i].name, (i + j) % 2, f.rows < 40 && kinds[j].head_dim <= 24);
             }
     for (int n = 1; n < 20; n += 6)
         for (size_t j = 0; j < sizeof kinds / sizeof *kinds; j++)
