@@ -27,7 +27,7 @@ struct sail_row {
     uint64_t prompt_hash; /* of the prompt's content: splits, judge ids */
     uint64_t hash;        /* of the whole content */
     int64_t line;         /* in the file, from 1 */
-    const char *file;
+    const char *file;     /* one of the options' paths */
 };
 bool sail__part_present(const sail__part *p);
 /* The last user message (of a transcript or text: all of it), and the conversation as a person would read it. */
@@ -96,15 +96,17 @@ typedef struct sail__encode_options {
     int64_t max_prompt, max_response; /* tokens; 0: no limit. The end token counts */
     int truncate; /* what is too long: the row is dropped, or its start or its end cut off */
     bool no_end;  /* append no end token to responses */
+    bool parse_special; /* strings of special tokens in texts (not in messages) become their ids */
 } sail__encode_options;
 
 typedef struct sail__encoded {
     int32_t *prompt, *chosen, *rejected; /* chosen: or the completion; NULL: absent */
     size_t n_prompt, n_chosen, n_rejected;
-    bool cut_prompt, cut_chosen, cut_rejected; /* truncated; a response that was cut has no end token */
+    bool cut_prompt, cut_chosen, cut_rejected; /* truncated; a response cut at its end has no end token */
 } sail__encoded;
 
-/* Prompt and responses apart, each as ids; joined they are the sequence. *dropped gets the reason where the row cannot
+/* Prompt and responses apart, each as ids; joined they are the sequence. A space at the end of a prompt goes to the
+ * responses, where it would have merged; ready ids are taken as they are, without an end token. *dropped gets the reason where the row cannot
  * be used (too long, empty, chosen equal to rejected), else NULL; out is then not filled. */
 sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *scratch, const sail_row *row,
                            sail_arena *a, sail__encoded *out, const char **dropped, sail_err *err);

@@ -251,7 +251,7 @@ static bool touches(const sail__span **plain, size_t *n, size_t begin, size_t en
 static sail_code encode(const sail__tokenizer *t, sail__token_scratch *s, const char *text, size_t len, unsigned flags,
                         const sail__span *plain, size_t n_plain, sail__ids *out, sail_err *err)
 {
-    if (flags & SAIL__ADD_SPECIAL)
+    if (flags & (SAIL__ADD_SPECIAL | SAIL__ADD_PREFIX))
         SAIL_TRY(sail__ids_add(out, t->prefix, t->n_prefix, err));
     sail__added_search search = {.added = t->added, .trie = &t->raw, .text = text, .len = len,
                                  .parse_special = flags & SAIL__PARSE_SPECIAL, .plain = plain, .n_plain = n_plain};

@@ -74,7 +74,8 @@ const char *sail__tokenizer_origin(const sail__tokenizer *t);
 
 /* ---- encoding ---- */
 enum {
-    SAIL__ADD_SPECIAL = 1u << 0,   /* the post-processor's tokens (a bos) */
+    SAIL__ADD_SPECIAL = 1u << 0,   /* the post-processor's tokens (a bos, an eos) */
+    SAIL__ADD_PREFIX = 1u << 3,    /* those among them that go before the text: for a text that goes on */
     SAIL__PARSE_SPECIAL = 1u << 1, /* strings of special tokens become their ids; else they are ordinary text */
     SAIL__CONTINUATION = 1u << 2,  /* goes on from earlier text: no prefix that a text's start would get */
 };

@@ -56,6 +56,13 @@ void sail_row_scores(sail_row *row, double chosen, double rejected);
 sail_code sail_row_value(sail_row *row, sail_part part, const sail_json *v, const char *field, sail_err *err);
 /* Ids from a list of numbers. */
 sail_code sail_row_id_list(sail_row *row, sail_part part, const sail_json *v, const char *field, sail_err *err);
+/* Chosen and rejected are whole conversations: the messages they begin with in common become the prompt, the rest stays.
+ * Drops the row where there is no such beginning, or nothing behind it. */
+sail_code sail_row_common_prompt(sail_row *row, sail_err *err);
+/* Keep only the first n messages of a part. */
+sail_code sail_row_first_messages(sail_row *row, sail_part part, size_t n, sail_err *err);
+/* A prompt of text becomes one message of the user, where responses are messages. */
+sail_code sail_row_prompt_message(sail_row *row, sail_err *err);
 /* The row cannot be used: it is counted under `reason` (a short text, the same for all such rows) and left out. Return
  * SAIL_OK after it. What is wrong in form (a missing field, a wrong type) is an error instead: SAIL_E_PARSE. */
 void sail_row_drop(sail_row *row, const char *reason);

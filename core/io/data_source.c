@@ -1,0 +1,116 @@
+/* data_source.c - records to rows through a reader plugin: what cannot be used is counted by reason. */
+#include <math.h>
+#include <string.h>
+
+#include "data_impl.h"
+
+struct sail__source {
+    const sail__data_options *o;
+    const sail_dataset *reader;
+    size_t file;
+    sail__records *records;
+    sail_arena *row_arena; /* of the row being read; emptied for each */
+    sail__drops drops;
+    int64_t n_records, n_rows;
+};
+
+sail_code sail__source_open(const sail__data_options *o, sail__source **out, sail_err *err)
+{
+    *out = NULL;
+    if (!o->reader || !o->reader->loaded)
+        return sail_fail(err, SAIL_E_ARG, "data without a reader");
+    const sail_dataset *reader = o->reader->loaded->ops;
+    if (o->reader->loaded->plugin.kind != SAIL_KIND_DATASET || !reader || !reader->row)
+        return sail_fail(err, SAIL_E_PLUGIN, "plugin '%s' is no reader of data: its ops have no function 'row'",
+                         o->reader->loaded->plugin.name);
+    sail__source *s = sail__calloc(1, sizeof *s);
+    if (!s || !(s->row_arena = sail__arena_new()) || !(s->drops.arena = sail__arena_new())) {
+        sail__source_close(s);
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    }
+    s->o = o;
+    s->reader = reader;
+    *out = s;
+    return SAIL_OK;
+}
+
+void sail__source_close(sail__source *s)
+{
+    if (!s)
+        return;
+    sail__records_close(s->records);
+    sail__arena_free(s->row_arena);
+    sail__arena_free(s->drops.arena);
+    sail__free(s);
+}
+
+const sail__drops *sail__source_drops(const sail__source *s) { return &s->drops; }
+int64_t sail__source_records(const sail__source *s) { return s->n_records; }
+
+/* What the host asks of every row; a row that fails is dropped, or is an error in form. */
+static sail_code check(sail_row *row, sail_err *err)
+{
+    const sail__part *prompt = &row->part[SAIL_PART_PROMPT], *chosen = &row->part[SAIL_PART_CHOSEN],
+                     *rejected = &row->part[SAIL_PART_REJECTED];
+    if (!sail__part_present(prompt))
+        return sail_fail(err, SAIL_E_PARSE, "the reader gave no prompt");
+    bool pair = sail__part_present(rejected);
+    if (pair && !sail__part_present(chosen))
+        return sail_fail(err, SAIL_E_PARSE, "the reader gave a rejected response without a chosen one");
+    if (sail__part_empty(prompt))
+        sail_row_drop(row, "empty prompt");
+    if ((sail__part_present(chosen) && sail__part_empty(chosen)) || (pair && sail__part_empty(rejected)))
+        sail_row_drop(row, "empty response");
+    if (pair && sail__part_equal(chosen, rejected))
+        sail_row_drop(row, "chosen and rejected are equal");
+    return SAIL_OK;
+}
+
+static sail_code read_row(sail__source *s, const json_t *v, sail_row *row, sail_err *err)
+{
+    if (!json_is_object(v))
+        return sail_fail(err, SAIL_E_PARSE, "a row must be a JSON object");
+    SAIL_TRY(s->reader->row(s->o->reader->options, (const sail_json *)v, row, err));
+    return row->dropped ? SAIL_OK : check(row, err);
+}
+
+sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **out, sail_err *err)
+{
+    *out = NULL;
+    while (s->file < s->o->n_paths && (s->o->max_rows <= 0 || s->n_rows < s->o->max_rows)) {
+        const char *path = s->o->paths[s->file];
+        if (!s->records)
+            SAIL_TRY(sail__records_open(path, &s->records, err));
+        const json_t *v;
+        int64_t line = 0;
+        bool skippable;
+        sail_code code = sail__records_next(s->records, &v, &line, &skippable, err);
+        if (code && !(skippable && s->o->on_bad_row == SAIL__BAD_ROW_SKIP))
+            return code;
+        if (!code && !v) {
+            sail__records_close(s->records);
+            s->records = NULL;
+            s->file++;
+            continue;
+        }
+        s->n_records++;
+        sail__arena_reset(s->row_arena);
+        sail_row row = {.arena = s->row_arena, .score = {NAN, NAN}, .line = line, .file = path};
+        if (!code && (code = read_row(s, v, &row, err))) {
+            sail_fail_in(err, "%s:%lld", path, (long long)line);
+            if (code == SAIL_E_NOMEM || s->o->on_bad_row != SAIL__BAD_ROW_SKIP)
+                return code;
+        }
+        if (code || row.dropped) {
+            SAIL_TRY(sail__drops_add(&s->drops, code ? "malformed" : row.dropped, path, line, err));
+            continue;
+        }
+        sail__row_hash(&row);
+        if (s->o->split != SAIL__SPLIT_ALL &&
+            sail__held_out(row.prompt_hash, s->o->held_out) != (s->o->split == SAIL__SPLIT_HELD_OUT))
+            continue;
+        s->n_rows++;
+        return sail__row_copy(a, &row, out, err);
+    }
+    return SAIL_OK;
+}
