@@ -47,7 +47,7 @@ bool sail__slot_parse(sail_ctx *ctx, sail_arena *a, sail_kind kind, const sail_n
                       sail_schedule_fn schedule, void *user, sail_slot *out, sail_problems *problems);
 
 /* Context internals that floors hang things off: one pointer per floor, freed in reverse order. */
-enum { SAIL_CTX_PLUGINS, SAIL_CTX_LUA, SAIL_CTX_SLOTS };
+enum { SAIL_CTX_PLUGINS, SAIL_CTX_RECIPE, SAIL_CTX_LUA, SAIL_CTX_SLOTS };
 void *sail__ctx_get(sail_ctx *ctx, int slot);
 void sail__ctx_set(sail_ctx *ctx, int slot, void *p, void (*destroy)(void *p));
 

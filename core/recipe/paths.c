@@ -1,0 +1,77 @@
+/* paths.c - paths in a recipe: relative to the file they are written in, absolute once it is loaded.
+ *
+ * A value's origin names its file, so this works on the merged tree. Absolute paths are left alone: a resolved recipe can
+ * be read again from anywhere. */
+#include "recipe_internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+const char *sail__recipe_path(sail_arena *a, const sail_node *n)
+{
+    const char *name = n->string.data;
+    char here[4096];
+    if (*name == '/' || !getcwd(here, sizeof here))
+        return name;
+    while (name[0] == '.' && name[1] == '/')
+        name += 2;
+    const char *dir = here;
+    if (strcmp(n->origin, SAIL__COMMAND_LINE) != 0 && strcmp(n->origin, "default") != 0) {
+        const char *own = sail__path_dir(a, n->origin);
+        dir = !own ? NULL : !strcmp(own, ".") ? here : sail__path_join(a, here, own);
+    }
+    return dir ? sail__path_join(a, dir, name) : NULL;
+}
+
+static bool resolve(sail_arena *a, sail_node *n)
+{
+    if (n && n->kind == SAIL_NODE_LIST) {
+        for (size_t i = 0; i < n->list.n; i++)
+            if (n->list.items[i]->kind == SAIL_NODE_STRING && !resolve(a, n->list.items[i]))
+                return false;
+        return true;
+    }
+    if (!n || n->kind != SAIL_NODE_STRING || n->string.len == 0 || strlen(n->string.data) != n->string.len)
+        return true;
+    const char *path = sail__recipe_path(a, n);
+    if (!path)
+        return false;
+    n->string.data = path;
+    n->string.len = strlen(path);
+    return true;
+}
+
+static bool resolve_rows(sail_arena *a, const sail_opt *rows, sail_node *map)
+{
+    for (const sail_opt *o = rows; o && o->name; o++)
+        if ((o->flags & SAIL_OPT_PATH) && !resolve(a, sail__node_get(map, o->name)))
+            return false;
+    return true;
+}
+
+/* A plugin's own options may be paths; a plugin that cannot be loaded is told of later, with the other problems. */
+static bool resolve_slot(sail_ctx *ctx, sail_arena *a, const sail_opt *row, sail_node *slot)
+{
+    const sail_node *name = slot && slot->kind == SAIL_NODE_MAP ? sail__node_get(slot, "kind") : NULL;
+    sail_kind kind;
+    const sail_loaded *plugin = NULL;
+    if (!name || name->kind != SAIL_NODE_STRING || slot->list.n < 2 || !sail__kind_parse(row->unit, &kind) ||
+        sail__plugin_get(ctx, kind, name->string.data, &plugin, &(sail_err){0}) != SAIL_OK)
+        return true;
+    return resolve_rows(a, plugin->plugin.opts, slot);
+}
+
+bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node)
+{
+    for (const sail__section *s = sail__sections; s->name; s++) {
+        sail_node *section = sail__node_get(node, s->name);
+        if (!section || section->kind != SAIL_NODE_MAP)
+            continue;
+        if (!resolve_rows(a, s->options, section))
+            return false;
+        for (const sail_opt *o = s->options; o->name; o++)
+            if ((o->flags & SAIL_OPT_SLOT) && !resolve_slot(ctx, a, o, sail__node_get(section, o->name)))
+                return false;
+    }
+    return true;
+}

@@ -1,0 +1,492 @@
+/* recipe.c - from a tree to stages: split, merge, parse, and tell all problems at once. */
+#include "recipe_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the reader of Lua recipes, hung off the context ---- */
+
+typedef struct lua_slot {
+    sail__lua_reader reader;
+} lua_slot;
+
+void sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader)
+{
+    lua_slot *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
+    if (!s) {
+        s = sail__calloc(1, sizeof *s);
+        if (!s)
+            return; /* a Lua recipe is then refused with a message */
+        sail__ctx_set(ctx, SAIL_CTX_RECIPE, s, sail__free);
+    }
+    s->reader = reader;
+}
+
+sail__lua_reader sail__recipe_lua(sail_ctx *ctx)
+{
+    lua_slot *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
+    return s ? s->reader : NULL;
+}
+
+/* ---- problems ---- */
+
+/* "FILE:12" as file length and line. */
+static long split_where(const char *where, size_t *file)
+{
+    const char *colon = strrchr(where, ':');
+    char *end = NULL;
+    long line = colon ? strtol(colon + 1, &end, 10) : 0;
+    if (!colon || end == colon + 1 || *end)
+        line = 0, colon = where + strlen(where);
+    *file = (size_t)(colon - where);
+    return line;
+}
+
+static int by_place(const void *x, const void *y)
+{
+    const sail_problem *a = x, *b = y;
+    size_t na, nb;
+    long la = split_where(a->where, &na), lb = split_where(b->where, &nb);
+    int c = strncmp(a->where, b->where, na < nb ? na : nb);
+    if (c == 0)
+        c = (na > nb) - (na < nb);
+    if (c == 0)
+        c = (la > lb) - (la < lb);
+    if (c == 0)
+        c = strcmp(a->path, b->path);
+    return c ? c : strcmp(a->message, b->message);
+}
+
+/* By file and line; what several stages have in common is told once. */
+static void sort_problems(sail_problems *p)
+{
+    if (p->n < 2)
+        return;
+    qsort(p->items, p->n, sizeof *p->items, by_place);
+    size_t kept = 1;
+    for (size_t i = 1; i < p->n; i++)
+        if (by_place(&p->items[i], &p->items[kept - 1]) != 0)
+            p->items[kept++] = p->items[i];
+    p->n = kept;
+}
+
+/* ---- names ---- */
+
+static bool good_name(const char *s)
+{
+    if (!*s || *s == '.' || *s == '-' || strlen(s) > 200)
+        return false;
+    return s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")] == '\0';
+}
+
+static const char *text_of(const sail_node *map, const char *key, sail_problems *problems)
+{
+    const sail_node *n = sail__node_get(map, key);
+    if (!n || n->kind == SAIL_NODE_NULL)
+        return NULL;
+    if (n->kind == SAIL_NODE_STRING && n->string.len > 0 && strlen(n->string.data) == n->string.len)
+        return n->string.data;
+    sail__problem(problems, n, key, "must be text that is not empty");
+    return NULL;
+}
+
+static const char *name_of(const sail_node *map, sail_problems *problems)
+{
+    const char *name = text_of(map, "name", problems);
+    if (name && !good_name(name)) {
+        sail__problem(problems, sail__node_get(map, "name"), "name",
+                      "`%s` cannot be a directory's name here: letters, digits, `.`, `-` and `_`, and a letter or digit first "
+                      "(`title` is free text)",
+                      name);
+        return NULL;
+    }
+    return name;
+}
+
+/* Letters of the file's name that a directory may have, without its end. */
+static const char *name_of_file(sail_arena *a, const char *path)
+{
+    char *s = sail__arena_strdup(a, path ? sail__path_base(path) : "run");
+    if (!s)
+        return "run";
+    char *dot = strrchr(s, '.');
+    if (dot && dot != s)
+        *dot = '\0';
+    for (char *c = s; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", *c))
+            *c = '_';
+    return good_name(s) ? s : "run";
+}
+
+/* ---- building ---- */
+
+typedef struct builder {
+    sail__recipe *r;
+    sail_problems *problems;
+    sail__override *overrides;
+    size_t n_overrides;
+    bool *used; /* [n_overrides]: of the whole recipe, or of one stage */
+    sail_err *err;
+} builder;
+
+static sail_code no_memory(builder *b) { return sail_fail(b->err, SAIL_E_NOMEM, "out of memory for the recipe"); }
+
+/* Keys that are not given to every stage. */
+static bool is_root_key(const char *key)
+{
+    if (!strcmp(key, "stage"))
+        return true;
+    for (const char *const *k = sail__recipe_root_keys; *k; k++)
+        if (!strcmp(*k, key))
+            return true;
+    return false;
+}
+
+/* `optimizer: adamw` in the way of train.optimizer.lr becomes {kind: adamw}. */
+static bool open_slots(sail_arena *a, sail_node *node, const char *key)
+{
+    for (const sail__section *s = sail__sections; s->name; s++) {
+        size_t n = strlen(s->name);
+        sail_node *section = strncmp(key, s->name, n) == 0 && key[n] == '.' ? sail__node_get(node, s->name) : NULL;
+        for (const sail_opt *o = s->options; section && o->name; o++) {
+            size_t m = strlen(o->name);
+            const char *rest = key + n + 1;
+            if (!sail__recipe_has_kind(o) || strncmp(rest, o->name, m) != 0 || rest[m] != '.')
+                continue;
+            sail_node *value = sail__node_get(section, o->name);
+            if (!value || value->kind != SAIL_NODE_STRING)
+                continue;
+            sail_node *map = sail__node_new(a, SAIL_NODE_MAP, value->origin, value->line, value->column);
+            if (!map || !sail__node_set(a, map, "kind", value) || !sail__node_set(a, section, o->name, map))
+                return false;
+        }
+    }
+    return true;
+}
+
+static sail_code put(builder *b, sail_node *node, const char *key, const sail_node *value)
+{
+    sail_err err = {0};
+    sail_node *copy = sail__node_copy(b->r->arena, value);
+    if (!copy || !open_slots(b->r->arena, node, key))
+        return no_memory(b);
+    if (sail__node_put(b->r->arena, node, key, copy, &err) == SAIL_E_NOMEM)
+        return no_memory(b);
+    if (err.code != SAIL_OK)
+        sail__problem(b->problems, value, key, "%s", err.message);
+    return SAIL_OK;
+}
+
+/* Values of the command line that hold for all stages; or, given a stage's name, those whose key begins with it. */
+static sail_code apply(builder *b, sail_node *node, const char *stage)
+{
+    size_t n = stage ? strlen(stage) : 0;
+    for (size_t i = 0; i < b->n_overrides; i++) {
+        const char *key = b->overrides[i].key;
+        if (stage) {
+            if (strncmp(key, stage, n) != 0 || key[n] != '.')
+                continue;
+            key += n + 1;
+        } else if (b->used[i]) {
+            continue;
+        }
+        SAIL_TRY(put(b, node, key, b->overrides[i].value));
+    }
+    return SAIL_OK;
+}
+
+static bool is_section(const char *name)
+{
+    for (const sail__section *s = sail__sections; s->name; s++)
+        if (sail__name_equal(s->name, name))
+            return true;
+    return false;
+}
+
+static bool stage_kind(builder *b, const sail_node *map, sail__stage_kind *out)
+{
+    const sail_node *n = sail__node_get(map, "stage");
+    *out = SAIL__ALIGN;
+    if (!n || n->kind == SAIL_NODE_NULL)
+        return true;
+    for (int k = 0; n->kind == SAIL_NODE_STRING && k < SAIL__STAGE_COUNT; k++)
+        if (sail__name_equal(n->string.data, sail__stage_names[k])) {
+            *out = (sail__stage_kind)k;
+            return true;
+        }
+    const char *near = n->kind == SAIL_NODE_STRING ? sail__nearest(n->string.data, sail__stage_names, SAIL__STAGE_COUNT) : NULL;
+    sail__problem(b->problems, n, "stage", "must be one of sft, align, eval, generate, report%s%s%s",
+                  near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    return false;
+}
+
+static bool name_taken(const sail__recipe *r, size_t before, const char *name)
+{
+    for (size_t i = 0; i < before; i++)
+        if (sail__name_equal(r->stages[i].name, name))
+            return true;
+    return false;
+}
+
+static const char *stage_name(builder *b, size_t i, const sail_node *own, sail__stage_kind kind)
+{
+    const char *name = own ? name_of(own, b->problems) : NULL;
+    if (name && name_taken(b->r, i, name)) {
+        sail__problem(b->problems, sail__node_get(own, "name"), "name", "two stages are called `%s`", name);
+        return name;
+    }
+    const char *base = sail__stage_names[kind];
+    for (int k = 2; !name; k++) {
+        if (!name_taken(b->r, i, base))
+            return base;
+        base = sail__arena_printf(b->r->arena, "%s-%d", sail__stage_names[kind], k);
+        if (!base)
+            return sail__stage_names[kind];
+    }
+    return name;
+}
+
+/* The map of a stage: the recipe's common keys, the stage's own over them, the command line's over both. */
+static sail_code stage_node(builder *b, const sail_node *own, const char *name, sail_node **out)
+{
+    sail_arena *a = b->r->arena;
+    sail_node *node = sail__node_copy(a, b->r->root);
+    if (!node)
+        return no_memory(b);
+    for (const char *const *k = sail__recipe_root_keys; *k; k++)
+        sail__node_unset(node, *k);
+    if (own) {
+        if (!sail__recipe_merge(a, node, own))
+            return no_memory(b);
+        sail__node_unset(node, "name");
+        SAIL_TRY(apply(b, node, NULL));
+        node->origin = own->origin;
+        node->line = own->line;
+    }
+    SAIL_TRY(is_section(name) ? SAIL_OK : apply(b, node, name));
+    if (!sail__recipe_paths(b->r->ctx, a, node))
+        return no_memory(b);
+    *out = node;
+    return SAIL_OK;
+}
+
+/* Which of the key=value begin with a stage's name: they are for that stage alone. */
+static void mark_stage_keys(builder *b, const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < b->n_overrides && !is_section(name); i++)
+        if (!strncmp(b->overrides[i].key, name, n) && b->overrides[i].key[n] == '.')
+            b->used[i] = true;
+}
+
+/* ---- what a stage cannot do without ---- */
+
+static bool unset(const sail_node *n) { return !n || n->kind == SAIL_NODE_NULL; }
+
+static void check_judge(builder *b, const sail__stage *s)
+{
+    const sail_strategy *ops = s->strategy.loaded ? s->strategy.loaded->ops : NULL;
+    sail_route routes[SAIL_MAX_ROUTES];
+    int n = ops && ops->routes && !s->judge.loaded ? ops->routes(s->strategy.options, 0, routes) : 0;
+    for (int i = 0; i < n && i < SAIL_MAX_ROUTES; i++)
+        if (routes[i].labeller == SAIL_BY_JUDGE && routes[i].probability > 0) {
+            const sail_node *at = s->method.routes ? s->method.routes : s->method.strategy ? s->method.strategy : s->node;
+            sail__problem(b->problems, at, "method.judge",
+                          "is missing: the route `%s` asks a judge for its labels; such as {kind: rule, …}", routes[i].name);
+            return;
+        }
+}
+
+static void check_stage(builder *b, size_t i)
+{
+    const sail__stage *s = &b->r->stages[i];
+    if (s->kind == SAIL__REPORT)
+        return;
+    if (i == 0 && !s->model.path && unset(s->model.init))
+        sail__problem(b->problems, s->node, "model.path",
+                      "is missing: a Hugging Face directory or a GGUF file (on the command line: model.path=…)");
+    if (s->kind != SAIL__SFT && s->kind != SAIL__ALIGN)
+        return;
+    if (unset(s->data.train))
+        sail__problem(b->problems, s->node, "data.train", "is missing: a file or a list of files (on the command line: "
+                                                           "data.train=…)");
+    if (s->train.steps == 0 && !(s->train.epochs > 0))
+        sail__problem(b->problems, s->node, "train.steps", "is missing: give train.steps, or train.epochs");
+    check_judge(b, s);
+}
+
+/* ---- the whole ---- */
+
+static sail_code stages(builder *b)
+{
+    sail__recipe *r = b->r;
+    const sail_node *list = sail__node_get(r->root, "stages");
+    if (list && list->kind == SAIL_NODE_NULL)
+        list = NULL;
+    if (list && (list->kind != SAIL_NODE_LIST || list->list.n == 0)) {
+        sail__problem(b->problems, list, "stages", "must be a list of maps such as {stage: sft, …}");
+        return SAIL_OK;
+    }
+    r->n_stages = list ? list->list.n : 1;
+    r->stages = sail__arena_array(r->arena, r->n_stages, sizeof *r->stages);
+    sail__stage_kind *kinds = sail__arena_array(r->arena, r->n_stages, sizeof *kinds);
+    if (!r->stages || !kinds)
+        return no_memory(b);
+    for (size_t i = 0; i < r->n_stages; i++) {
+        const sail_node *own = list ? list->list.items[i] : NULL;
+        if (own && own->kind != SAIL_NODE_MAP) {
+            sail__problem(b->problems, own, "stages", "each stage must be a map such as {stage: sft, …}");
+            return SAIL_OK;
+        }
+        if (!stage_kind(b, own && sail__node_get(own, "stage") ? own : r->root, &kinds[i]))
+            return SAIL_OK;
+        r->stages[i].name = stage_name(b, i, own, kinds[i]);
+        mark_stage_keys(b, r->stages[i].name);
+    }
+    SAIL_TRY(apply(b, r->root, NULL));
+    for (size_t i = 0; i < r->n_stages; i++) {
+        const char *name = r->stages[i].name;
+        sail_node *node = NULL;
+        SAIL_TRY(stage_node(b, list ? list->list.items[i] : NULL, name, &node));
+        size_t before = b->problems->n;
+        sail__stage_parse(r->ctx, r->arena, kinds[i], node, 0, r->hooks.call_schedule, r->hooks.user, &r->stages[i],
+                          b->problems);
+        r->stages[i].name = name;
+        if (b->problems->n == before)
+            check_stage(b, i);
+    }
+    return SAIL_OK;
+}
+
+static sail_code plugin_paths(builder *b)
+{
+    sail__recipe *r = b->r;
+    sail_node *list = sail__node_get(r->root, "plugins");
+    if (!list || list->kind == SAIL_NODE_NULL)
+        return SAIL_OK;
+    size_t n = list->kind == SAIL_NODE_LIST ? list->list.n : 1;
+    for (size_t i = 0; i < n; i++) {
+        sail_node *dir = list->kind == SAIL_NODE_LIST ? list->list.items[i] : list;
+        if (dir->kind != SAIL_NODE_STRING) {
+            sail__problem(b->problems, dir, "plugins", "must be a directory, or a list of directories");
+            continue;
+        }
+        const char *path = sail__recipe_path(r->arena, dir);
+        if (!path)
+            return no_memory(b);
+        dir->string.data = path;
+        dir->string.len = strlen(path);
+        sail_err err = {0};
+        if (sail__plugins_add_path(r->ctx, path, &err) != SAIL_OK)
+            sail__problem(b->problems, dir, "plugins", "%s", err.message);
+    }
+    return SAIL_OK;
+}
+
+static sail_code finish(builder *b)
+{
+    sail__recipe *r = b->r;
+    b->used = sail__arena_array(r->arena, b->n_overrides + 1, sizeof *b->used);
+    if (!b->used)
+        return no_memory(b);
+    /* `stages`, `name` and the like first: what the stages are called decides what a key means. */
+    for (size_t i = 0; i < b->n_overrides; i++)
+        if (is_root_key(b->overrides[i].key)) {
+            SAIL_TRY(put(b, r->root, b->overrides[i].key, b->overrides[i].value));
+            b->used[i] = true;
+        }
+    SAIL_TRY(plugin_paths(b));
+    const char *name = name_of(r->root, b->problems);
+    r->name = name ? name : name_of_file(r->arena, r->path);
+    r->title = text_of(r->root, "title", b->problems);
+    if (!r->title)
+        r->title = r->name;
+    const sail_node *runs = sail__node_get(r->root, "runs");
+    r->runs = text_of(r->root, "runs", b->problems) ? sail__recipe_path(r->arena, runs) : "runs";
+    if (!r->runs)
+        return no_memory(b);
+    SAIL_TRY(stages(b));
+    if (!sail__recipe_paths(r->ctx, r->arena, r->root))
+        return no_memory(b);
+    sort_problems(b->problems);
+    if (b->problems->n == 0)
+        return SAIL_OK;
+    const sail_problem *p = &b->problems->items[0];
+    return sail_fail(b->err, SAIL_E_RECIPE, "%s: %s%s%s", p->where, p->path, *p->path ? ": " : "", p->message);
+}
+
+static sail__recipe *recipe_new(sail_ctx *ctx)
+{
+    sail_arena *a = sail__arena_new();
+    sail__recipe *r = a ? sail__arena_alloc(a, sizeof *r) : NULL;
+    if (!r) {
+        sail__arena_free(a);
+        return NULL;
+    }
+    r->arena = a;
+    r->ctx = ctx;
+    return r;
+}
+
+static sail_code end(builder *b, sail_code c, sail__recipe **out)
+{
+    if (c == SAIL_OK)
+        *out = b->r;
+    else
+        sail__recipe_free(b->r);
+    return c;
+}
+
+sail_code sail__recipe_load(sail_ctx *ctx, const char *path, const char *const *overrides, size_t n_overrides,
+                            sail_problems *problems, sail__recipe **out, sail_err *err)
+{
+    *out = NULL;
+    builder b = {.r = recipe_new(ctx), .problems = problems, .err = err};
+    if (!b.r || !(b.r->path = sail__arena_strdup(b.r->arena, path))) {
+        sail__recipe_free(b.r);
+        return no_memory(&b);
+    }
+    sail_code c = sail__recipe_read(ctx, b.r->arena, path, &b.r->root, &b.r->hooks, problems, err);
+    if (c != SAIL_OK)
+        return end(&b, c, out);
+    b.overrides = sail__overrides_parse(b.r->arena, overrides, n_overrides, &b.n_overrides, problems);
+    return end(&b, b.overrides ? finish(&b) : no_memory(&b), out);
+}
+
+/* Nodes point to the names of their files; a recipe owns its own copies. */
+static bool own_origins(sail_arena *a, sail_node *n, const char **last, const char **copy)
+{
+    if (n->origin != *last) {
+        *last = n->origin;
+        *copy = sail__arena_strdup(a, n->origin);
+    }
+    if (!*copy)
+        return false;
+    n->origin = *copy;
+    for (size_t i = 0; (n->kind == SAIL_NODE_MAP || n->kind == SAIL_NODE_LIST) && i < n->list.n; i++)
+        if (!own_origins(a, n->list.items[i], last, copy))
+            return false;
+    return true;
+}
+
+sail_code sail__recipe_from_node(sail_ctx *ctx, const sail_node *root, sail_problems *problems, sail__recipe **out,
+                                 sail_err *err)
+{
+    *out = NULL;
+    builder b = {.r = recipe_new(ctx), .problems = problems, .err = err};
+    const char *last = NULL, *copy = NULL;
+    if (!b.r)
+        return no_memory(&b);
+    if (root->kind != SAIL_NODE_MAP)
+        return end(&b, sail_fail(err, SAIL_E_RECIPE, "%s: a recipe must be a map of sections", root->origin), out);
+    b.r->root = sail__node_copy(b.r->arena, root);
+    if (!b.r->root || !own_origins(b.r->arena, b.r->root, &last, &copy))
+        return end(&b, no_memory(&b), out);
+    return end(&b, finish(&b), out);
+}
+
+void sail__recipe_free(sail__recipe *r)
+{
+    if (r)
+        sail__arena_free(r->arena);
+}

@@ -1,0 +1,47 @@
+/* recipe_internal.h - what the files of this floor share.
+ *
+ * Floor: recipe. load.c reads files and command-line values into one tree, paths.c makes paths absolute, recipe.c splits
+ * the tree into stages and checks them, print.c writes them out. */
+#ifndef SAIL_RECIPE_INTERNAL_H
+#define SAIL_RECIPE_INTERNAL_H
+
+#include "recipe.h"
+
+#define SAIL__COMMAND_LINE "command line" /* origin of a key=value */
+
+/* One key=value, parsed. */
+typedef struct sail__override {
+    const char *key;
+    sail_node *value;
+} sail__override;
+
+/* Read a file and all that it extends into one tree; hooks are filled where a Lua recipe is among them. A message goes to
+ * problems besides err. */
+sail_code sail__recipe_read(sail_ctx *ctx, sail_arena *a, const char *path, sail_node **root, sail__hooks *hooks,
+                            sail_problems *problems, sail_err *err);
+
+/* Parse key=value strings; what is malformed becomes a problem. NULL: out of memory. */
+sail__override *sail__overrides_parse(sail_arena *a, const char *const *texts, size_t n, size_t *n_out,
+                                      sail_problems *problems);
+
+/* Merge over into base, which changes. A slot whose plugin changes drops the options of the one before, and
+ * `optimizer: {lr: …}` over `optimizer: adamw` keeps adamw. */
+bool sail__recipe_merge(sail_arena *a, sail_node *base, const sail_node *over);
+
+/* Make every path in a map of sections absolute: relative to the file it is written in, or to the working directory. */
+bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node);
+/* The same for one string. */
+const char *sail__recipe_path(sail_arena *a, const sail_node *n);
+
+/* The row SECTION.KEY of the tables; NULL: none. */
+const sail_opt *sail__recipe_row(const char *section, const char *key);
+/* Whether the option takes NAME or {kind: NAME, …}. */
+bool sail__recipe_has_kind(const sail_opt *row);
+
+/* What sail__recipe_set_lua was given; NULL: nothing. */
+sail__lua_reader sail__recipe_lua(sail_ctx *ctx);
+
+/* Keys that stand outside of all stages. */
+extern const char *const sail__recipe_root_keys[];
+
+#endif
