@@ -86,7 +86,7 @@ static sail_code read_one(loader *l, const char *path, sail_node **out)
         sail__lua_reader reader = sail__recipe_lua(l->ctx);
         if (!reader)
             return sail_fail(l->err, SAIL_E_RECIPE, "%s: this program was built without Lua", path);
-        if (l->has_lua)
+        if (l->has_lua || !l->hooks)
             return sail_fail(l->err, SAIL_E_RECIPE, "%s: a second Lua recipe in one chain of `extends`; load it inside the "
                                                     "first with sail.recipe",
                              path);
@@ -169,7 +169,7 @@ sail_code sail__recipe_read(sail_ctx *ctx, sail_arena *a, const char *path, sail
 {
     loader l = {.ctx = ctx, .arena = a, .hooks = hooks, .err = err};
     sail_code c = read_chain(&l, path, root);
-    if (c != SAIL_OK)
+    if (c != SAIL_OK && problems)
         problem_of(problems, path, err);
     return c;
 }

@@ -12,7 +12,7 @@ static bool add_defaults(sail_arena *a, const sail_opt *table, const void *from,
         return false;
     for (const sail_opt *o = table; o->name; o++) {
         sail_node *value = sail__node_get(all, o->name);
-        if (o->type == SAIL_OPT_TYPE_NODE || !value || value->kind == SAIL_NODE_NULL || sail__node_get(map, o->name))
+        if (o->type == SAIL_OPT_TYPE_NODE || (o->flags & SAIL_OPT_HIDDEN) || !value || value->kind == SAIL_NODE_NULL || sail__node_get(map, o->name))
             continue;
         if (!sail__node_set(a, map, o->name, value))
             return false;

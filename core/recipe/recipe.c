@@ -395,6 +395,9 @@ static sail_code finish(builder *b)
             SAIL_TRY(put(b, r->root, b->overrides[i].key, b->overrides[i].value));
             b->used[i] = true;
         }
+    const sail_node *on = sail__node_get(r->root, "on");
+    if (on && on->kind != SAIL_NODE_NULL)
+        sail__problem(b->problems, on, "on", "hooks are functions: they need a recipe in Lua (sail help lua)");
     SAIL_TRY(plugin_paths(b));
     const char *name = name_of(r->root, b->problems);
     r->name = name ? name : name_of_file(r->arena, r->path);

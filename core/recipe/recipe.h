@@ -54,6 +54,11 @@ typedef sail_code (*sail__lua_reader)(sail_ctx *ctx, sail_arena *a, const char *
                                       sail_err *err);
 void sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader);
 
+/* A file and all that it extends as one tree, paths not yet resolved. hooks is filled where a Lua recipe is among them;
+ * NULL: a Lua recipe is refused. A message goes to problems (may be NULL) besides err. */
+sail_code sail__recipe_read(sail_ctx *ctx, sail_arena *a, const char *path, sail_node **root, sail__hooks *hooks,
+                            sail_problems *problems, sail_err *err);
+
 /* Load, merge, resolve, parse. All problems of the recipe are collected (and sorted by file and line); returns
  * SAIL_E_RECIPE with the first one in err when there is any; *out is NULL then. overrides: "key=value" strings whose
  * values are YAML. */

@@ -15,11 +15,6 @@ typedef struct sail__override {
     sail_node *value;
 } sail__override;
 
-/* Read a file and all that it extends into one tree; hooks are filled where a Lua recipe is among them. A message goes to
- * problems besides err. */
-sail_code sail__recipe_read(sail_ctx *ctx, sail_arena *a, const char *path, sail_node **root, sail__hooks *hooks,
-                            sail_problems *problems, sail_err *err);
-
 /* Parse key=value strings; what is malformed becomes a problem. NULL: out of memory. */
 sail__override *sail__overrides_parse(sail_arena *a, const char *const *texts, size_t n, size_t *n_out,
                                       sail_problems *problems);

@@ -60,6 +60,7 @@ typedef struct sail_plugin {
     const sail_opt *opts;            /* NULL: none */
     uint32_t opt_stride, opts_size;  /* sizeof(sail_opt) and sizeof(option struct) at the plugin's build */
     const void *ops;                 /* the kind's table of functions, beginning with its own uint32_t size */
+    const void *self;                /* given to the functions of a plugin without options; made at run time (Lua) */
 } sail_plugin;
 
 typedef const sail_plugin *sail_plugin_query_fn(void);
