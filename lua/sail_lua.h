@@ -22,8 +22,4 @@ void sail__lua_install(sail_ctx *ctx);
 /* What a recipe in Lua can use: operators from tape_ops.def, and the rest. */
 void sail__lua_help(sail_buf *out);
 
-/* Run a piece of Lua in a state of its own, on a tape or without one (tests, `sail help lua` examples): its results, as text
- * separated by tabs, are appended to out. */
-sail_code sail__lua_eval(sail_ctx *ctx, const char *code, const char *name, sail_buf *out, sail_err *err);
-
 #endif

@@ -284,7 +284,9 @@ static int build(lua_State *L)
     sail__lua_open_library(L);
     sail__lua_open_tape(L);
     lua_newtable(L);
+    lua_newtable(L);
     sail__lua_open_recipe(L);
+    sail__lua_open_plugin(L);
     lua_setfield(L, -2, "sail");
     lua_setfield(L, LUA_REGISTRYINDEX, "sail.modules");
     lua_newtable(L);
@@ -294,16 +296,35 @@ static int build(lua_State *L)
 
 /* ---- the context's states ---- */
 
+typedef struct states {
+    sail__lua *first;
+} states;
+
+static void free_state(sail__lua *s)
+{
+    if (s->L)
+        lua_close(s->L);
+    sail__arena_free(s->arena);
+    sail__free(s);
+}
+
 static void free_states(void *p)
 {
-    for (sail__lua *s = p; s;) {
-        sail__lua *next = s->next;
-        if (s->L)
-            lua_close(s->L);
-        sail__arena_free(s->arena);
-        sail__free(s);
-        s = next;
+    states *all = p;
+    while (all->first) {
+        sail__lua *s = all->first;
+        all->first = s->next;
+        free_state(s);
     }
+    sail__free(all);
+}
+
+static states *states_of(sail_ctx *ctx)
+{
+    states *all = sail__ctx_get(ctx, SAIL_CTX_LUA);
+    if (!all && (all = sail__calloc(1, sizeof *all)))
+        sail__ctx_set(ctx, SAIL_CTX_LUA, all, free_states);
+    return all;
 }
 
 /* Errors outside of a protected call cannot happen; were there one, this says where to look. */
@@ -315,7 +336,8 @@ static int panic(lua_State *L)
 
 sail__lua *sail__lua_new(sail_ctx *ctx, const char *path)
 {
-    sail__lua *s = sail__calloc(1, sizeof *s);
+    states *all = states_of(ctx);
+    sail__lua *s = all ? sail__calloc(1, sizeof *s) : NULL;
     if (!s)
         return NULL;
     s->ctx = ctx;
@@ -330,10 +352,10 @@ sail__lua *sail__lua_new(sail_ctx *ctx, const char *path)
     }
     sail_err err = {0};
     if (!s->L || sail__lua_call(s, build, NULL, &err) != SAIL_OK) {
-        free_states(s);
+        free_state(s);
         return NULL;
     }
-    s->next = sail__ctx_get(ctx, SAIL_CTX_LUA);
-    sail__ctx_set(ctx, SAIL_CTX_LUA, s, free_states);
+    s->next = all->first;
+    all->first = s;
     return s;
 }

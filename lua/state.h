@@ -34,8 +34,11 @@ struct sail__lua {
     sail_tape *tape;
     uint32_t epoch, last_epoch;
 
-    /* while a recipe is read */
-    sail_arena *nodes;
+    /* the batch of the objective that runs */
+    struct sail__lua_loss *loss;
+
+    bool reading;      /* a recipe is being read */
+    sail_arena *nodes; /* for what is converted in this call */
     int nesting; /* of recipes that load recipes */
     int state_ref; /* registry: the table that hooks see as s.state */
     int on_step, on_checkpoint, on_rollout; /* registry: hooks; LUA_NOREF */
@@ -59,12 +62,12 @@ int sail__lua_stop(lua_State *L, const char *reason);
 /* Load a text chunk (never bytecode) and leave it on the stack, or raise. name: for messages, "@FILE". */
 void sail__lua_load(lua_State *L, const char *text, size_t n, const char *name);
 
-/* Pieces of the environment, each called once with the stack empty below. */
+/* Pieces of the environment, each called once. */
 void sail__lua_open_pattern(lua_State *L);  /* string.find, match, gmatch, gsub */
 void sail__lua_open_library(lua_State *L);  /* what else of string and table must not run unwatched */
 void sail__lua_open_tape(lua_State *L);     /* the type of values on the tape */
-void sail__lua_open_plugin(lua_State *L);   /* the types of batches and plugins; adds to the table on the top */
-void sail__lua_open_recipe(lua_State *L);   /* the module `sail`, left on the top */
+void sail__lua_open_plugin(lua_State *L);   /* the types of batches and plugins; adds to the module on the top */
+void sail__lua_open_recipe(lua_State *L);   /* adds to the module on the top */
 
 /* ---- values on the tape (bind_tape.c) ---- */
 sail_var sail__lua_check_var(lua_State *L, int i);  /* a value, or a number that becomes one */

@@ -450,6 +450,6 @@ bool sail__slot_parse(sail_ctx *ctx, sail_arena *a, sail_kind kind, const sail_n
         sail__problem(problems, node, path, "no memory for its options");
         return false;
     }
-    out->options = p->opts ? values : NULL;
+    out->options = p->opts ? values : (void *)p->self;
     return sail__opt_parse(p->opts, options, path, ignore, schedule, user, values, problems);
 }

@@ -40,7 +40,7 @@ const char *sail__kind_name(sail_kind k);
 /* From a recipe's slot (NAME or {kind: NAME, …}): the plugin, and its option struct parsed into the arena. */
 typedef struct sail_slot {
     const sail_loaded *loaded;
-    void *options; /* NULL when it has none */
+    void *options; /* what its functions get as `self`: the struct, or where it has no options plugin.self */
     const sail_node *node;
 } sail_slot;
 bool sail__slot_parse(sail_ctx *ctx, sail_arena *a, sail_kind kind, const sail_node *node, const char *path,

@@ -1,0 +1,126 @@
+/* help.c - `sail help lua`: every function a recipe in Lua can use, from the tables that make them. */
+#include "sail_lua.h"
+
+#include <stdio.h>
+
+#include "bind_tape.h"
+
+static void row(sail_buf *out, const char *usage, const char *doc) { sail__buf_printf(out, "  %-38s %s\n", usage, doc); }
+
+#define UNARY_ROW(name, doc) row(out, "v:" #name "()", doc);
+#define BINARY_ROW(name, doc) row(out, "a:" #name "(b)", doc);
+#define NO_ROW(name, doc)
+
+static void operators(sail_buf *out)
+{
+    sail__buf_str(out, "Values\n"
+                       "  A value is a vector with a domain: scalar, pair, response, token or any. Operands have the same\n"
+                       "  domain, or one is a scalar or a number. + - * / ^ and unary - work; #v is the length. Values live\n"
+                       "  for one call: they cannot be kept.\n\n");
+#define TAPE_UNARY UNARY_ROW
+#define TAPE_BINARY NO_ROW
+#define TAPE_REDUCE NO_ROW
+#include "sail/tape_ops.def"
+#undef TAPE_UNARY
+#undef TAPE_BINARY
+#define TAPE_UNARY NO_ROW
+#define TAPE_BINARY BINARY_ROW
+#include "sail/tape_ops.def"
+#undef TAPE_BINARY
+#undef TAPE_REDUCE
+#define TAPE_BINARY NO_ROW
+#define TAPE_REDUCE UNARY_ROW
+#include "sail/tape_ops.def"
+#undef TAPE_UNARY
+#undef TAPE_BINARY
+#undef TAPE_REDUCE
+    row(out, "v:log()", "the same as v:ln()");
+    for (const sail__lua_method *m = sail__lua_methods; m->name; m++)
+        row(out, m->usage, m->doc);
+}
+
+typedef struct entry {
+    const char *usage, *doc;
+} entry;
+
+static void entries(sail_buf *out, const char *title, const entry *e)
+{
+    sail__buf_printf(out, "\n%s\n", title);
+    for (; e->usage; e++)
+        row(out, e->usage, e->doc);
+}
+
+static const entry module[] = {
+    {"sail.recipe(FILE)", "another recipe (YAML or Lua, relative to this file) as a table to change and return"},
+    {"sail.ramp{from, to, steps [, start]}", "a number that goes from one value to another in a straight line"},
+    {"sail.cosine{from, to, steps [, start]}", "the same along half a cosine"},
+    {"sail.piecewise{{step, value}, …}", "a number given at some steps, straight lines between"},
+    {"sail.objective{loss [, name, needs]}", "loss = function(b); needs = {\"entropy\", \"lss\"}: per-token inputs beside log p"},
+    {"sail.preference{logprob [, name, outcomes]}", "logprob = function(s, outcome, k); outcomes: a number, or function(k); 2"},
+    {"sail.judge{label [, name]}", "label = function(item): scores, the winner (1 or 2), \"tie\", or nil to abstain"},
+    {"sail.constant({…} [, domain])", "numbers as a value without derivative"},
+    {"sail.log(…), print(…)", "a line to the user"},
+    {"sail.null", "a key that is to be deleted where a recipe is extended"},
+    {NULL, NULL},
+};
+
+static const entry batch[] = {
+    {"b.logp, b.ref, b.rho, b.scores, b.length", "response: log p, the reference's, their difference, beta * rho, tokens"},
+    {"b.chosen.logp …, b.rejected.logp …", "pair: logp, ref, rho, score, length of slots 1 and 2 (pairs of two)"},
+    {"b.tokens.logp, .ref [, .entropy, .lss]", "token: what the head gives"},
+    {"b.outcome, b.reversed", "outcomes, counted from 1: b.outcome[i], #b.outcome, b.outcome:is(k) (pair, 1 or 0)"},
+    {"b.preference:logprob(scores, outcome)", "pair: log q(outcome); outcome: b.outcome, b.reversed or a number"},
+    {"b.preference:entropy(scores)", "pair: entropy over the outcomes"},
+    {"b.baseline(F)", "pair: mean of F over the other pairs of the step that the policy wrote; once"},
+    {"b.coef_written, b.coef_labelled", "pair: the route's coefficient where the policy wrote, or labelled; else 0"},
+    {"b.written, b.labelled, b.judged", "pair: 1 where the policy wrote, the policy labelled, a judge labelled"},
+    {"b.n, b.first, b.step, b.beta", "numbers: pairs here, index of the first in the step, step from 0, beta"},
+    {"return loss [, {name = value}]", "a scalar to be minimised; metrics; per_pair = the loss of each pair"},
+    {NULL, NULL},
+};
+
+static const entry preference[] = {
+    {"s[1] … s[k]", "values of one domain: the scores of the slots"},
+    {"outcome", "k = 2: 1 slot 1 wins, 2 slot 2 wins, 3 tie; k > 2: rankings in lexicographic order"},
+    {"return log_q", "as long as a slot"},
+    {NULL, NULL},
+};
+
+static const entry judge[] = {
+    {"item.prompt, item.conversation", "text: the last user turn; the whole with roles"},
+    {"item.responses[i], item.tokens[i]", "text and length of each response"},
+    {NULL, NULL},
+};
+
+static const entry hooks[] = {
+    {"r.on.step = function(s)", "after each step: s.step, s.steps, s.metrics[\"objective/kl\"] …"},
+    {"s:backoff(f)", "multiply the extra coefficients by f in (0, 1] from now on"},
+    {"s:stop()", "end the stage after this step"},
+    {"r.on.checkpoint = function(s)", "s.step, s.path"},
+    {"r.on.rollout = function(s)", "s.step, s.prompt, s.response"},
+    {"s.state", "a table kept in checkpoints; nothing else may be remembered from step to step"},
+    {NULL, NULL},
+};
+
+void sail__lua_help(sail_buf *out)
+{
+    sail__buf_str(out, "A recipe in Lua is the table that a YAML recipe is, with functions in it:\n\n"
+                       "  local sail = require \"sail\"\n"
+                       "  local r = sail.recipe \"sail-dpp.yaml\"\n"
+                       "  r.train.lr = function(step) return 1e-5 / (1 + step / 100) end  -- any schedulable number\n"
+                       "  r.method.objective = function(b) return -b.preference:logprob(b.scores, b.outcome):mean() end\n"
+                       "  return r\n\n");
+    operators(out);
+    entries(out, "Module sail (require \"sail\")", module);
+    entries(out, "Objectives: r.method.objective = function(b) … end", batch);
+    entries(out, "Preference models: r.method.preference = sail.preference { logprob = function(s, outcome, k) … end }",
+            preference);
+    entries(out, "Judges: r.method.judge = sail.judge { label = function(item) … end }", judge);
+    entries(out, "Hooks", hooks);
+    sail__buf_printf(out, "\nLimits\n"
+                          "  math, string, table and utf8 are there; files, clocks, random numbers, coroutines, finalisers and\n"
+                          "  compiled code are not. require finds \"sail\" and modules in the recipe's directory. One call may take\n"
+                          "  %g s of processor time and %zu MB, values on the tape included. Functions are pure: what must be\n"
+                          "  remembered goes into s.state. sail check --gradients RECIPE compares derivatives with differences.\n",
+                     SAIL__LUA_SECONDS, SAIL__LUA_BYTES >> 20);
+}
