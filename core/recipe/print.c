@@ -73,7 +73,7 @@ static sail_node *stage_map(sail_arena *a, const sail__stage *s)
             return NULL;
     }
     sail_node *adapter = s->has_adapter ? sail__node_get(sail__node_get(node, "model"), "adapter") : NULL;
-    if (adapter && adapter->kind == SAIL_NODE_MAP && !add_defaults(a, sail__adapter_options, &s->adapter, adapter))
+    if (adapter && adapter->kind == SAIL_NODE_MAP && !add_defaults(a, sail__adapter_table, &s->adapter, adapter))
         return NULL;
     return node;
 }
