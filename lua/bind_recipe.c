@@ -59,7 +59,7 @@ static int recipe(lua_State *L)
         return luaL_error(L, "sail.recipe works while a recipe is read, not in its functions");
     if (++s->nesting > MAX_NESTING)
         return luaL_error(L, "recipes load each other more than %d deep", MAX_NESTING);
-    const char *path = sail__path_join(s->nodes, s->dir, name);
+    const char *path = sail__recipe_find(s->ctx, s->nodes, s->dir, name);
     if (!path)
         return luaL_error(L, "out of memory");
     if (ends_with(path, ".lua")) {

@@ -106,7 +106,7 @@ static sail_code extend(loader *l, const char *path, const sail_node *extends, s
         return sail_fail(l->err, SAIL_E_RECIPE, "%s:%d: extends: must be the name of one file", extends->origin,
                          extends->line);
     char *dir = sail__path_dir(l->arena, path);
-    char *base_path = dir ? sail__path_join(l->arena, dir, extends->string.data) : NULL;
+    char *base_path = dir ? sail__recipe_find(l->ctx, l->arena, dir, extends->string.data) : NULL;
     if (!base_path)
         return sail_fail(l->err, SAIL_E_NOMEM, "%s: out of memory", path);
     sail_node *base = NULL;

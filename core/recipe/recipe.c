@@ -4,28 +4,59 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the reader of Lua recipes, hung off the context ---- */
+/* ---- what is hung off the context ---- */
 
-typedef struct lua_slot {
+typedef struct settings {
     sail__lua_reader reader;
-} lua_slot;
+    char *library;
+} settings;
+
+static void settings_free(void *p)
+{
+    settings *s = p;
+    sail__free(s->library);
+    sail__free(s);
+}
+
+/* NULL: out of memory; what was to be set is then as if it had not been. */
+static settings *settings_of(sail_ctx *ctx)
+{
+    settings *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
+    if (!s && (s = sail__calloc(1, sizeof *s)))
+        sail__ctx_set(ctx, SAIL_CTX_RECIPE, s, settings_free);
+    return s;
+}
 
 void sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader)
 {
-    lua_slot *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
-    if (!s) {
-        s = sail__calloc(1, sizeof *s);
-        if (!s)
-            return; /* a Lua recipe is then refused with a message */
-        sail__ctx_set(ctx, SAIL_CTX_RECIPE, s, sail__free);
-    }
-    s->reader = reader;
+    settings *s = settings_of(ctx);
+    if (s)
+        s->reader = reader;
 }
 
 sail__lua_reader sail__recipe_lua(sail_ctx *ctx)
 {
-    lua_slot *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
+    const settings *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
     return s ? s->reader : NULL;
+}
+
+void sail__recipe_set_library(sail_ctx *ctx, const char *dir)
+{
+    settings *s = settings_of(ctx);
+    if (!s)
+        return;
+    sail__free(s->library);
+    s->library = sail__strdup(dir);
+}
+
+char *sail__recipe_find(sail_ctx *ctx, sail_arena *a, const char *dir, const char *name)
+{
+    const settings *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
+    char *path = sail__path_join(a, dir, name);
+    if (!path || sail__file_exists(path) || !s || !s->library)
+        return path;
+    char *other = sail__path_join(a, s->library, name);
+    return other && sail__file_exists(other) ? other : path;
 }
 
 /* ---- problems ---- */

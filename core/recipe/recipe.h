@@ -53,6 +53,10 @@ typedef struct sail__recipe {
 typedef sail_code (*sail__lua_reader)(sail_ctx *ctx, sail_arena *a, const char *path, sail_node **out, sail__hooks *hooks,
                                       sail_err *err);
 void sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader);
+/* The directory of the recipes that come with sail: `extends` and sail.recipe look there for what is not beside the file. */
+void sail__recipe_set_library(sail_ctx *ctx, const char *dir);
+/* dir/name if it is there, else the library's; where neither is, dir/name for the message. NULL: out of memory. */
+char *sail__recipe_find(sail_ctx *ctx, sail_arena *a, const char *dir, const char *name);
 
 /* A file and all that it extends as one tree, paths not yet resolved. hooks is filled where a Lua recipe is among them;
  * NULL: a Lua recipe is refused. A message goes to problems (may be NULL) besides err. */
