@@ -173,22 +173,37 @@ static bool is_root_key(const char *key)
     return false;
 }
 
-/* `optimizer: adamw` in the way of train.optimizer.lr becomes {kind: adamw}. */
+/* train.optimizer.beta1=… : `optimizer: adamw` in its way becomes {kind: adamw}, and where nothing is said the default is
+ * meant. */
+static bool open_slot(sail_arena *a, sail_node *section, const sail_opt *row)
+{
+    sail_node *value = sail__node_get(section, row->name);
+    if (!value && row->def_str)
+        value = sail__node_string(a, row->def_str, "default");
+    if (!value || value->kind != SAIL_NODE_STRING)
+        return true;
+    sail_node *map = sail__node_new(a, SAIL_NODE_MAP, value->origin, value->line, value->column);
+    return map && sail__node_set(a, map, "kind", value) && sail__node_set(a, section, row->name, map);
+}
+
 static bool open_slots(sail_arena *a, sail_node *node, const char *key)
 {
     for (const sail__section *s = sail__sections; s->name; s++) {
         size_t n = strlen(s->name);
-        sail_node *section = strncmp(key, s->name, n) == 0 && key[n] == '.' ? sail__node_get(node, s->name) : NULL;
-        for (const sail_opt *o = s->options; section && o->name; o++) {
+        if (strncmp(key, s->name, n) != 0 || key[n] != '.')
+            continue;
+        for (const sail_opt *o = s->options; o->name; o++) {
             size_t m = strlen(o->name);
             const char *rest = key + n + 1;
             if (!sail__recipe_has_kind(o) || strncmp(rest, o->name, m) != 0 || rest[m] != '.')
                 continue;
-            sail_node *value = sail__node_get(section, o->name);
-            if (!value || value->kind != SAIL_NODE_STRING)
-                continue;
-            sail_node *map = sail__node_new(a, SAIL_NODE_MAP, value->origin, value->line, value->column);
-            if (!map || !sail__node_set(a, map, "kind", value) || !sail__node_set(a, section, o->name, map))
+            sail_node *section = sail__node_get(node, s->name);
+            if (!section) {
+                section = sail__node_new(a, SAIL_NODE_MAP, SAIL__COMMAND_LINE, 0, 0);
+                if (!section || !sail__node_set(a, node, s->name, section))
+                    return false;
+            }
+            if (section->kind == SAIL_NODE_MAP && !open_slot(a, section, o))
                 return false;
         }
     }
