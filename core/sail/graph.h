@@ -121,7 +121,8 @@ int sail_graph_values(const sail_graph *g);
 int sail_graph_forward_nodes(const sail_graph *g); /* nodes before the derivative was appended */
 void sail_graph_value_info(const sail_graph *g, sail_value v, sail_value_info *out);
 void sail_graph_print(const sail_graph *g, const sail_dims *dims, void (*line)(void *user, const char *text), void *user);
-/* Multiply-adds count 2; bytes: every operand read or written once. Attention by the forest's own table where given. */
+/* Nodes [first, last). Multiply-adds count 2; bytes: every operand read or written once. Attention counts queries x keys,
+ * half of them where the keys are the rows: a forest has fewer pairs than that, never more. */
 void sail_graph_count(const sail_graph *g, const sail_dims *dims, int first, int last, double *flops, double *bytes);
 
 /* One op with its operands resolved. Absent operands have buffer NULL. Outputs never overlap inputs, except for ops

@@ -42,7 +42,7 @@ bool device_open(device *d, const char *backend, const char *const *options, int
             fprintf(stderr, "%s: %s: %s\n", problems.items[i].where, problems.items[i].path, problems.items[i].message);
         return false;
     }
-    if (sail__runtime_open(d->ctx, &d->slot, 0, &d->rt, &err) != SAIL_OK) {
+    if ((d->code = sail__runtime_open(d->ctx, &d->slot, 0, &d->rt, &err)) != SAIL_OK) {
         fprintf(stderr, "%s: %s\n", backend, err.message);
         return false;
     }

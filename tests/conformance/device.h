@@ -9,6 +9,7 @@ typedef struct device {
     sail_arena *arena;
     sail_slot slot;
     sail_runtime *rt;
+    sail_code code; /* why it could not be opened */
 } device;
 
 /* options: "key=value" strings. Prints what is wrong and returns false when it cannot be opened. */

@@ -434,6 +434,66 @@ static void a_backward_part_needs_its_forward_part(void **unused)
     finish(&s);
 }
 
+/* A backend that lacks some ops, ref otherwise. */
+static bool partly(sail_device *d, const sail_call *call)
+{
+    return call->op != SAIL_OP_MATMUL && call->op != SAIL_OP_GLU_BACK && call->op != SAIL_OP_ATTENTION &&
+           sail_call_check(call, NULL) == SAIL_OK;
+}
+
+static void count_messages(void *user, sail_log_level level, const char *message)
+{
+    *(int *)user += strstr(message, "has no kernel") != NULL;
+}
+
+static void ops_that_a_backend_lacks_run_on_ref_where_that_is_allowed(void **unused)
+{
+    state a, b;
+    sail_err err = {0};
+    int told = 0;
+    const flags f = {.tied = true, .fused = true, .bf16 = true};
+    start(&a, &f);
+    start(&b, &f);
+    sail_backend lacking = *b.d.rt->backend;
+    lacking.supports = partly;
+    const sail_backend *whole = b.d.rt->backend;
+    b.d.rt->backend = &lacking;
+    const sail_binding binding = {.dims = b.dims, .params = b.params, .n_params = 2 * b.m.n, .inputs = b.inputs,
+                                  .n_inputs = INPUTS, .outputs = b.outputs, .n_outputs = OUTPUTS};
+    assert_int_equal(sail__exec_run(b.x, &binding, SAIL_RUN_FORWARD, &err), SAIL_E_DTYPE);
+    assert_non_null(strstr(err.message, "no kernel for matmul([11, 8] bf16"));
+    must(sail__runtime_fallback(b.d.rt, &b.d.slot, &err), &err);
+    sail_ctx_set_log(b.d.ctx, SAIL_LOG_INFO, count_messages, &told);
+    run(&a, SAIL_RUN_FORWARD | SAIL_RUN_BACKWARD);
+    run(&b, SAIL_RUN_FORWARD);
+    run(&b, SAIL_RUN_BACKWARD);
+    assert_int_equal(told, 3);
+    for (int i = 0; i < a.m.n; i++) {
+        float x[1024], y[1024];
+        get_gradient(&a, i, x);
+        get_gradient(&b, i, y);
+        assert_memory_equal(x, y, (size_t)(a.m.rows[i] * a.m.cols[i]) * sizeof *x);
+    }
+    b.d.rt->backend = whole;
+    finish(&a);
+    finish(&b);
+}
+
+/* Sizes that grow and shrink use one plan, and in a steady state nothing is allocated. */
+static void a_steady_state_allocates_nothing(void **unused)
+{
+    state s;
+    sail_counters before, after;
+    start(&s, &(flags){.tied = true});
+    run(&s, SAIL_RUN_FORWARD | SAIL_RUN_BACKWARD);
+    s.d.rt->backend->counters(s.d.rt->device, &before);
+    run(&s, SAIL_RUN_FORWARD | SAIL_RUN_BACKWARD);
+    s.d.rt->backend->counters(s.d.rt->device, &after);
+    assert_true(after.bytes_now == before.bytes_now && after.bytes_peak == before.bytes_peak);
+    assert_true(after.syncs == before.syncs && after.downloads == before.downloads);
+    finish(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +502,8 @@ int main(void)
         cmocka_unit_test(recomputation_changes_no_bit),
         cmocka_unit_test(bf16_gradients_are_near_and_accumulate),
         cmocka_unit_test(a_backward_part_needs_its_forward_part),
+        cmocka_unit_test(ops_that_a_backend_lacks_run_on_ref_where_that_is_allowed),
+        cmocka_unit_test(a_steady_state_allocates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
