@@ -162,7 +162,7 @@ static void leave_one_out(const struct sail *o, const sail_pairs *b, const doubl
     for (int64_t i = 0; i < b->n; i++) {
         double sum = 0, n = 0;
         for (int64_t j = 0; j < b->n; j++)
-            if (j != i && in_scope(o, b, j) && !share_a_response(b, i, j)) {
+            if (in_scope(o, b, j) && !share_a_response(b, i, j)) { /* it shares its own, too */
                 sum += v[j];
                 n++;
             }
