@@ -210,7 +210,7 @@ static dnnl_status_t build(const cpu_dnnl *x, cpu_prim *made)
         layout_ref scratch = dnnl_primitive_desc_query_md(d, dnnl_query_scratchpad_md, 0);
         made->scratch = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
         for (int t = 0; t < x->threads && s == dnnl_success; t++) {
-            layout_ref arg[ARGS] = {LAYOUT_REF(l[0]), LAYOUT_REF(l[1]), LAYOUT_REF(l[2]), scratch,
+            layout_ref arg[ARGS] = {LAYOUT_REF(l[0]), LAYOUT_REF(l[1]), LAYOUT_REF(l[2]), made->scratch ? scratch : NULL,
                                     p->bias ? LAYOUT_REF(l[3]) : NULL};
             for (int i = 0; i < ARGS && s == dnnl_success; i++)
                 if (arg[i])

@@ -43,6 +43,7 @@ static double now(void)
 sail_code cpu_run(sail_device *d, const sail_call *calls, size_t n, sail_err *err)
 {
     double before = now();
+    cpu_thread_init(NULL, 0); /* the device may have been opened on another thread */
     for (size_t i = 0; i < n; i++) {
         const sail_call *c = &calls[i];
         if ((unsigned)c->op >= SAIL_OP_COUNT || !d->kernels->op[c->op])

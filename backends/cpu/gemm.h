@@ -1,0 +1,51 @@
+/* gemm.h - small matrix products out of registers: C [m, n] (+)= A [m, k] B, accumulated in order of k.
+ *
+ * Everything is in units of 32 bits. A unit is one float32 of k, or (pairs) two neighbouring bfloat16 of k, multiplied by
+ * the processor's bfloat16 dot product. A is row-major in units; B is packed in panels of NR columns, [units of k][NR],
+ * zero beyond its columns and beyond an odd k. An element of C is one running sum in order of k whatever m, n and the
+ * cutting of k, so results do not depend on them. */
+#ifndef CPU_GEMM_H
+#define CPU_GEMM_H
+
+#include "cpu.h"
+#include "vec.h"
+
+enum { NR = 2 * VL };
+#if defined(__AVX512BF16__)
+enum { HAVE_PAIRS = 1 };
+#else
+enum { HAVE_PAIRS = 0 };
+#endif
+
+INLINE int64_t units_of(int64_t k, bool pairs) { return pairs ? (k + 1) / 2 : k; }
+INLINE int64_t round_panels(int64_t n) { return (n + NR - 1) / NR * NR; }
+
+/* B is [n, k] (transposed) or [k, n], f32 or bf16, ldb elements a row; pairs only from bf16. Columns [0, n), n <= NR for the
+ * _panel forms; `to` has units * NR (panel) or units * round_panels(n). */
+void K(pack_nk_panel)(uint32_t *to, const void *b, int64_t ldb, int n, int64_t k, bool b_bf16, bool pairs);
+void K(pack_kn_panel)(uint32_t *to, const void *b, int64_t ldb, int n, int64_t k, bool b_bf16, bool pairs);
+void K(pack_nk)(uint32_t *to, const void *b, int64_t ldb, int64_t n, int64_t k, bool b_bf16, bool pairs);
+void K(pack_kn)(uint32_t *to, const void *b, int64_t ldb, int64_t n, int64_t k, bool b_bf16, bool pairs);
+/* Rows of A as units: to [m, units], converting where needed. */
+void K(pack_rows)(uint32_t *to, const void *a, int64_t lda, int64_t m, int64_t k, bool a_bf16, bool pairs);
+
+/* C [m, round_panels(n)] f32 with rows of ldc >= round_panels(n). lda in units. n_panels = round_panels(n) / NR. */
+void K(gemm)(int64_t m, int64_t n_panels, int64_t units, const void *a, int64_t lda, const uint32_t *b, float *c,
+             int64_t ldc, bool accumulate, bool pairs);
+
+/* One product on one thread: oneDNN where it is worth it, else our own loops. Made on the calling thread. */
+enum { PRODUCT_ROWS = 512, PRODUCT_PARTS = 24, OWN_ROWS = 128, OWN_UNITS = 128 };
+typedef struct product {
+    cpu_product p; /* with trans_a any k, else m <= PRODUCT_ROWS when oneDNN is to be used */
+    bool a_bf16, b_bf16;
+    int parts; /* along k when trans_a, else along m */
+    struct {
+        int64_t start, size;
+        cpu_prim *prim; /* NULL: our own loops */
+    } part[PRODUCT_PARTS];
+    size_t scratch; /* bytes a thread needs */
+} product;
+sail_code K(product_make)(sail_device *d, product *x, sail_err *err);
+bool K(product_run)(const product *x, int thread, const void *a, const void *b, const void *bias, void *c, void *scratch);
+
+#endif

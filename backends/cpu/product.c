@@ -1,0 +1,177 @@
+/* product.c - one matrix product on one thread: cut into the sizes that oneDNN's primitives are kept for, the rest done by
+ * our own loops, which sum in the same order. */
+#include "gemm.h"
+
+enum { LEAST = 32 }; /* rows from which oneDNN is faster than our own loops */
+
+static int64_t part_size(int64_t left)
+{
+    /* 2^i and 3/4 of it: few sizes, little left over */
+    int64_t size = LEAST;
+    while (size * 2 <= left)
+        size *= 2;
+    return size / 2 * 3 <= left ? size / 2 * 3 : size;
+}
+
+static size_t own_scratch(int64_t n)
+{
+    return cpu_round(NR * OWN_UNITS * 4) + cpu_round(OWN_ROWS * OWN_UNITS * 4) +
+           cpu_round((size_t)(OWN_ROWS * round_panels(n)) * 4);
+}
+
+sail_code K(product_make)(sail_device *d, product *x, sail_err *err)
+{
+    const cpu_product *p = &x->p;
+    bool pairs = x->a_bf16 && x->b_bf16;
+    bool dnnl = d->dnnl && x->a_bf16 == x->b_bf16 && (!pairs || d->dnnl_bf16) && p->n > 0 && !(p->bias && p->scale != 1.0f);
+    bool whole_k = p->trans_a && (p->bf16_out || p->bias); /* a sum of parts would be rounded between them */
+    x->parts = 0;
+    x->scratch = own_scratch(p->n);
+    int64_t total = p->trans_a ? p->k : p->m, at = 0;
+    while (at < total) {
+        int64_t left = total - at, size = left;
+        bool use = dnnl && (left >= LEAST || whole_k) && p->m > 0 && p->k > 0 && x->parts < PRODUCT_PARTS - 1;
+        if (use && !whole_k)
+            size = part_size(left);
+        x->part[x->parts].start = at;
+        x->part[x->parts].size = size;
+        x->part[x->parts].prim = NULL;
+        if (use) {
+            cpu_product q = *p;
+            q.bf16 = pairs;
+            if (p->trans_a) {
+                q.k = size;
+                q.sum = p->sum || at > 0;
+            } else
+                q.m = size;
+            SAIL_TRY(cpu_dnnl_get(d, &q, &x->part[x->parts].prim, err));
+            size_t need = cpu_round(cpu_prim_scratch(x->part[x->parts].prim));
+            x->scratch = x->scratch > need ? x->scratch : need;
+        }
+        x->parts++;
+        at += size;
+    }
+    if (total == 0) { /* nothing to sum: what remains is the bias */
+        x->part[0].start = x->part[0].size = 0;
+        x->part[0].prim = NULL;
+        x->parts = p->m > 0;
+    }
+    return SAIL_OK;
+}
+
+struct own {
+    const product *x;
+    int64_t m, k; /* of this part */
+    bool sum;
+    const char *a, *b;
+    const void *bias;
+    char *c;
+};
+
+/* c = scale tile + bias (+ c) for rows of the tile */
+static void finish(const struct own *o, const float *tile, int64_t ld, int64_t row, int64_t rows)
+{
+    const cpu_product *p = &o->x->p;
+    size_t size = p->bf16_out ? 2 : 4;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < p->n; j += VL) {
+            int n = vcount(p->n - j);
+            char *to = o->c + (size_t)((row + r) * p->ldc) * size;
+            vf v = vload(tile + r * ld + j) * vset(p->scale);
+            if (p->bias)
+                v += vread(o->bias, j, n, p->bias_bf16);
+            if (o->sum)
+                v += vread(to, j, n, p->bf16_out);
+            vwrite(to, j, n, p->bf16_out, v);
+        }
+}
+
+static const char *element(const void *base, int64_t index, bool bf16)
+{
+    return (const char *)base + index * (bf16 ? 2 : 4);
+}
+
+/* A's rows [row, row + rows), k from `from`, as units; what can be read in place is. */
+static const void *own_a(const struct own *o, int64_t row, int64_t rows, int64_t from, int64_t k, bool pairs,
+                         uint32_t *copy, int64_t *lda)
+{
+    const cpu_product *p = &o->x->p;
+    bool bf16 = o->x->a_bf16;
+    if (!p->trans_a) {
+        const char *a = element(o->a, row * p->lda + from, bf16);
+        if (pairs ? p->lda % 2 == 0 && k % 2 == 0 && (uintptr_t)a % 4 == 0 : !bf16) {
+            *lda = pairs ? p->lda / 2 : p->lda;
+            return a;
+        }
+        *lda = units_of(k, pairs);
+        K(pack_rows)(copy, a, p->lda, rows, k, bf16, pairs);
+        return copy;
+    }
+    *lda = units_of(k, pairs);
+    if (pairs && k % 2)
+        for (int64_t r = 0; r < rows; r++)
+            copy[r * *lda + *lda - 1] = 0;
+    for (int64_t i = 0; i < k; i++) {
+        const char *a = element(o->a, (from + i) * p->lda + row, bf16);
+        for (int64_t r = 0; r < rows; r++) {
+            if (pairs) {
+                ((uint16_t *)copy)[r * *lda * 2 + i] = ((const uint16_t *)(const void *)a)[r];
+            } else {
+                float f = bf16 ? sail_bf16_to_f32(((const uint16_t *)(const void *)a)[r]) : ((const float *)(const void *)a)[r];
+                memcpy(copy + r * *lda + i, &f, sizeof f);
+            }
+        }
+    }
+    return copy;
+}
+
+static void own_run(const struct own *o, void *scratch)
+{
+    const cpu_product *p = &o->x->p;
+    bool pairs = HAVE_PAIRS && o->x->a_bf16 && o->x->b_bf16, b_bf16 = o->x->b_bf16;
+    uint32_t *panel = scratch, *copy = panel + cpu_round(NR * OWN_UNITS * 4) / 4;
+    float *tile = (float *)(copy + cpu_round(OWN_ROWS * OWN_UNITS * 4) / 4);
+    int64_t step = pairs ? 2 * OWN_UNITS : OWN_UNITS, ld = round_panels(p->n);
+    for (int64_t row = 0; row < o->m; row += OWN_ROWS) {
+        int64_t rows = o->m - row < OWN_ROWS ? o->m - row : OWN_ROWS, lda;
+        if (o->k == 0)
+            memset(tile, 0, (size_t)(rows * ld) * sizeof *tile);
+        for (int64_t k = 0; k < o->k; k += step) {
+            int64_t count = o->k - k < step ? o->k - k : step;
+            const void *a = own_a(o, row, rows, k, count, pairs, copy, &lda);
+            for (int64_t j = 0; j < p->n; j += NR) {
+                int n = (int)(p->n - j < NR ? p->n - j : NR);
+                if (p->trans_b)
+                    K(pack_nk_panel)(panel, element(o->b, j * p->ldb + k, b_bf16), p->ldb, n, count, b_bf16, pairs);
+                else
+                    K(pack_kn_panel)(panel, element(o->b, k * p->ldb + j, b_bf16), p->ldb, n, count, b_bf16, pairs);
+                K(gemm)(rows, 1, units_of(count, pairs), a, lda, panel, tile + j, ld, k > 0, pairs);
+            }
+        }
+        finish(o, tile, ld, row, rows);
+    }
+}
+
+bool K(product_run)(const product *x, int thread, const void *a, const void *b, const void *bias, void *c, void *scratch)
+{
+    const cpu_product *p = &x->p;
+    for (int i = 0; i < x->parts; i++) {
+        int64_t start = x->part[i].start, size = x->part[i].size;
+        struct own o = {.x = x, .m = size, .k = p->k, .sum = p->sum, .a = a, .b = b, .bias = bias, .c = c};
+        if (p->trans_a) {
+            o.m = p->m;
+            o.k = size;
+            o.sum = p->sum || i > 0;
+            o.a = element(a, start * p->lda, x->a_bf16);
+            o.b = element(b, p->trans_b ? start : start * p->ldb, x->b_bf16);
+        } else {
+            o.a = element(a, start * p->lda, x->a_bf16);
+            o.c = (char *)c + (size_t)(start * p->ldc) * (p->bf16_out ? 2 : 4);
+        }
+        if (!x->part[i].prim)
+            own_run(&o, scratch);
+        else if (!cpu_prim_run(x->part[i].prim, thread, o.a, o.b, bias, o.c, scratch))
+            return false;
+    }
+    return true;
+}
