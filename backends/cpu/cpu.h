@@ -77,6 +77,15 @@ typedef struct cpu_block {
 typedef void cpu_block_fn(const sail_device *d, const void *arg, const cpu_block *b, int thread);
 /* fn for all blocks of about `size` elements, never cutting a row at another multiple than 1024; whole_rows: never at all. */
 void cpu_blocks(sail_device *d, int64_t rows, int64_t cols, int64_t size, bool whole_rows, cpu_block_fn *fn, const void *arg);
+/* fn for strips of `width` columns, the last may be narrower. */
+void cpu_columns(sail_device *d, int64_t cols, int64_t width, cpu_block_fn *fn, const void *arg);
+
+/* Index operand `operand` lies in [least, end); the error names where it does not. */
+sail_code cpu_check_ids(const sail_call *c, int operand, int64_t least, int64_t end, sail_err *err);
+static inline int32_t cpu_id(const sail_tensor *t, int64_t row, int64_t col)
+{
+    return ((const int32_t *)(const void *)(t->buffer->data + t->offset))[row * t->ld + col];
+}
 
 /* matmul.c - C (+)= scale A B through oneDNN, single-threaded, into [m,n] at c. */
 typedef struct cpu_product {

@@ -4,6 +4,7 @@
  * type than what is multiplied are converted: A once for the call, B by slice, in the task. The slices depend on shapes
  * only. */
 #include "gemm.h"
+#include "kernels.h"
 
 struct job {
     const sail_device *d;

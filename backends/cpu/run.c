@@ -116,3 +116,23 @@ void cpu_blocks(sail_device *d, int64_t rows, int64_t cols, int64_t size, bool w
     int64_t down = (rows + b.block_rows - 1) / b.block_rows;
     sail_pool_run(d->pool, (size_t)(down * b.across), run_block, &b);
 }
+
+void cpu_columns(sail_device *d, int64_t cols, int64_t width, cpu_block_fn *fn, const void *arg)
+{
+    if (cols <= 0)
+        return;
+    struct blocks b = {d, 1, cols, 1, width, (cols + width - 1) / width, fn, arg};
+    sail_pool_run(d->pool, (size_t)b.across, run_block, &b);
+}
+
+sail_code cpu_check_ids(const sail_call *c, int operand, int64_t least, int64_t end, sail_err *err)
+{
+    const sail_tensor *t = &c->in[operand];
+    for (int64_t i = 0; i < t->rows; i++) {
+        int32_t id = cpu_id(t, i, 0);
+        if (id < least || id >= end)
+            return sail_fail(err, SAIL_E_ARG, "%s: operand %d has %d in row %lld; it must lie in %lld..%lld",
+                             sail_op_name(c->op), operand, (int)id, (long long)i, (long long)least, (long long)end - 1);
+    }
+    return SAIL_OK;
+}
