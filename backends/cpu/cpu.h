@@ -47,6 +47,7 @@ struct sail_device {
     const cpu_kernels *kernels;
     cpu_dnnl *dnnl;   /* NULL on the plain path */
     bool dnnl_bf16;   /* oneDNN multiplies bf16 at full speed here */
+    bool dnnl_rows;   /* and sums each row in the same order however many rows there are */
     sail_counters counters;
     double seconds[SAIL_OP_COUNT];
     uint64_t calls[SAIL_OP_COUNT];

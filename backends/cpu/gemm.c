@@ -32,8 +32,8 @@ INLINE void micro(const int rows, const bool pairs, int64_t units, const uint32_
 {
     vf sum[MR][2];
     UNROLL for (int r = 0; r < rows; r++) {
-        sum[r][0] = accumulate ? vload(c + r * ldc) : vzero();
-        sum[r][1] = accumulate ? vload(c + r * ldc + VL) : vzero();
+        sum[r][0] = vzero();
+        sum[r][1] = vzero();
     }
     for (int64_t k = 0; k < units; k++, b += NR) {
         vf b0 = load_units(b), b1 = load_units(b + VL);
@@ -43,6 +43,10 @@ INLINE void micro(const int rows, const bool pairs, int64_t units, const uint32_
         }
     }
     UNROLL for (int r = 0; r < rows; r++) {
+        if (accumulate) {
+            sum[r][0] += vload(c + r * ldc);
+            sum[r][1] += vload(c + r * ldc + VL);
+        }
         vstore(c + r * ldc, sum[r][0]);
         vstore(c + r * ldc + VL, sum[r][1]);
     }
@@ -110,7 +114,8 @@ INLINE vf row_units(const void *b, int64_t i, int n, int64_t k, bool b_bf16, boo
     return load_units((const void *)t);
 }
 
-INLINE void pack_nk_body(uint32_t *to, const void *b, int64_t ldb, int n, int64_t k, const bool b_bf16, const bool pairs)
+INLINE void pack_nk_body(uint32_t *to, const void *b, int64_t ldb, int n, int64_t k, const bool b_bf16, const bool pairs,
+                         const char *ahead)
 {
     int64_t units = units_of(k, pairs);
     size_t size = b_bf16 ? 2 : 4;
@@ -121,7 +126,10 @@ INLINE void pack_nk_body(uint32_t *to, const void *b, int64_t ldb, int n, int64_
             if (n >= (half + 1) * VL && count == VL && (!pairs || 2 * (i + VL) <= k)) {
                 UNROLL for (int j = 0; j < VL; j++) {
                     const char *row = (const char *)b + (size_t)((half * VL + j) * ldb) * size;
-                    __builtin_prefetch(row + (size_t)(pairs ? 2 * i : i) * size + 512);
+                    if (ahead) {
+                        __builtin_prefetch(ahead, 0, 2);
+                        ahead += 64;
+                    }
                     r[j] = pairs ? load_units((const void *)(row + 4 * i)) : vread(row, i, VL, b_bf16);
                 }
             } else
@@ -139,14 +147,14 @@ INLINE void pack_nk_body(uint32_t *to, const void *b, int64_t ldb, int n, int64_
         }
 }
 
-void K(pack_nk_panel)(uint32_t *to, const void *b, int64_t ldb, int n, int64_t k, bool b_bf16, bool pairs)
+void K(pack_nk_panel)(uint32_t *to, const void *b, int64_t ldb, int n, int64_t k, bool b_bf16, bool pairs, const char *ahead)
 {
     if (HAVE_PAIRS && pairs)
-        pack_nk_body(to, b, ldb, n, k, true, true);
+        pack_nk_body(to, b, ldb, n, k, true, true, ahead);
     else if (b_bf16)
-        pack_nk_body(to, b, ldb, n, k, true, false);
+        pack_nk_body(to, b, ldb, n, k, true, false, ahead);
     else
-        pack_nk_body(to, b, ldb, n, k, false, false);
+        pack_nk_body(to, b, ldb, n, k, false, false, ahead);
 }
 
 static void pack_kn_pairs(uint32_t *to, const uint16_t *b, int64_t ldb, int n, int64_t k)
@@ -184,7 +192,7 @@ void K(pack_nk)(uint32_t *to, const void *b, int64_t ldb, int64_t n, int64_t k, 
 {
     for (int64_t j = 0; j < n; j += NR, to += units_of(k, pairs) * NR)
         K(pack_nk_panel)(to, (const char *)b + (size_t)(j * ldb) * (b_bf16 ? 2 : 4), ldb, (int)(n - j < NR ? n - j : NR), k,
-                         b_bf16, pairs);
+                         b_bf16, pairs, NULL);
 }
 
 void K(pack_kn)(uint32_t *to, const void *b, int64_t ldb, int64_t n, int64_t k, bool b_bf16, bool pairs)

@@ -89,6 +89,7 @@ sail_code cpu_dnnl_new(sail_device *d, cpu_isa isa, cpu_dnnl **out, sail_err *er
     (void)dnnl_set_primitive_cache_capacity(0); /* we keep our own */
     dnnl_cpu_isa_t have = dnnl_get_effective_cpu_isa();
     d->dnnl_bf16 = isa == CPU_AVX512 && (have & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+    d->dnnl_rows = isa != CPU_AVX2;
     *out = x;
     return SAIL_OK;
 }

@@ -178,7 +178,7 @@ sail_code K(matmul)(sail_device *d, const sail_call *c, sail_err *err)
     if (j.m == 0 || j.n == 0)
         return SAIL_OK;
     bool packed_b = !cpu_bf16(j.b) && j.b->dtype != SAIL_F32;
-    bool few_rows = j.m < 32 && !j.trans_a, dnnl = d->dnnl && !few_rows;
+    bool few_rows = j.m < 32 && !j.trans_a, dnnl = d->dnnl && !few_rows && (j.trans_a || d->dnnl_rows);
     j.bf16 = j.a_bf16 && (cpu_bf16(j.b) || packed_b) && d->dnnl_bf16;
     j.convert_b = packed_b || (cpu_bf16(j.b) && !j.bf16 && dnnl);
     if (j.residual->buffer) {

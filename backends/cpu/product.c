@@ -15,8 +15,48 @@ static int64_t part_size(int64_t left)
 
 static size_t own_scratch(int64_t n)
 {
-    return cpu_round(NR * OWN_UNITS * 4) + cpu_round(OWN_ROWS * OWN_UNITS * 4) +
+    return cpu_round(NR * OWN_DEPTH * 4) + cpu_round(OWN_ROWS * OWN_DEPTH * 4) +
            cpu_round((size_t)(OWN_ROWS * round_panels(n)) * 4);
+}
+
+/* How k is cut into runs. */
+static int64_t depth_step(int64_t k)
+{
+    int64_t runs = (k + OWN_DEPTH - 1) / OWN_DEPTH;
+    int64_t step = runs ? ((k + runs - 1) / runs + 1) / 2 * 2 : OWN_DEPTH;
+    return runs == 1 ? k : step;
+}
+
+static sail_code get(sail_device *d, product *x, cpu_product q, bool sum, int64_t k, cpu_prim **out, sail_err *err)
+{
+    q.k = k;
+    q.sum = sum;
+    SAIL_TRY(cpu_dnnl_get(d, &q, out, err));
+    size_t need = cpu_round(cpu_prim_scratch(*out)) + (x->through_tile ? cpu_round((size_t)(PRODUCT_ROWS * q.ldc) * 4) : 0);
+    x->scratch = x->scratch > need ? x->scratch : need;
+    return SAIL_OK;
+}
+
+/* The primitives of part i, which has `size` rows (or, with trans_a, `size` of k). */
+static sail_code get_part(sail_device *d, product *x, int i, int64_t start, int64_t size, sail_err *err)
+{
+    const cpu_product *p = &x->p;
+    cpu_product q = *p;
+    q.bf16 = x->a_bf16;
+    if (p->trans_a)
+        return get(d, x, q, p->sum || start > 0, size, &x->part[i].first, err);
+    q.m = size;
+    if (!x->through_tile && x->depth >= p->k)
+        return get(d, x, q, p->sum, p->k, &x->part[i].first, err);
+    if (x->through_tile) {
+        q.ldc = round_panels(p->n);
+        q.bias = q.bf16_out = false;
+        q.scale = 1;
+    }
+    int64_t last = p->k % x->depth ? p->k % x->depth : x->depth;
+    SAIL_TRY(get(d, x, q, false, x->depth, &x->part[i].first, err));
+    SAIL_TRY(get(d, x, q, true, x->depth, &x->part[i].more, err));
+    return get(d, x, q, true, last, &x->part[i].last, err);
 }
 
 sail_code K(product_make)(sail_device *d, product *x, sail_err *err)
@@ -24,9 +64,13 @@ sail_code K(product_make)(sail_device *d, product *x, sail_err *err)
     const cpu_product *p = &x->p;
     bool pairs = x->a_bf16 && x->b_bf16;
     bool dnnl = d->dnnl && x->a_bf16 == x->b_bf16 && (!pairs || d->dnnl_bf16) && p->n > 0 && !(p->bias && p->scale != 1.0f);
+    dnnl = dnnl && (p->trans_a ? pairs || !(p->bf16_out || p->bias_bf16) : d->dnnl_rows);
     bool whole_k = p->trans_a && (p->bf16_out || p->bias); /* a sum of parts would be rounded between them */
     x->parts = 0;
     x->scratch = own_scratch(p->n);
+    x->depth = depth_step(p->k);
+    x->through_tile = !p->trans_a && ((p->k > x->depth && (p->sum || p->bias || p->bf16_out || p->scale != 1.0f)) ||
+                                      (!pairs && (p->bf16_out || p->bias_bf16))); /* oneDNN does not mix f32 and bf16 */
     int64_t total = p->trans_a ? p->k : p->m, at = 0;
     while (at < total) {
         int64_t left = total - at, size = left;
@@ -35,25 +79,15 @@ sail_code K(product_make)(sail_device *d, product *x, sail_err *err)
             size = part_size(left);
         x->part[x->parts].start = at;
         x->part[x->parts].size = size;
-        x->part[x->parts].prim = NULL;
-        if (use) {
-            cpu_product q = *p;
-            q.bf16 = pairs;
-            if (p->trans_a) {
-                q.k = size;
-                q.sum = p->sum || at > 0;
-            } else
-                q.m = size;
-            SAIL_TRY(cpu_dnnl_get(d, &q, &x->part[x->parts].prim, err));
-            size_t need = cpu_round(cpu_prim_scratch(x->part[x->parts].prim));
-            x->scratch = x->scratch > need ? x->scratch : need;
-        }
+        x->part[x->parts].first = NULL;
+        if (use)
+            SAIL_TRY(get_part(d, x, x->parts, at, size, err));
         x->parts++;
         at += size;
     }
     if (total == 0) { /* nothing to sum: what remains is the bias */
         x->part[0].start = x->part[0].size = 0;
-        x->part[0].prim = NULL;
+        x->part[0].first = NULL;
         x->parts = p->m > 0;
     }
     return SAIL_OK;
@@ -125,31 +159,74 @@ static const void *own_a(const struct own *o, int64_t row, int64_t rows, int64_t
     return copy;
 }
 
+/* tile [rows, round_panels(n)] = the product of `rows` rows of A, packed or in place, and all of B, for one run along k */
+static void own_tile(const struct own *o, int64_t rows, int64_t k, int64_t count, const void *a, int64_t lda,
+                     int64_t col, int64_t cols, uint32_t *panel, float *tile, bool pairs, bool ahead)
+{
+    const cpu_product *p = &o->x->p;
+    bool b_bf16 = o->x->b_bf16;
+    int64_t ld = round_panels(p->n);
+    for (int64_t j = col; j < col + cols; j += NR) {
+        int n = (int)(p->n - j < NR ? p->n - j : NR);
+        if (p->trans_b)
+            K(pack_nk_panel)(panel, element(o->b, j * p->ldb + k, b_bf16), p->ldb, n, count, b_bf16, pairs,
+                             ahead ? element(o->b, (j + 2 * NR) * p->ldb + k * NR, b_bf16) : NULL);
+        else
+            K(pack_kn_panel)(panel, element(o->b, k * p->ldb + j, b_bf16), p->ldb, n, count, b_bf16, pairs);
+        K(gemm)(rows, 1, units_of(count, pairs), a, lda, panel, tile + j, ld, k > 0, pairs);
+    }
+}
+
 static void own_run(const struct own *o, void *scratch)
 {
     const cpu_product *p = &o->x->p;
-    bool pairs = HAVE_PAIRS && o->x->a_bf16 && o->x->b_bf16, b_bf16 = o->x->b_bf16;
-    uint32_t *panel = scratch, *copy = panel + cpu_round(NR * OWN_UNITS * 4) / 4;
-    float *tile = (float *)(copy + cpu_round(OWN_ROWS * OWN_UNITS * 4) / 4);
-    int64_t step = pairs ? 2 * OWN_UNITS : OWN_UNITS, ld = round_panels(p->n);
+    bool pairs = HAVE_PAIRS && o->x->a_bf16 && o->x->b_bf16;
+    uint32_t *panel = scratch, *copy = panel + cpu_round(NR * OWN_DEPTH * 4) / 4;
+    float *tile = (float *)(copy + cpu_round(OWN_ROWS * OWN_DEPTH * 4) / 4);
+    int64_t step = depth_step(o->k), ld = round_panels(p->n), lda;
+    if (o->m * units_of(o->k, pairs) <= OWN_ROWS * OWN_DEPTH && o->m <= OWN_ROWS && o->k > 0) {
+        /* few rows: B is read once, panel after panel as it lies in memory */
+        const char *a = own_a(o, 0, o->m, 0, o->k, pairs, copy, &lda);
+        for (int64_t j = 0; j < p->n; j += NR)
+            for (int64_t k = 0; k < o->k; k += step)
+                own_tile(o, o->m, k, o->k - k < step ? o->k - k : step, a + units_of(k, pairs) * 4, lda, j, NR, panel, tile,
+                         pairs, true);
+        finish(o, tile, ld, 0, o->m);
+        return;
+    }
     for (int64_t row = 0; row < o->m; row += OWN_ROWS) {
-        int64_t rows = o->m - row < OWN_ROWS ? o->m - row : OWN_ROWS, lda;
+        int64_t rows = o->m - row < OWN_ROWS ? o->m - row : OWN_ROWS;
         if (o->k == 0)
             memset(tile, 0, (size_t)(rows * ld) * sizeof *tile);
         for (int64_t k = 0; k < o->k; k += step) {
             int64_t count = o->k - k < step ? o->k - k : step;
             const void *a = own_a(o, row, rows, k, count, pairs, copy, &lda);
-            for (int64_t j = 0; j < p->n; j += NR) {
-                int n = (int)(p->n - j < NR ? p->n - j : NR);
-                if (p->trans_b)
-                    K(pack_nk_panel)(panel, element(o->b, j * p->ldb + k, b_bf16), p->ldb, n, count, b_bf16, pairs);
-                else
-                    K(pack_kn_panel)(panel, element(o->b, k * p->ldb + j, b_bf16), p->ldb, n, count, b_bf16, pairs);
-                K(gemm)(rows, 1, units_of(count, pairs), a, lda, panel, tile + j, ld, k > 0, pairs);
-            }
+            own_tile(o, rows, k, count, a, lda, 0, p->n, panel, tile, pairs, false);
         }
         finish(o, tile, ld, row, rows);
     }
+}
+
+/* A part by oneDNN, run after run along k. */
+static bool dnnl_run(const product *x, int part, int thread, const struct own *o, unsigned char *scratch)
+{
+    const cpu_product *p = &x->p;
+    if (p->trans_a || (!x->through_tile && x->depth >= p->k))
+        return cpu_prim_run(x->part[part].first, thread, o->a, o->b, o->bias, o->c, scratch);
+    float *tile = x->through_tile ? (float *)(void *)scratch : (float *)(void *)o->c;
+    if (x->through_tile)
+        scratch += cpu_round((size_t)(PRODUCT_ROWS * round_panels(p->n)) * 4);
+    for (int64_t k = 0; k < p->k; k += x->depth) {
+        const cpu_prim *prim = k == 0                  ? x->part[part].first
+                               : k + x->depth < p->k ? x->part[part].more
+                                                       : x->part[part].last;
+        if (!cpu_prim_run(prim, thread, element(o->a, k, x->a_bf16), element(o->b, p->trans_b ? k : k * p->ldb, x->b_bf16),
+                          NULL, tile, scratch))
+            return false;
+    }
+    if (x->through_tile)
+        finish(o, tile, round_panels(p->n), 0, o->m);
+    return true;
 }
 
 bool K(product_run)(const product *x, int thread, const void *a, const void *b, const void *bias, void *c, void *scratch)
@@ -168,9 +245,9 @@ bool K(product_run)(const product *x, int thread, const void *a, const void *b, 
             o.a = element(a, start * p->lda, x->a_bf16);
             o.c = (char *)c + (size_t)(start * p->ldc) * (p->bf16_out ? 2 : 4);
         }
-        if (!x->part[i].prim)
+        if (!x->part[i].first)
             own_run(&o, scratch);
-        else if (!cpu_prim_run(x->part[i].prim, thread, o.a, o.b, bias, o.c, scratch))
+        else if (!dnnl_run(x, i, thread, &o, scratch))
             return false;
     }
     return true;
