@@ -68,6 +68,7 @@ sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__st
     out->shuffle = stage->data.shuffle;
     out->seed = stage->seed;
     out->order_pass = -1;
+    out->backoff = 1;
     out->generator_batch = (int)stage->rollout.batch;
     out->arena = sail__arena_new();
     if (!out->arena)
@@ -107,6 +108,10 @@ void sail__stream_close(sail__stream *st)
     sail__rows_free(&st->train);
     sail__rows_free(&st->held_out);
     sail__free(st->order);
+    sail__free(st->train_ref.values);
+    sail__free(st->train_ref.first);
+    sail__free(st->held_ref.values);
+    sail__free(st->held_ref.first);
     sail__arena_free(st->arena);
     memset(st, 0, sizeof *st);
 }
@@ -132,6 +137,29 @@ static sail_code row_at(sail__stream *st, int64_t position, int64_t *row, sail_e
     }
     *row = st->order[position % n];
     return SAIL_OK;
+}
+
+sail_code sail__stream_cache_new(const sail__rows *rows, sail__ref_cache *out, sail_err *err)
+{
+    int64_t n = 0;
+    out->first = sail__calloc(rows->n + 1, sizeof *out->first);
+    for (size_t i = 0; out->first && i < rows->n; i++) {
+        out->first[i] = n;
+        n += (int64_t)(rows->encoded[i].n_chosen + rows->encoded[i].n_rejected);
+    }
+    if (out->first)
+        out->first[rows->n] = n;
+    out->values = sail__calloc((size_t)n + 1, sizeof *out->values);
+    return out->first && out->values ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory for the reference of %zu rows", rows->n);
+}
+
+void sail__stream_cached(const sail__ref_cache *c, int64_t row, sail__group *g)
+{
+    if (!c->values)
+        return;
+    g->r[0].ref = c->values + c->first[row];
+    g->r[1].ref = g->r[0].ref + g->r[0].n;
+    g->ref_known = true;
 }
 
 /* ---- writing ---- */
@@ -449,7 +477,7 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, sail__ste
     g->route = route.name;
     g->writer = route.writer;
     g->labeller = route.labeller;
-    g->coef = route.coefficient;
+    g->coef = route.coefficient * st->backoff;
     if (g->writer == SAIL_BY_POLICY)
         return SAIL_OK;
     if (!e->chosen || (live->kind == SAIL__ALIGN && !e->rejected))
@@ -458,6 +486,7 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, sail__ste
     g->r[0] = (sail__response){.ids = e->chosen, .n = (int64_t)e->n_chosen, .score = st->train.rows[row]->score[0]};
     g->r[1] = (sail__response){.ids = e->rejected, .n = (int64_t)e->n_rejected, .score = st->train.rows[row]->score[1]};
     g->k = e->rejected && live->kind == SAIL__ALIGN ? 2 : 1;
+    sail__stream_cached(&st->train_ref, row, g);
     return SAIL_OK;
 }
 

@@ -9,10 +9,18 @@
 #include "session.h"
 #include "step.h"
 
+/* Reference log-probabilities of data rows, computed once before training (full fine-tuning without a second copy). */
+typedef struct sail__ref_cache {
+    float *values;   /* chosen then rejected of each row, row after row; NULL: no cache */
+    int64_t *first;  /* [rows + 1] */
+} sail__ref_cache;
+
 typedef struct sail__stream {
     sail__session *session;
     sail_arena *arena;
     sail__rows train, held_out;
+    sail__ref_cache train_ref, held_ref;
+    double backoff; /* extra coefficients are multiplied by it; 1 at first */
     int64_t position; /* prompts taken so far */
     uint32_t *order;  /* of the current pass */
     int64_t order_pass;
@@ -35,6 +43,11 @@ void sail__stream_close(sail__stream *st);
 /* The groups of step->step, into step (its arena, seed, step set): routes drawn, responses written, judge labels given. `live`
  * is the stage as it is at this step. */
 sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err);
+
+/* Room for the reference's log-probabilities of all rows; filled by the trainer or from a checkpoint. */
+sail_code sail__stream_cache_new(const sail__rows *rows, sail__ref_cache *out, sail_err *err);
+/* Give a group of data responses its cached reference; nothing where there is no cache. */
+void sail__stream_cached(const sail__ref_cache *c, int64_t row, sail__group *g);
 
 /* Write responses to rows' prompts: k each, as the rollout section says, into the arena; texts decoded. For evaluation. */
 typedef struct sail__written {

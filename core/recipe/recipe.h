@@ -11,28 +11,7 @@
 #define SAIL_RECIPE_H
 
 #include "../align/config.h"
-
-/* What a recipe in Lua may supply at run time; filled by lua/, all may be NULL. Errors carry the traceback and the recipe's
- * path. `step` is from 0. Hooks see and may change what their comment says and nothing else. */
-typedef struct sail__hook_step {
-    int64_t step, steps;
-    const char *const *names; /* metrics of the step */
-    const double *values;
-    size_t n;
-    double backoff; /* out: multiply the extra coefficients from now on by this (1: unchanged) */
-    bool stop;      /* out: end the stage after this step */
-} sail__hook_step;
-typedef struct sail__hooks {
-    void *user;
-    sail_code (*on_step)(void *user, sail__hook_step *s, sail_err *err);
-    sail_code (*on_checkpoint)(void *user, int64_t step, const char *path, sail_err *err);
-    /* on.rollout: one response; text may be replaced? no: hooks observe */
-    sail_code (*on_rollout)(void *user, int64_t step, const char *prompt, const char *response, sail_err *err);
-    /* s.state: plain data kept in checkpoints, as JSON */
-    sail_code (*state_save)(void *user, sail_buf *json, sail_err *err);
-    sail_code (*state_load)(void *user, const char *json, size_t n, sail_err *err);
-    sail__call_schedule call_schedule;
-} sail__hooks;
+#include "../align/hooks.h"
 
 typedef struct sail__recipe {
     sail_arena *arena;

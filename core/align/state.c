@@ -1,0 +1,280 @@
+/* state.c - a stage's state to and from a checkpoint: weights, moments, position in the data, counters, reference cache. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../io/safetensors.h"
+#include "trainer.h"
+
+/* ---- the flat space as one safetensors file: weight.NAME, then each state of the optimiser ---- */
+
+static const char *part_name(const sail__flat *f, int part)
+{
+    return part == 0 ? "weight" : f->plan.state_name[part - 1];
+}
+
+static sail_tensor part_view(const sail__flat *f, int entry, int part)
+{
+    return part == 0 ? sail__flat_view(f, entry, SAIL__FLAT_WEIGHT, 0) : sail__flat_view(f, entry, SAIL__FLAT_STATE, part - 1);
+}
+
+static sail_code entry_list(const sail__flat *f, sail_arena *a, sail__st_entry **out, size_t *n, sail_err *err)
+{
+    int parts = 1 + f->plan.states;
+    *out = sail__arena_array(a, (size_t)(parts * f->n_entries) + 1, sizeof **out);
+    *n = 0;
+    for (int p = 0; *out && p < parts; p++)
+        for (int i = 0; i < f->n_entries; i++) {
+            const sail__flat_entry *e = &f->entries[i];
+            const char *name = sail__arena_printf(a, "%s.%s", part_name(f, p), e->name);
+            if (!name)
+                return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+            (*out)[(*n)++] = (sail__st_entry){.name = name, .dtype = SAIL_F32, .rank = 2, .shape = {e->rows, e->cols}};
+        }
+    return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+}
+
+static sail_code save_flat(sail__trainer *t, const char *path, sail_arena *a, sail_err *err)
+{
+    sail__flat *f = sail__model_flat(t->session->model);
+    sail__st_entry *entries;
+    size_t n;
+    sail__st_writer *w = NULL;
+    SAIL_TRY(entry_list(f, a, &entries, &n, err));
+    SAIL_TRY(sail__st_begin(path, entries, n, NULL, &w, err));
+    sail_code code = SAIL_OK;
+    float *buffer = NULL;
+    size_t cap = 0;
+    for (size_t k = 0; k < n && code == SAIL_OK; k++) {
+        sail_tensor v = part_view(f, (int)(k % (size_t)f->n_entries), (int)(k / (size_t)f->n_entries));
+        size_t count = (size_t)(v.rows * v.cols);
+        code = sail__grow(&buffer, &cap, count, sizeof *buffer, err);
+        if (code == SAIL_OK)
+            code = sail__tensor_get(f->rt, &v, buffer, err);
+        for (size_t i = 0; i < count && code == SAIL_OK; i++)
+            if (!isfinite(buffer[i]))
+                code = sail_fail(err, SAIL_E_NUMERIC, "%s holds a number that is not finite: no checkpoint is written", entries[k].name);
+        if (code == SAIL_OK)
+            code = sail__st_write(w, buffer, count * sizeof *buffer, err);
+    }
+    sail__free(buffer);
+    if (code != SAIL_OK) {
+        sail__st_abort(w);
+        return code;
+    }
+    return sail__st_commit(w, err);
+}
+
+static sail_code load_flat(sail__trainer *t, const char *path, sail_arena *a, sail_err *err)
+{
+    sail__flat *f = sail__model_flat(t->session->model);
+    sail__st_entry *entries;
+    size_t n;
+    sail__safetensors *st;
+    SAIL_TRY(entry_list(f, a, &entries, &n, err));
+    SAIL_TRY(sail__safetensors_open(path, &st, err));
+    sail_code code = SAIL_OK;
+    for (size_t k = 0; k < n && code == SAIL_OK; k++) {
+        sail_tensor v = part_view(f, (int)(k % (size_t)f->n_entries), (int)(k / (size_t)f->n_entries));
+        const sail__st_tensor *x = sail__safetensors_find(st, entries[k].name);
+        size_t bytes = (size_t)(v.rows * v.cols) * sizeof(float);
+        if (!x || x->dtype != SAIL_F32 || x->bytes != bytes) {
+            code = sail_fail(err, SAIL_E_FORMAT, "%s: %s is not there with %zu bytes of f32: the checkpoint is of another model, adapter or optimiser",
+                             path, entries[k].name, bytes);
+            break;
+        }
+        float *copy = sail__malloc(bytes + 1);
+        code = copy ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        if (copy) {
+            memcpy(copy, x->data, bytes);
+            code = sail__tensor_put(f->rt, &v, copy, err);
+        }
+        sail__free(copy);
+    }
+    sail__safetensors_close(st);
+    return code == SAIL_OK ? sail__flat_refresh(f, err) : code;
+}
+
+/* ---- state.json ---- */
+
+static void set(sail_arena *a, sail_node *map, const char *key, double v)
+{
+    sail_node *n = sail__node_new(a, SAIL_NODE_FLOAT, "checkpoint", 0, 0);
+    if (n)
+        n->number = v;
+    if (n && isfinite(v)) /* JSON has no NaN: what is absent is NaN */
+        sail__node_set(a, map, key, n);
+}
+
+static double get(const sail_node *map, const char *key)
+{
+    double v;
+    sail_err ignored;
+    const sail_node *n = sail__node_get(map, key);
+    return n && sail__node_as_double(n, key, &v, &ignored) == SAIL_OK ? v : NAN;
+}
+
+static int64_t get_int(const sail_node *map, const char *key)
+{
+    double v = get(map, key);
+    return isnan(v) ? 0 : (int64_t)v;
+}
+
+static sail_code hook_state(sail__trainer *t, sail_arena *a, sail_node *map, sail_err *err)
+{
+    sail_buf json = {0};
+    if (!t->o.hooks || !t->o.hooks->state_save)
+        return SAIL_OK;
+    sail_code code = t->o.hooks->state_save(t->o.hooks->user, &json, err);
+    if (code == SAIL_OK && json.len)
+        sail__node_set(a, map, "hooks", sail__node_string(a, sail__arena_strndup(a, json.data, json.len), "checkpoint"));
+    sail__buf_free(&json);
+    return code;
+}
+
+static sail_code state_node(sail__trainer *t, sail_arena *a, sail_node **out, sail_err *err)
+{
+    sail_node *m = sail__node_new(a, SAIL_NODE_MAP, "checkpoint", 0, 0);
+    const sail__train_state *s = &t->state;
+    if (!m)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    SAIL_TRY(sail__session_hash(t->session, err));
+    sail__node_set(a, m, "base", sail__node_string(a, t->session->base_hash, "checkpoint"));
+    sail__node_set(a, m, "stage", sail__node_string(a, t->o.stage->name, "checkpoint"));
+    set(a, m, "version", 1);
+    set(a, m, "step", (double)s->step);
+    set(a, m, "updates", (double)s->updates);
+    set(a, m, "skips", (double)s->skips);
+    set(a, m, "skipped", (double)s->skipped);
+    set(a, m, "loss_mean", s->loss_mean);
+    set(a, m, "loss_var", s->loss_var);
+    set(a, m, "loss_n", (double)s->loss_n);
+    set(a, m, "best", s->best);
+    set(a, m, "best_step", (double)s->best_step);
+    set(a, m, "position", (double)t->stream.position);
+    set(a, m, "backoff", t->stream.backoff);
+    set(a, m, "seed_low", (double)(uint32_t)t->o.stage->seed);
+    set(a, m, "rows", (double)t->stream.train.n);
+    for (int i = 0; i < SAIL_OBJECTIVE_STATE; i++)
+        set(a, m, sail__arena_printf(a, "objective_%d", i), t->learner.state[i]);
+    *out = m;
+    return hook_state(t, a, m, err);
+}
+
+static sail_code save_cache(sail__checkpoint_writer *w, const char *name, const sail__ref_cache *c, size_t rows, sail_err *err)
+{
+    return c->values ? sail__checkpoint_add(w, name, c->values, (size_t)c->first[rows] * sizeof *c->values, err) : SAIL_OK;
+}
+
+static sail_code save_files(sail__trainer *t, sail__checkpoint_writer *w, sail_arena *a, sail_err *err)
+{
+    SAIL_TRY(save_flat(t, sail__path_join(a, sail__checkpoint_temporary(w), "trained.safetensors"), a, err));
+    SAIL_TRY(save_cache(w, "reference_train.f32", &t->stream.train_ref, t->stream.train.n, err));
+    SAIL_TRY(save_cache(w, "reference_held_out.f32", &t->stream.held_ref, t->stream.held_out.n, err));
+    return t->session->has_adapter ? sail__session_save(t->session, sail__path_join(a, sail__checkpoint_temporary(w), "adapter"), err)
+                                   : SAIL_OK;
+}
+
+sail_code sail__trainer_save(sail__trainer *t, sail_err *err)
+{
+    sail_arena *a = sail__arena_new();
+    sail__checkpoint_writer *w = NULL;
+    sail_node *state = NULL;
+    if (!a)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail_code code = sail__store_sync(t->o.store, err);
+    if (code == SAIL_OK)
+        code = state_node(t, a, &state, err);
+    if (code == SAIL_OK)
+        code = sail__checkpoint_begin(t->checkpoints, t->state.step, &w, err);
+    if (code == SAIL_OK) {
+        code = save_files(t, w, a, err);
+        if (code == SAIL_OK)
+            code = sail__checkpoint_commit(w, state, err);
+        else
+            sail__checkpoint_abort(w);
+    }
+    if (code == SAIL_OK)
+        code = sail__checkpoint_prune(t->checkpoints, t->o.stage->checkpoint.keep,
+                                      t->o.stage->checkpoint.best && !isnan(t->state.best) ? t->state.best_step : -1, err);
+    if (code == SAIL_OK && t->o.hooks && t->o.hooks->on_checkpoint)
+        code = t->o.hooks->on_checkpoint(t->o.hooks->user, t->state.step, t->checkpoints, err);
+    sail__arena_free(a);
+    return code == SAIL_OK ? code : sail_fail_in(err, "checkpoint of step %lld", (long long)t->state.step);
+}
+
+static sail_code load_cache(const char *path, const sail__rows *rows, sail__ref_cache *c, sail_err *err)
+{
+    char *data;
+    size_t size;
+    if (!sail__file_exists(path))
+        return SAIL_OK;
+    SAIL_TRY(sail__stream_cache_new(rows, c, err));
+    size_t want = (size_t)c->first[rows->n] * sizeof *c->values;
+    SAIL_TRY(sail__file_read(path, want + 1, &data, &size, err));
+    sail_code code = size == want ? SAIL_OK
+                                  : sail_fail(err, SAIL_E_FORMAT, "%s has %zu bytes, the data asks for %zu: the data changed", path, size, want);
+    if (code == SAIL_OK)
+        memcpy(c->values, data, size);
+    sail__free(data);
+    return code;
+}
+
+static sail_code take_state(sail__trainer *t, const sail_node *m, const char *path, sail_err *err)
+{
+    sail__train_state *s = &t->state;
+    const sail_node *base = sail__node_get(m, "base"), *hooks = sail__node_get(m, "hooks");
+    SAIL_TRY(sail__session_hash(t->session, err));
+    if (!base || base->kind != SAIL_NODE_STRING || strcmp(base->string.data, t->session->base_hash) != 0)
+        return sail_fail(err, SAIL_E_STATE, "%s: the checkpoint was made from another base model than %s", path, t->session->path);
+    if (get_int(m, "rows") != (int64_t)t->stream.train.n)
+        return sail_fail(err, SAIL_E_STATE, "%s: the data has %zu usable rows now, %lld when the checkpoint was made", path, t->stream.train.n,
+                         (long long)get_int(m, "rows"));
+    s->step = get_int(m, "step");
+    s->updates = get_int(m, "updates");
+    s->skips = get_int(m, "skips");
+    s->skipped = get_int(m, "skipped");
+    s->loss_mean = get(m, "loss_mean");
+    s->loss_var = get(m, "loss_var");
+    s->loss_n = get_int(m, "loss_n");
+    s->best = get(m, "best");
+    s->best_step = get_int(m, "best_step");
+    t->stream.position = get_int(m, "position");
+    t->stream.backoff = get(m, "backoff");
+    for (int i = 0; i < SAIL_OBJECTIVE_STATE; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "objective_%d", i);
+        double v = get(m, key);
+        t->learner.state[i] = isnan(v) ? 0 : v;
+    }
+    if (hooks && hooks->kind == SAIL_NODE_STRING && t->o.hooks && t->o.hooks->state_load)
+        SAIL_TRY(t->o.hooks->state_load(t->o.hooks->user, hooks->string.data, hooks->string.len, err));
+    return SAIL_OK;
+}
+
+sail_code sail__trainer_load(sail__trainer *t, bool *found, sail_err *err)
+{
+    sail_arena *a = sail__arena_new();
+    sail__checkpoint c;
+    *found = false;
+    if (!a)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail_code code = sail__checkpoint_newest(t->o.ctx, a, t->checkpoints, -1, &c, err);
+    if (code == SAIL_E_NOTFOUND) {
+        sail__arena_free(a);
+        err->code = SAIL_OK;
+        err->message[0] = '\0';
+        return SAIL_OK;
+    }
+    if (code == SAIL_OK)
+        code = take_state(t, c.state, c.path, err);
+    if (code == SAIL_OK)
+        code = load_flat(t, sail__path_join(a, c.path, "trained.safetensors"), a, err);
+    if (code == SAIL_OK)
+        code = load_cache(sail__path_join(a, c.path, "reference_train.f32"), &t->stream.train, &t->stream.train_ref, err);
+    if (code == SAIL_OK)
+        code = load_cache(sail__path_join(a, c.path, "reference_held_out.f32"), &t->stream.held_out, &t->stream.held_ref, err);
+    *found = code == SAIL_OK;
+    sail__arena_free(a);
+    return code;
+}

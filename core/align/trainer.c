@@ -1,0 +1,431 @@
+/* trainer.c - the loop of a stage that learns. It puts the parts in order; each part is a file of its own. */
+#include "trainer.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "schedule.h"
+
+/* ---- opening ---- */
+
+static sail_code optimizer_plan(const sail__stage *stage, sail_optimizer_plan *plan)
+{
+    memset(plan, 0, sizeof *plan);
+    const sail_optimizer *o = stage->optimizer.loaded->ops;
+    o->plan(stage->optimizer.options, plan);
+    return SAIL_OK;
+}
+
+static bool needs_fresh_reference(const sail__stage *s)
+{
+    if (s->kind != SAIL__ALIGN)
+        return false;
+    if (s->eval.generate > 0)
+        return true;
+    sail_route routes[SAIL_MAX_ROUTES];
+    const sail_strategy *st = s->strategy.loaded->ops;
+    int n = st->routes(s->strategy.options, 0, routes);
+    for (int i = 0; i < n; i++)
+        if (routes[i].writer == SAIL_BY_POLICY && (routes[i].probability > 0 || sail__stage_is_scheduled(s)))
+            return true;
+    return false;
+}
+
+static sail_code open_session(sail__trainer *t, sail_err *err)
+{
+    const sail__stage *stage = t->o.stage;
+    sail_optimizer_plan plan;
+    SAIL_TRY(optimizer_plan(stage, &plan));
+    uint32_t caps = stage->objective.loaded->plugin.caps;
+    sail__session_spec spec = {.model = &stage->model,
+                               .backend = &stage->backend,
+                               .adapter = stage->has_adapter ? &stage->adapter : NULL,
+                               .train = stage->has_adapter || stage->model.adapter_path ? SAIL__TRAIN_ADAPTER : SAIL__TRAIN_ALL,
+                               .optimizer = &plan,
+                               .decay_all = stage->train.decay == SAIL__DECAY_ALL,
+                               .grad_want = sail__objective_grad_want(caps),
+                               .reference = (caps & SAIL_CAP_REFERENCE) != 0,
+                               .fresh_reference = needs_fresh_reference(stage),
+                               .seed = stage->seed};
+    return sail__session_open(t->o.ctx, &spec, &t->session, err);
+}
+
+static sail_code count_steps(sail__trainer *t, sail_err *err)
+{
+    const sail__train_section *s = &t->o.stage->train;
+    t->steps = s->steps;
+    if (t->steps == 0 && s->epochs > 0)
+        t->steps = (int64_t)ceil(s->epochs * (double)t->stream.train.n / (double)s->batch);
+    if (t->steps > 0 && t->stream.train.n == 0)
+        return sail_fail(err, SAIL_E_ARG, "data.train has no usable row");
+    return t->steps > 0 ? SAIL_OK : sail_fail(err, SAIL_E_RECIPE, "train.steps or train.epochs must be above 0");
+}
+
+/* Warn (or refuse) where the paper saw instability. */
+static sail_code check_routes(sail__trainer *t, const sail__stage *live, int64_t step, sail_err *err)
+{
+    sail_route routes[SAIL_MAX_ROUTES];
+    if (!live->strategy.loaded)
+        return SAIL_OK;
+    const sail_strategy *st = live->strategy.loaded->ops;
+    int n = st->routes(live->strategy.options, step, routes);
+    for (int i = 0; i < n; i++) {
+        if (routes[i].labeller == SAIL_BY_JUDGE && routes[i].probability > 0 && !live->judge.loaded)
+            return sail_fail(err, SAIL_E_RECIPE, "route `%s` is labelled by a judge: set method.judge", routes[i].name);
+        bool extra = routes[i].writer == SAIL_BY_POLICY || routes[i].labeller == SAIL_BY_POLICY;
+        if (!extra || (routes[i].probability <= live->guard.max_weight + 1e-12 && routes[i].coefficient <= live->guard.max_coef + 1e-12))
+            continue;
+        if (live->guard.strict)
+            return sail_fail(err, SAIL_E_RECIPE, "route `%s` has weight %g and coefficient %g; guard.strict allows %g and %g", routes[i].name,
+                             routes[i].probability, routes[i].coefficient, live->guard.max_weight, live->guard.max_coef);
+        if (step == 0)
+            sail_log(t->o.ctx, SAIL_LOG_WARN, "route `%s` has weight %g and coefficient %g; beyond %g and %g training has been seen to be unstable",
+                     routes[i].name, routes[i].probability, routes[i].coefficient, live->guard.max_weight, live->guard.max_coef);
+    }
+    return SAIL_OK;
+}
+
+/* Reference log-probabilities of all data rows, from the model as it starts. */
+static sail_code fill_cache(sail__trainer *t, const sail__rows *rows, sail__ref_cache *c, sail_err *err)
+{
+    SAIL_TRY(sail__stream_cache_new(rows, c, err));
+    enum { CHUNK = 64 };
+    for (size_t first = 0; first < rows->n; first += CHUNK) {
+        sail_arena *a = sail__arena_new();
+        sail__step s = {.arena = a};
+        sail__micro *m;
+        int64_t parts;
+        s.groups = a ? sail__arena_array(a, CHUNK, sizeof *s.groups) : NULL;
+        sail_code code = s.groups ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        for (size_t i = first; code == SAIL_OK && i < rows->n && i < first + CHUNK; i++) {
+            const sail__encoded *x = &rows->encoded[i];
+            sail__group *g = &s.groups[s.n++];
+            *g = (sail__group){.prompt = x->prompt, .n_prompt = (int64_t)x->n_prompt, .k = x->rejected ? 2 : x->chosen ? 1 : 0};
+            g->r[0] = (sail__response){.ids = x->chosen, .n = (int64_t)x->n_chosen, .ref = c->values + c->first[i]};
+            g->r[1] = (sail__response){.ids = x->rejected, .n = (int64_t)x->n_rejected, .ref = c->values + c->first[i] + x->n_chosen};
+        }
+        if (code == SAIL_OK)
+            code = sail__passes_plan(&s, 0, t->o.stage->train.max_tokens, &m, &parts, err);
+        for (int64_t i = 0; code == SAIL_OK && i < parts; i++)
+            code = sail__passes_reference(&t->learner.passes, &s, &m[i], err);
+        if (a)
+            sail__arena_free(a);
+        SAIL_TRY(code);
+        sail_progress(t->o.ctx, "reference", first, rows->n);
+        if (sail_cancelled(t->o.ctx))
+            return sail_fail(err, SAIL_E_CANCEL, "stopped before the first step");
+    }
+    return SAIL_OK;
+}
+
+static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
+{
+    const sail__stage *stage = t->o.stage;
+    SAIL_TRY(open_session(t, err));
+    SAIL_TRY(sail__learner_init(&t->learner, t->session->model, stage->objective.loaded->plugin.caps, err));
+    SAIL_TRY(sail__stream_open(t->session, stage, t->o.store, &t->stream, err));
+    SAIL_TRY(count_steps(t, err));
+    SAIL_TRY(sail__evaluator_init(&t->evaluator, &t->stream, &t->learner, err));
+    SAIL_TRY(check_routes(t, stage, 0, err));
+    t->checkpoints = sail__path_join(t->arena, t->o.dir, "checkpoints");
+    t->state.best = NAN;
+    SAIL_TRY(sail__trainer_load(t, resumed, err));
+    int64_t at = *resumed ? t->state.step : -1;
+    SAIL_TRY(sail__store_cut(t->o.store, stage->name, at, err));
+    SAIL_TRY(sail__tfevents_open(t->o.dir, stage->name, at, &t->events, err));
+    bool cached = t->session->reference_is_policy && (stage->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE) && stage->kind == SAIL__ALIGN;
+    if (cached && !*resumed) {
+        SAIL_TRY(fill_cache(t, &t->stream.train, &t->stream.train_ref, err));
+        SAIL_TRY(fill_cache(t, &t->stream.held_out, &t->stream.held_ref, err));
+    }
+    char text[64];
+    snprintf(text, sizeof text, *resumed ? "from step %lld" : "%lld steps", (long long)(*resumed ? t->state.step : t->steps));
+    return sail__store_add_event(t->o.store, stage->name, at, *resumed ? "resume" : "start", text, err);
+}
+
+static void end(sail__trainer *t)
+{
+    sail_err ignored;
+    sail__tfevents_close(t->events, &ignored);
+    sail__evaluator_free(&t->evaluator);
+    sail__stream_close(&t->stream);
+    sail__learner_free(&t->learner);
+    sail__session_close(t->session);
+    sail__arena_free(t->arena);
+}
+
+/* ---- metrics ---- */
+
+static sail_code record(sail__trainer *t, int64_t step, const sail__metrics *m, sail_err *err)
+{
+    const char **names = sail__arena_array(m->arena, m->n + 1, sizeof *names);
+    double *values = sail__arena_array(m->arena, m->n + 1, sizeof *values);
+    if (!names || !values)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < m->n; i++) {
+        names[i] = m->items[i].name;
+        values[i] = sail__metric_value(&m->items[i]);
+    }
+    SAIL_TRY(sail__store_add_metrics(t->o.store, t->o.stage->name, step, names, values, m->n, err));
+    return sail__tfevents_add(t->events, step, names, values, m->n, err);
+}
+
+static sail_code evaluate(sail__trainer *t, const sail__stage *live, sail_err *err)
+{
+    sail_arena *a = sail__arena_new();
+    if (!a)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail__metrics m = {.arena = a};
+    double start = sail__now();
+    sail_code code = sail__evaluate(&t->evaluator, live, t->state.step, &m, err);
+    if (code == SAIL_OK && m.n)
+        code = sail__metrics_mean(&m, "time/evaluation", sail__now() - start, 1, err);
+    if (code == SAIL_OK && m.n)
+        code = record(t, t->state.step, &m, err);
+    double loss = sail__metrics_get(&m, "eval_loss");
+    if (code == SAIL_OK && !isnan(loss) && (isnan(t->state.best) || loss < t->state.best)) {
+        t->state.best = loss;
+        t->state.best_step = t->state.step;
+    }
+    if (code == SAIL_OK && t->o.on_step && m.n)
+        t->o.on_step(t->o.user, t->state.step, t->steps, &m);
+    sail__free(m.items);
+    sail__arena_free(a);
+    return code;
+}
+
+/* ---- a step ---- */
+
+/* A loss far off the running mean (which takes in accepted losses only) is not to be learned from. */
+static bool spike(const sail__trainer *t, const sail__stage *live, double loss)
+{
+    const sail__train_state *s = &t->state;
+    if (live->guard.spike <= 0 || s->loss_n < 20)
+        return false;
+    return fabs(loss - s->loss_mean) > live->guard.spike * sqrt(s->loss_var + 1e-12);
+}
+
+static void accept_loss(sail__train_state *s, double loss)
+{
+    double rate = s->loss_n < 50 ? 1 / (double)(s->loss_n + 1) : 0.02, d = loss - s->loss_mean;
+    s->loss_mean += rate * d;
+    s->loss_var = (1 - rate) * (s->loss_var + rate * d * d);
+    s->loss_n++;
+}
+
+static sail_code update(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, double loss, bool skip, int64_t pairs,
+                        sail__metrics *m, sail_err *err)
+{
+    sail__train_state *s = &t->state;
+    sail__update u = {.rate = live->train.lr * sail__lr_factor(lr, s->step, t->steps),
+                      .max_norm = live->train.max_grad_norm,
+                      .loss = loss,
+                      .multiplier = 1,
+                      .skip = skip || pairs == 0,
+                      .step = s->updates + 1};
+    SAIL_TRY(sail__flat_update(sail__model_flat(t->session->model), &u, err));
+    if (u.skipped) {
+        s->skips++;
+        s->skipped++;
+        SAIL_TRY(sail__store_add_event(t->o.store, t->o.stage->name, s->step, "guard", "the step was skipped: loss or gradient not finite, or a spike", err));
+        sail_log(t->o.ctx, SAIL_LOG_WARN, "step %lld skipped: loss %g, gradient norm %g", (long long)s->step + 1, loss, u.norm);
+    } else {
+        s->skips = 0;
+        s->updates++;
+        accept_loss(s, loss);
+    }
+    SAIL_TRY(sail__metrics_mean(m, "learning_rate", u.rate, 1, err));
+    SAIL_TRY(sail__metrics_mean(m, "grad_norm", u.norm, 1, err));
+    SAIL_TRY(sail__metrics_mean(m, "sail/clip", u.clip, 1, err));
+    SAIL_TRY(sail__metrics_mean(m, "sail/skipped", (double)u.skipped, 1, err));
+    if (s->skips >= live->guard.skips)
+        return sail_fail(err, SAIL_E_NUMERIC, "%lld steps in a row were skipped (loss %g, gradient norm %g); the last checkpoint is whole",
+                         (long long)s->skips, loss, u.norm);
+    return SAIL_OK;
+}
+
+static sail_code call_hook(sail__trainer *t, const sail__metrics *m, bool *stop, sail_err *err)
+{
+    const sail__hooks *h = t->o.hooks;
+    if (!h || !h->on_step)
+        return SAIL_OK;
+    const char **names = sail__arena_array(m->arena, m->n + 1, sizeof *names);
+    double *values = sail__arena_array(m->arena, m->n + 1, sizeof *values);
+    if (!names || !values)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < m->n; i++) {
+        names[i] = m->items[i].name;
+        values[i] = sail__metric_value(&m->items[i]);
+    }
+    sail__hook_step s = {.step = t->state.step, .steps = t->steps, .names = names, .values = values, .n = m->n, .backoff = 1};
+    SAIL_TRY(h->on_step(h->user, &s, err));
+    if (!(s.backoff >= 0) || !isfinite(s.backoff))
+        return sail_fail(err, SAIL_E_RECIPE, "on.step: backoff must be a number of at least 0");
+    t->stream.backoff *= s.backoff;
+    *stop = s.stop;
+    return SAIL_OK;
+}
+
+/* What the policy wrote goes to the store, as ids and text, with its labels. */
+static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *err)
+{
+    const sail__tokenizer *tok = t->session->tokenizer;
+    int64_t index = 0;
+    for (int64_t i = 0; i < s->n; i++) {
+        const sail__group *g = &s->groups[i];
+        if (g->writer != SAIL_BY_POLICY)
+            continue;
+        sail__sample_response r[SAIL_MAX_RESPONSES];
+        sail_buf text[SAIL_MAX_RESPONSES + 1];
+        memset(text, 0, sizeof text);
+        sail__row_conversation(t->stream.train.rows[g->row], &text[g->k]);
+        for (int k = 0; k < g->k; k++) {
+            sail_err ignored;
+            if (tok)
+                (void)!sail__decode(tok, g->r[k].ids, (size_t)g->r[k].n, SAIL__SKIP_SPECIAL | SAIL__DECODE_CONTINUATION, &text[k], &ignored);
+            r[k] = (sail__sample_response){.ids = g->r[k].ids, .n = (size_t)g->r[k].n, .text = text[k].data, .logps = g->r[k].old_logp,
+                                           .writer = "policy", .score = g->r[k].score};
+        }
+        sail__sample x = {.stage = t->o.stage->name, .step = s->step + 1, .index = index++, .kind = "train", .route = g->route,
+                          .prompt_ids = g->prompt, .n_prompt = (size_t)g->n_prompt, .prompt = text[g->k].data ? text[g->k].data : "",
+                          .outcome = g->outcome, .k = g->k, .responses = r};
+        sail_code code = sail__store_add_samples(t->o.store, &x, 1, err);
+        if (code == SAIL_OK && t->o.hooks && t->o.hooks->on_rollout)
+            for (int k = 0; k < g->k && code == SAIL_OK; k++)
+                code = t->o.hooks->on_rollout(t->o.hooks->user, s->step, x.prompt, r[k].text ? r[k].text : "", err);
+        for (int k = 0; k <= g->k; k++)
+            sail__buf_free(&text[k]);
+        SAIL_TRY(code);
+    }
+    return SAIL_OK;
+}
+
+static sail_code timing(sail__trainer *t, double start, const sail__step *s, sail__metrics *m, sail_err *err)
+{
+    double seconds = sail__now() - start;
+    int64_t tokens = 0;
+    for (int64_t i = 0; i < s->n; i++) {
+        tokens += s->groups[i].n_prompt;
+        for (int k = 0; k < s->groups[i].k; k++)
+            tokens += s->groups[i].r[k].n;
+    }
+    SAIL_TRY(sail__metrics_mean(m, "time/step", seconds, 1, err));
+    SAIL_TRY(sail__metrics_mean(m, "time/tokens_per_second", (double)tokens / seconds, 1, err));
+    if (t->stream.rollout.new_tokens > 0) {
+        SAIL_TRY(sail__metrics_mean(m, "time/rollout", t->stream.rollout.seconds, 1, err));
+        SAIL_TRY(sail__metrics_mean(m, "time/rollout_tokens_per_second", (double)t->stream.rollout.new_tokens / t->stream.rollout.seconds, 1, err));
+    }
+    return sail__metrics_mean(m, "memory/peak_mib", sail__rss_peak_mib(), 1, err);
+}
+
+static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, bool *stop, sail_err *err)
+{
+    double start = sail__now(), loss;
+    bool numeric;
+    sail__metrics m = {.arena = a};
+    sail__step s = {.step = t->state.step, .seed = live->seed, .arena = a};
+    sail_code code = check_routes(t, live, s.step, err);
+    if (code == SAIL_OK)
+        code = sail__stream_next(&t->stream, live, &s, err);
+    if (code == SAIL_OK && s.abstained)
+        code = sail__metrics_total(&m, "sail/abstained", (double)s.abstained, err);
+    if (code == SAIL_OK)
+        code = sail__learner_gradients(&t->learner, live, &s, &m, &loss, &numeric, err);
+    if (code == SAIL_OK)
+        code = update(t, live, lr, loss, numeric || spike(t, live, loss), s.n, &m, err);
+    if (code == SAIL_OK)
+        code = timing(t, start, &s, &m, err);
+    if (code == SAIL_OK)
+        code = keep_rollouts(t, &s, err);
+    if (code == SAIL_OK) {
+        t->state.step++;
+        code = record(t, t->state.step, &m, err);
+    }
+    if (code == SAIL_OK)
+        code = call_hook(t, &m, stop, err);
+    if (code == SAIL_OK && t->o.on_step)
+        t->o.on_step(t->o.user, t->state.step, t->steps, &m);
+    sail__free(m.items);
+    return code;
+}
+
+/* The stage with its schedules as they stand at this step. */
+static sail_code live_stage(sail__trainer *t, sail_arena *a, sail__stage *live, sail_err *err)
+{
+    const sail__stage *s = t->o.stage;
+    if (!sail__stage_is_scheduled(s)) {
+        *live = *s;
+        return SAIL_OK;
+    }
+    sail_problems problems = {.arena = a};
+    const sail__hooks *h = t->o.hooks;
+    if (!sail__stage_parse(t->o.ctx, a, s->kind, s->node, t->state.step, h ? h->call_schedule : NULL, h ? h->user : NULL, live, &problems))
+        return sail_fail(err, SAIL_E_RECIPE, "%s: %s: %s (step %lld)", problems.items[0].where, problems.items[0].path,
+                         problems.items[0].message, (long long)t->state.step);
+    live->name = s->name;
+    return SAIL_OK;
+}
+
+static sail_code loop(sail__trainer *t, sail_err *err)
+{
+    sail__lr_schedule lr;
+    const sail__stage *stage = t->o.stage;
+    SAIL_TRY(sail__lr_parse(stage->train.schedule, &lr, err));
+    bool stop = false;
+    while (t->state.step < t->steps && !stop) {
+        if (sail_cancelled(t->o.ctx))
+            return sail_fail(err, SAIL_E_CANCEL, "stopped after step %lld of %lld", (long long)t->state.step, (long long)t->steps);
+        sail_arena *a = sail__arena_new();
+        sail__stage live;
+        sail_code code = a ? live_stage(t, a, &live, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        if (code == SAIL_OK)
+            code = one_step(t, &live, &lr, a, &stop, err);
+        bool last = t->state.step == t->steps || stop;
+        if (code == SAIL_OK && (last || (live.eval.every > 0 && t->state.step % live.eval.every == 0)))
+            code = evaluate(t, &live, err);
+        if (a)
+            sail__arena_free(a);
+        SAIL_TRY(code);
+        if (last || (stage->checkpoint.every > 0 && t->state.step % stage->checkpoint.every == 0))
+            SAIL_TRY(sail__trainer_save(t, err));
+        sail_progress(t->o.ctx, stage->name, (uint64_t)t->state.step, (uint64_t)t->steps);
+    }
+    return SAIL_OK;
+}
+
+/* output/ appears whole. */
+static sail_code write_output(sail__trainer *t, sail_err *err)
+{
+    char *part = sail__path_join(t->arena, t->o.dir, ".output"), *whole = sail__path_join(t->arena, t->o.dir, "output");
+    SAIL_TRY(sail__remove_tree(part, err));
+    SAIL_TRY(sail__session_save(t->session, part, err));
+    SAIL_TRY(sail__remove_tree(whole, err));
+    if (rename(part, whole) != 0)
+        return sail_fail(err, SAIL_E_IO, "cannot rename %s to %s: %s", part, whole, strerror(errno));
+    SAIL_TRY(sail__sync_dir(t->o.dir, err));
+    return sail__store_add_event(t->o.store, t->o.stage->name, t->state.step, "end", "output written", err);
+}
+
+sail_code sail__train(const sail__train_options *o, sail_err *err)
+{
+    sail__trainer t = {.o = *o, .arena = sail__arena_new()};
+    bool resumed = false;
+    if (!t.arena)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail_code code = begin(&t, &resumed, err);
+    if (code == SAIL_OK && !resumed && o->stage->eval.before)
+        code = evaluate(&t, o->stage, err);
+    if (code == SAIL_OK)
+        code = loop(&t, err);
+    if (code == SAIL_E_CANCEL && t.checkpoints) {
+        sail_err save = {0};
+        if (sail__trainer_save(&t, &save) != SAIL_OK)
+            code = sail_fail(err, save.code, "%s", save.message);
+    }
+    if (code == SAIL_OK)
+        code = write_output(&t, err);
+    end(&t);
+    return code;
+}
