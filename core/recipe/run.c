@@ -1,0 +1,262 @@
+/* run.c - a run on disk, and its stages in order. */
+#include "run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../io/report.h"
+
+char *sail__run_dir(const sail__recipe *r) { return sail__path_join(r->arena, r->runs ? r->runs : "runs", r->name); }
+
+/* ---- models of earlier stages ---- */
+
+static const sail__stage *stage_named(const sail__recipe *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_stages; i++)
+        if (sail__name_equal(r->stages[i].name, name))
+            return &r->stages[i];
+    return NULL;
+}
+
+sail_code sail__run_resolve(const sail__recipe *r, const char *run_dir, sail__model_section *m, sail_arena *a, sail_err *err)
+{
+    for (int depth = 0; m->path && m->path[0] == '@'; depth++) {
+        const sail__stage *s = stage_named(r, m->path + 1);
+        if (!s || depth > 64)
+            return sail_fail(err, SAIL_E_RECIPE, "model.path: the recipe has no stage `%s`", m->path + 1);
+        char *out = sail__path_join(a, sail__path_join(a, run_dir, s->name), "output");
+        if (!sail__is_dir(out))
+            return sail_fail(err, SAIL_E_STATE, "model.path: stage `%s` has no output yet (%s)", s->name, out);
+        if (!sail__file_exists(sail__path_join(a, out, "adapter_config.json"))) {
+            m->path = out;
+            if (!m->tokenizer && s->model.tokenizer)
+                m->tokenizer = s->model.tokenizer;
+            continue;
+        }
+        if (m->adapter_path)
+            return sail_fail(err, SAIL_E_RECIPE, "model.adapter_path: stage `%s` gives an adapter already", s->name);
+        m->adapter_path = out;
+        m->path = s->model.path;
+    }
+    return SAIL_OK;
+}
+
+/* ---- the directory ---- */
+
+static sail_code write_text(const char *path, const sail_buf *b, sail_err *err)
+{
+    return b->oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory writing %s", path) : sail__file_write(path, b->data ? b->data : "", b->len, err);
+}
+
+static bool is_lua(const char *path)
+{
+    size_t n = path ? strlen(path) : 0;
+    return n > 4 && strcmp(path + n - 4, ".lua") == 0;
+}
+
+static sail_code file_hash(const char *path, char hex[33], sail_err *err)
+{
+    char *data;
+    size_t size;
+    SAIL_TRY(sail__file_read(path, 64u << 20, &data, &size, err));
+    sail__hash_hex(data, size, hex);
+    sail__free(data);
+    return SAIL_OK;
+}
+
+/* What a resumed run must know: the resolved recipe, and how it was given. */
+static sail_code describe(const sail__run_options *o, const char *dir, sail__store *store, sail_err *err)
+{
+    const sail__recipe *r = o->recipe;
+    sail_arena *a = r->arena;
+    sail_buf text = {0};
+    sail__recipe_print(r, true, &text);
+    sail_code code = write_text(sail__path_join(a, dir, "recipe.resolved.yaml"), &text, err);
+    sail__buf_free(&text);
+    SAIL_TRY(code);
+    char cwd[4096], hex[33];
+    if (!getcwd(cwd, sizeof cwd))
+        return sail_fail(err, SAIL_E_IO, "cannot tell the working directory: %s", strerror(errno));
+    SAIL_TRY(sail__store_set_info(store, "directory", cwd, err));
+    SAIL_TRY(sail__store_set_info(store, "name", r->name, err));
+    if (r->title)
+        SAIL_TRY(sail__store_set_info(store, "title", r->title, err));
+    sail_node *list = sail__node_new(a, SAIL_NODE_LIST, "run", 0, 0);
+    for (size_t i = 0; list && i < o->n_overrides; i++)
+        sail__node_append(a, list, sail__node_string(a, o->overrides[i], "command line"));
+    if (list)
+        sail__node_to_json(&text, list);
+    code = sail__store_set_info(store, "overrides", text.data ? text.data : "[]", err);
+    sail__buf_free(&text);
+    SAIL_TRY(code);
+    if (!r->path)
+        return SAIL_OK;
+    char *data;
+    size_t size;
+    SAIL_TRY(sail__file_read(r->path, 64u << 20, &data, &size, err));
+    sail__hash_hex(data, size, hex);
+    code = sail__file_write(sail__path_join(a, dir, is_lua(r->path) ? "recipe.lua" : "recipe.yaml"), data, size, err);
+    sail__free(data);
+    SAIL_TRY(code);
+    char *full = realpath(r->path, NULL);
+    code = sail__store_set_info(store, "recipe", full ? full : r->path, err);
+    free(full);
+    SAIL_TRY(code);
+    return sail__store_set_info(store, "recipe_hash", hex, err);
+}
+
+static sail_code open_run(const sail__run_options *o, const char *dir, sail__store **store, sail_err *err)
+{
+    const sail__recipe *r = o->recipe;
+    char *db = sail__path_join(r->arena, dir, "run.db");
+    bool there = sail__file_exists(db);
+    if (o->resume && !there)
+        return sail_fail(err, SAIL_E_NOTFOUND, "%s is no run: it has no run.db", dir);
+    if (o->resume)
+        return sail__store_open(db, SAIL__STORE_WRITE, store, err);
+    if (sail__file_exists(dir) && !o->force)
+        return sail_fail(err, SAIL_E_EXISTS, "%s exists: go on with `sail resume %s`, choose another name=, or begin anew with --force", dir, dir);
+    if (sail__file_exists(dir) && !there) {
+        char **names;
+        size_t n;
+        SAIL_TRY(sail__list_dir(r->arena, dir, &names, &n, err));
+        if (n > 0)
+            return sail_fail(err, SAIL_E_EXISTS, "%s is no run of sail (it has no run.db): it is not removed", dir);
+    }
+    SAIL_TRY(sail__remove_tree(dir, err));
+    SAIL_TRY(sail__make_dirs(dir, err));
+    SAIL_TRY(sail__store_open(db, SAIL__STORE_CREATE, store, err));
+    return describe(o, dir, *store, err);
+}
+
+/* ---- stages ---- */
+
+static sail_code report_stage(const sail__recipe *r, const char *dir, sail_err *err)
+{
+    const char *runs[] = {dir};
+    sail__report_options o = {.format = SAIL__REPORT_HTML, .title = r->title};
+    sail_buf page = {0};
+    sail_code code = sail__report(runs, 1, &o, &page, err);
+    if (code == SAIL_OK)
+        code = write_text(sail__path_join(r->arena, dir, "report.html"), &page, err);
+    sail__buf_free(&page);
+    return code;
+}
+
+static sail_code run_stage(const sail__run_options *o, const char *dir, const sail__stage *stage, sail__store *store, sail_err *err)
+{
+    const sail__recipe *r = o->recipe;
+    sail__stage s = *stage;
+    char *at = sail__path_join(r->arena, dir, s.name);
+    if (s.kind == SAIL__REPORT)
+        return report_stage(r, dir, err);
+    SAIL_TRY(sail__run_resolve(r, dir, &s.model, r->arena, err));
+    SAIL_TRY(sail__make_dirs(at, err));
+    if (s.kind == SAIL__SFT || s.kind == SAIL__ALIGN) {
+        sail__train_options t = {.ctx = o->ctx, .stage = &s, .dir = at, .store = store, .hooks = &r->hooks, .on_step = o->on_step, .user = o->user};
+        return sail__train(&t, err);
+    }
+    return sail_fail(err, SAIL_E_RECIPE, "stage `%s`: `%s` is not a stage that `sail run` knows", s.name, sail__stage_names[s.kind]);
+}
+
+static bool stage_done(const sail__recipe *r, const char *dir, const sail__stage *s)
+{
+    return s->kind != SAIL__REPORT && sail__is_dir(sail__path_join(r->arena, sail__path_join(r->arena, dir, s->name), "output"));
+}
+
+sail_code sail__run(const sail__run_options *o, bool *finished, sail_err *err)
+{
+    const sail__recipe *r = o->recipe;
+    char *dir = sail__run_dir(r);
+    sail__store *store = NULL;
+    bool worked = false;
+    sail_code code = dir ? open_run(o, dir, &store, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t i = 0; code == SAIL_OK && i < r->n_stages; i++) {
+        const sail__stage *s = &r->stages[i];
+        bool done = stage_done(r, dir, s) || (s->kind == SAIL__REPORT && !worked && o->resume);
+        if (o->on_stage)
+            o->on_stage(o->user, s, i, r->n_stages, done);
+        if (done)
+            continue;
+        worked = true;
+        code = run_stage(o, dir, s, store, err);
+        if (code != SAIL_OK && code != SAIL_E_CANCEL) {
+            sail_err ignored;
+            sail__store_add_event(store, s->name, -1, "error", err->message, &ignored);
+            sail_fail_in(err, "stage %s", s->name);
+        }
+    }
+    sail__store_close(store);
+    if (finished)
+        *finished = !worked && code == SAIL_OK;
+    return code;
+}
+
+/* ---- resume ---- */
+
+static sail_code overrides_of(sail_arena *a, const char *json, const char *const **out, size_t *n, sail_err *err)
+{
+    sail_node *list;
+    SAIL_TRY(sail__json_parse(a, json, strlen(json), "run.db", 0, &list, err));
+    const char **s = sail__arena_array(a, list->list.n + 1, sizeof *s);
+    if (!s)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < list->list.n; i++)
+        SAIL_TRY(sail__node_as_string(list->list.items[i], "overrides", &s[i], err));
+    *out = s;
+    *n = list->list.n;
+    return SAIL_OK;
+}
+
+static sail_code load_again(sail_ctx *ctx, sail_arena *a, sail__store *store, const char *dir, sail_problems *problems, sail__recipe **out,
+                            sail_err *err)
+{
+    const char *path, *hash, *cwd, *json, *const *overrides;
+    char now[33];
+    size_t n;
+    SAIL_TRY(sail__store_get_info(store, a, "recipe", &path, err));
+    SAIL_TRY(sail__store_get_info(store, a, "recipe_hash", &hash, err));
+    SAIL_TRY(sail__store_get_info(store, a, "directory", &cwd, err));
+    SAIL_TRY(sail__store_get_info(store, a, "overrides", &json, err));
+    char *full = realpath(dir, NULL);
+    char *run = full ? sail__arena_strdup(a, full) : NULL;
+    free(full);
+    if (!run || !cwd)
+        return sail_fail(err, SAIL_E_FORMAT, "%s: run.db lacks the run's directory", dir);
+    /* relative paths of the recipe are relative to where the run was begun */
+    if (chdir(cwd) != 0)
+        return sail_fail(err, SAIL_E_IO, "cannot go to %s, where the run was begun: %s", cwd, strerror(errno));
+    if (!is_lua(path)) {
+        SAIL_TRY(sail__recipe_load(ctx, sail__path_join(a, run, "recipe.resolved.yaml"), NULL, 0, problems, out, err));
+    } else {
+        SAIL_TRY(file_hash(path, now, err));
+        if (!hash || strcmp(now, hash) != 0)
+            return sail_fail(err, SAIL_E_STATE, "%s has changed since the run was begun; its source then is in %s/recipe.lua", path, run);
+        SAIL_TRY(overrides_of(a, json ? json : "[]", &overrides, &n, err));
+        SAIL_TRY(sail__recipe_load(ctx, path, overrides, n, problems, out, err));
+    }
+    /* the run is where it is now, whatever it was called */
+    (*out)->runs = sail__path_dir((*out)->arena, run);
+    (*out)->name = sail__arena_strdup((*out)->arena, sail__path_base(run));
+    return SAIL_OK;
+}
+
+sail_code sail__run_recipe(sail_ctx *ctx, const char *dir, sail_problems *problems, sail__recipe **out, sail_err *err)
+{
+    sail_arena *a = sail__arena_new();
+    sail__store *store = NULL;
+    *out = NULL;
+    if (!a)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    char *db = sail__path_join(a, dir, "run.db");
+    sail_code code = sail__file_exists(db) ? sail__store_open(db, SAIL__STORE_READ, &store, err)
+                                           : sail_fail(err, SAIL_E_NOTFOUND, "%s is no run: it has no run.db", dir);
+    if (code == SAIL_OK)
+        code = load_again(ctx, a, store, dir, problems, out, err);
+    sail__store_close(store);
+    sail__arena_free(a);
+    return code;
+}

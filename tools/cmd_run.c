@@ -1,0 +1,160 @@
+/* cmd_run.c - sail run and sail resume. */
+#include <math.h>
+#include <string.h>
+
+#include "cli.h"
+#include "recipe/run.h"
+
+struct run_options {
+    bool force, dry_run;
+};
+#define T struct run_options
+static const sail_opt run_table[] = {
+    SAIL_OPT_BOOL(T, force, .help = "remove a run of this name first"),
+    SAIL_OPT_BOOL(T, dry_run, .help = "print the resolved recipe with the origin of every value, and stop"),
+    {0},
+};
+#undef T
+
+typedef struct progress {
+    sail__cli *c;
+    const char *stage;
+} progress;
+
+static void on_stage(void *user, const sail__stage *s, size_t index, size_t n, bool done)
+{
+    progress *p = user;
+    p->stage = s->name;
+    if (done)
+        sail__cli_line(p->c, "stage %zu of %zu: %s is done", index + 1, n, s->name);
+    else if (n > 1 || s->kind != SAIL__ALIGN)
+        sail__cli_line(p->c, "stage %zu of %zu: %s", index + 1, n, s->name);
+}
+
+static void value(sail_buf *b, const sail__metrics *m, const char *name, const char *label, const char *format)
+{
+    double v = sail__metrics_get(m, name);
+    if (isnan(v))
+        return;
+    sail__buf_str(b, b->len ? " · " : "");
+    sail__buf_str(b, label);
+    sail__buf_printf(b, format, v);
+}
+
+static void on_step(void *user, int64_t step, int64_t steps, const sail__metrics *m)
+{
+    progress *p = user;
+    sail_buf b = {0};
+    bool eval = !isnan(sail__metrics_get(m, "time/evaluation"));
+    if (eval) {
+        sail__buf_printf(&b, "%s: evaluation at step %lld", p->stage, (long long)step);
+        value(&b, m, "eval_loss", "loss ", "%.4f");
+        value(&b, m, "eval_rewards/accuracies", "accuracy ", "%.3f");
+        value(&b, m, "eval_rewards/margins", "margin ", "%.4f");
+        value(&b, m, "eval_objective/kl", "kl ", "%.3f");
+        value(&b, m, "eval_completions/mean_length", "length ", "%.1f");
+        value(&b, m, "eval_win_rate", "win rate ", "%.3f");
+    } else {
+        value(&b, m, "loss", "loss ", "%.4f");
+        value(&b, m, "rewards/accuracies", "accuracy ", "%.2f");
+        value(&b, m, "rewards/margins", "margin ", "%.3f");
+        value(&b, m, "grad_norm", "grad ", "%.3g");
+        value(&b, m, "time/tokens_per_second", "", "%.0f tokens/s");
+    }
+    if (b.oom || !b.data)
+        ;
+    else if (eval)
+        sail__cli_line(p->c, "%s", b.data);
+    else if (p->c->terminal)
+        sail__cli_status(p->c, b.data);
+    else
+        sail__cli_line(p->c, "step %lld/%lld · %s", (long long)step, (long long)steps, b.data);
+    sail__buf_free(&b);
+}
+
+static sail_code tell(sail__cli *c, const sail_problems *p, sail_err *err)
+{
+    for (size_t i = 1; i < p->n; i++) /* the first is the command's error line */
+        sail_log(c->ctx, SAIL_LOG_ERROR, "%s: %s: %s", p->items[i].where, p->items[i].path, p->items[i].message);
+    return err->code;
+}
+
+static sail_code run(sail__cli *c, sail_err *err)
+{
+    const struct run_options *o = c->options;
+    sail_problems problems = {.arena = c->arena};
+    sail__recipe *r;
+    if (sail__recipe_load(c->ctx, c->args[0], c->args + 1, c->n_args - 1, &problems, &r, err) != SAIL_OK)
+        return tell(c, &problems, err);
+    if (o->dry_run) {
+        sail_buf b = {0};
+        sail__recipe_print(r, true, &b);
+        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, NULL, b.data, b.len, err);
+        sail__buf_free(&b);
+        sail__recipe_free(r);
+        return code;
+    }
+    progress p = {.c = c};
+    sail__run_options x = {.ctx = c->ctx, .recipe = r, .force = o->force, .overrides = c->args + 1, .n_overrides = c->n_args - 1,
+                           .on_stage = on_stage, .on_step = on_step, .user = &p};
+    sail_code code = sail__run(&x, NULL, err);
+    sail__cli_clear(c);
+    if (code == SAIL_OK)
+        sail__cli_line(c, "done: %s", sail__run_dir(r));
+    else if (code == SAIL_E_CANCEL)
+        sail__cli_line(c, "stopped and saved; go on with: sail resume %s", sail__run_dir(r));
+    sail__recipe_free(r);
+    return code;
+}
+
+static sail_code resume(sail__cli *c, sail_err *err)
+{
+    sail_problems problems = {.arena = c->arena};
+    sail__recipe *r;
+    bool finished;
+    if (sail__run_recipe(c->ctx, c->args[0], &problems, &r, err) != SAIL_OK)
+        return tell(c, &problems, err);
+    progress p = {.c = c};
+    sail__run_options x = {.ctx = c->ctx, .recipe = r, .resume = true, .on_stage = on_stage, .on_step = on_step, .user = &p};
+    sail_code code = sail__run(&x, &finished, err);
+    sail__cli_clear(c);
+    if (code == SAIL_OK)
+        sail__cli_line(c, finished ? "%s is finished: nothing to do" : "done: %s", sail__run_dir(r));
+    else if (code == SAIL_E_CANCEL)
+        sail__cli_line(c, "stopped and saved; go on with: sail resume %s", sail__run_dir(r));
+    sail__recipe_free(r);
+    return code;
+}
+
+static const sail__example run_examples[] = {
+    {"sail run recipes/sail-dpp.yaml model.path=SmolLM2-135M-Instruct data.train=pairs.jsonl", "online alignment with LoRA"},
+    {"sail run my.lua train.steps=20 name=try", "a Lua recipe, shortened"},
+    {NULL, NULL},
+};
+const sail__command sail__cmd_run = {
+    .name = "run",
+    .args = "RECIPE [key=value …]",
+    .summary = "run a recipe's stages",
+    .doc = "The run's directory is RUNS/NAME (recipe keys `runs` and `name`). An existing run is never overwritten without --force. "
+           "SIGINT or SIGTERM saves a checkpoint and stops; `sail resume` goes on.",
+    .min_args = 1,
+    .max_args = -1,
+    .flags = SAIL__CLI_SIGNALS,
+    .options = run_table,
+    .options_size = sizeof(struct run_options),
+    .examples = run_examples,
+    .run = run,
+};
+
+static const sail__example resume_examples[] = {{"sail resume runs/sail-dpp", "go on where it stopped"}, {NULL, NULL}};
+const sail__command sail__cmd_resume = {
+    .name = "resume",
+    .args = "RUN",
+    .summary = "go on with a run that was stopped",
+    .doc = "From its newest whole checkpoint. On a finished run it says so and exits 0.",
+    .min_args = 1,
+    .max_args = 1,
+    .flags = SAIL__CLI_SIGNALS,
+    .examples = resume_examples,
+    .run = resume,
+};
