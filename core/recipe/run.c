@@ -214,9 +214,9 @@ static sail_code overrides_of(sail_arena *a, const char *json, const char *const
 static sail_code load_again(sail_ctx *ctx, sail_arena *a, sail__store *store, const char *dir, sail_problems *problems, sail__recipe **out,
                             sail_err *err)
 {
-    const char *path, *hash, *cwd, *json, *const *overrides;
+    const char *path, *hash, *cwd, *json, *const *overrides = NULL;
     char now[33];
-    size_t n;
+    size_t n = 0;
     SAIL_TRY(sail__store_get_info(store, a, "recipe", &path, err));
     SAIL_TRY(sail__store_get_info(store, a, "recipe_hash", &hash, err));
     SAIL_TRY(sail__store_get_info(store, a, "directory", &cwd, err));
