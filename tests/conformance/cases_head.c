@@ -107,7 +107,7 @@ static void head(suite *s, int64_t rows, int64_t words, int64_t d, sail_dtype t,
             floats(s, 8, SAIL_F32, rows, 1, -1, 1);
         if (c->attr.accumulate)
             c->out[1].f = uniform(s, words * d, -1, 1);
-        every_bound(c, ROW, 16 * fmax(4, c->constant), 8);
+        every_bound(c, ROW, 16 * fmax(4, c->constant), 4);
         c->differentiable = 0;
         emit(s);
     }

@@ -115,7 +115,7 @@ static sail_code carry_out(const kase *c, picture *p, sail_runtime *rt, sail_err
 
 static double roundoff(sail_dtype t)
 {
-    return t == SAIL_BF16 ? 0x1p-9 : t == SAIL_F16 ? 0x1p-12 : 0x1p-24;
+    return t == SAIL_BF16 ? 0x1p-8 : t == SAIL_F16 ? 0x1p-11 : 0x1p-24;
 }
 
 static float *numbers(suite *s, const image *m, bool after)
