@@ -27,7 +27,8 @@ static sail_code check_rows(const sail__batch *r, sail_err *err)
     const sail_layout *l = &r->layout;
     if (l->response_of_pair[0] != 0 || l->response_of_pair[l->pairs] != l->responses || l->token_of_response[0] != 0 ||
         l->token_of_response[l->responses] != l->tokens)
-        return sail_fail(err, SAIL_E_BUG, "the bounds of a batch of %lld pairs do not cover its %lld responses and %lld tokens",
+        return sail_fail(err, SAIL_E_BUG,
+                         "the bounds of a batch of %lld pairs do not cover its %lld responses and %lld tokens",
                          (long long)l->pairs, (long long)l->responses, (long long)l->tokens);
     for (int64_t i = 0; i < l->pairs; i++) {
         int64_t k = l->response_of_pair[i + 1] - l->response_of_pair[i];
@@ -62,30 +63,47 @@ static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, 
         int k = (int)(l->response_of_pair[i + 1] - l->response_of_pair[i]);
         const sail_route *route = r->route ? &r->routes[r->route[i]] : NULL;
         outcome[i] = r->outcome ? r->outcome[i] : 0;
-        reversed[i] = sail__outcome_reversed(outcome[i], k, k > 2 && outcome[i] >= 0 ? r->preference.ops->outcomes(r->preference.self, k) : 2);
+        reversed[i] = sail__outcome_reversed(
+            outcome[i], k, k > 2 && outcome[i] >= 0 ? r->preference.ops->outcomes(r->preference.self, k) : 2);
         writer[i] = (uint8_t)(route ? route->writer : SAIL_BY_DATA);
         labeller[i] = (uint8_t)(route ? route->labeller : SAIL_BY_DATA);
         written[i] = writer[i] == SAIL_BY_POLICY ? route->coefficient : 0;
         labelled[i] = labeller[i] == SAIL_BY_POLICY ? route->coefficient : 0;
         baseline[i] = r->baseline ? r->baseline[i] : 0;
         prompt[i] = r->prompt_id ? r->prompt_id[i] : r->first + i;
-        chosen_tokens += l->token_of_response[l->response_of_pair[i] + 1] - l->token_of_response[l->response_of_pair[i]];
+        chosen_tokens +=
+            l->token_of_response[l->response_of_pair[i] + 1] - l->token_of_response[l->response_of_pair[i]];
     }
     for (int64_t i = 0; i < l->responses; i++)
         response[i] = r->response_id ? r->response_id[i] : i;
-    *out = (sail_pairs){.size = sizeof *out, .layout = l, .n = l->pairs, .first = r->first, .beta = r->beta,
-                        .preference = r->preference, .outcome = outcome, .reversed = reversed, .writer = writer,
-                        .labeller = labeller, .coef_written = written, .coef_labelled = labelled, .baseline = baseline,
-                        .prompt_id = prompt, .response_id = response,
+    *out = (sail_pairs){.size = sizeof *out,
+                        .layout = l,
+                        .n = l->pairs,
+                        .first = r->first,
+                        .beta = r->beta,
+                        .preference = r->preference,
+                        .outcome = outcome,
+                        .reversed = reversed,
+                        .writer = writer,
+                        .labeller = labeller,
+                        .coef_written = written,
+                        .coef_labelled = labelled,
+                        .baseline = baseline,
+                        .prompt_id = prompt,
+                        .response_id = response,
                         .step_chosen_tokens = r->step_chosen_tokens ? r->step_chosen_tokens : chosen_tokens,
-                        .step = r->step, .seed = r->seed, .max_margin = r->max_margin};
+                        .step = r->step,
+                        .seed = r->seed,
+                        .max_margin = r->max_margin};
     return SAIL_OK;
 }
 
 static sail_side side_of(sail_tape *t, const sail_pairs *b, int slot)
 {
-    return (sail_side){.logp = sail_slot_of(t, b->logp, slot), .ref = sail_slot_of(t, b->ref, slot),
-                       .rho = sail_slot_of(t, b->rho, slot), .score = sail_slot_of(t, b->scores, slot),
+    return (sail_side){.logp = sail_slot_of(t, b->logp, slot),
+                       .ref = sail_slot_of(t, b->ref, slot),
+                       .rho = sail_slot_of(t, b->rho, slot),
+                       .score = sail_slot_of(t, b->scores, slot),
                        .length = sail_slot_of(t, b->length, slot)};
 }
 
@@ -148,8 +166,8 @@ sail_code sail__labels_draw(const sail__batch *r, int32_t *outcome, sail_err *er
 }
 
 /* ---- objectives ---- */
-sail_code sail__objective_prepare(const sail__objective *o, sail_tape *t, const sail_pairs *b, double *state, double *baseline,
-                                  sail_err *err)
+sail_code sail__objective_prepare(const sail__objective *o, sail_tape *t, const sail_pairs *b, double *state,
+                                  double *baseline, sail_err *err)
 {
     for (int64_t i = 0; i < b->n; i++)
         baseline[i] = 0;
@@ -161,8 +179,8 @@ sail_code sail__objective_prepare(const sail__objective *o, sail_tape *t, const 
                          *sail_tape_message(t) ? sail_tape_message(t) : sail_code_text(code));
     for (int64_t i = 0; i < b->n; i++)
         if (!isfinite(baseline[i]))
-            return sail_fail(err, SAIL_E_NUMERIC, "objective %s: the baseline of pair %lld is %g", o->name, (long long)i,
-                             baseline[i]);
+            return sail_fail(err, SAIL_E_NUMERIC, "objective %s: the baseline of pair %lld is %g", o->name,
+                             (long long)i, baseline[i]);
     return SAIL_OK;
 }
 
@@ -179,7 +197,8 @@ bool sail__objective_prepare_needs(sail_arena *a, const sail__objective *o, cons
     return any;
 }
 
-sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sail_pairs *b, sail_loss *out, sail_err *err)
+sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sail_pairs *b, sail_loss *out,
+                               sail_err *err)
 {
     *out = (sail_loss){.size = sizeof *out, .loss = {-1}, .per_pair = {-1}};
     sail_code code = o->ops->loss(o->self, t, b, out);

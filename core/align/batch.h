@@ -1,7 +1,7 @@
 /* batch.h - from plain arrays to the pairs that objectives see, and back to weights for the model's backward pass.
  *
- * Floor: align. Threads: one, the tape's. Ownership: rows are borrowed and must outlive the pairs made of them; what the
- * pairs need besides lives in the arena given. The order of use, for a step of one or more parts:
+ * Floor: align. Threads: one, the tape's. Ownership: rows are borrowed and must outlive the pairs made of them; what
+ * the pairs need besides lives in the arena given. The order of use, for a step of one or more parts:
  *
  *   labels   sail__labels_draw      where the policy labels: after both passes, since it needs the margins
  *   prepare  sail__objective_prepare with all pairs of the step: baselines
@@ -16,20 +16,20 @@
 
 /* A step or a part of it. Arrays are in the layout's order; NULL where a comment allows it. */
 typedef struct sail__batch {
-    sail_layout layout;  /* bounds of this part, counts of the step */
-    int64_t first;       /* index in the step of the first pair here */
-    int64_t step;        /* optimiser step, from 0 */
+    sail_layout layout; /* bounds of this part, counts of the step */
+    int64_t first;      /* index in the step of the first pair here */
+    int64_t step;       /* optimiser step, from 0 */
     uint64_t seed;
-    double beta;         /* 1/nat */
-    double max_margin;   /* method.max_margin, nats; 0: none */
+    double beta;       /* 1/nat */
+    double max_margin; /* method.max_margin, nats; 0: none */
     sail_preference_model preference;
-    const double *logp;         /* [tokens] log p(token) under the policy, nats */
-    const double *ref;          /* [tokens] under the reference; NULL: 0 */
-    const double *entropy;      /* [tokens] NULL: not known */
-    const double *lss;          /* [tokens] log sum p^2; NULL: not known */
-    const int32_t *outcome;     /* [pairs] NULL: slot 0 wins */
-    const uint8_t *route;       /* [pairs] index into routes; NULL: all offline */
-    const sail_route *routes;   /* of the strategy at this step; coefficients as they are to be used */
+    const double *logp;       /* [tokens] log p(token) under the policy, nats */
+    const double *ref;        /* [tokens] under the reference; NULL: 0 */
+    const double *entropy;    /* [tokens] NULL: not known */
+    const double *lss;        /* [tokens] log sum p^2; NULL: not known */
+    const int32_t *outcome;   /* [pairs] NULL: slot 0 wins */
+    const uint8_t *route;     /* [pairs] index into routes; NULL: all offline */
+    const sail_route *routes; /* of the strategy at this step; coefficients as they are to be used */
     int n_routes;
     const double *baseline;     /* [pairs] from prepare; NULL: 0 */
     const int64_t *prompt_id;   /* [pairs] NULL: all different */
@@ -40,11 +40,12 @@ typedef struct sail__batch {
 /* Resets the tape to the rows' layout and fills *out. rows->layout must stay where it is. */
 sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows, sail_pairs *out, sail_err *err);
 
-/* Draw the labels of the pairs that the policy labels, into outcome[pairs]; other pairs keep what is there. A label is a
- * function of (seed, step, index of the pair in the step) and the scores. */
+/* Draw the labels of the pairs that the policy labels, into outcome[pairs]; other pairs keep what is there. A label is
+ * a function of (seed, step, index of the pair in the step) and the scores. */
 sail_code sail__labels_draw(const sail__batch *rows, int32_t *outcome, sail_err *err);
 
-/* The outcome with the roles of slots 0 and 1 swapped; ties and abstentions stay. outcomes: how many k responses have. */
+/* The outcome with the roles of slots 0 and 1 swapped; ties and abstentions stay. outcomes: how many k responses have.
+ */
 int32_t sail__outcome_reversed(int32_t outcome, int k, int outcomes);
 
 /* An objective chosen by a recipe. */
@@ -56,21 +57,22 @@ typedef struct sail__objective {
 
 /* Fill baseline[pairs] from all pairs of the step (zeros where the objective has no prepare). state:
  * SAIL_OBJECTIVE_STATE doubles, kept in checkpoints. */
-sail_code sail__objective_prepare(const sail__objective *o, sail_tape *t, const sail_pairs *b, double *state, double *baseline,
-                                  sail_err *err);
-/* Which pairs' log-probabilities prepare reads: mask[pairs]. False: none, prepare needs no forward pass. The rows' logp and
- * ref are not read. */
+sail_code sail__objective_prepare(const sail__objective *o, sail_tape *t, const sail_pairs *b, double *state,
+                                  double *baseline, sail_err *err);
+/* Which pairs' log-probabilities prepare reads: mask[pairs]. False: none, prepare needs no forward pass. The rows' logp
+ * and ref are not read. */
 bool sail__objective_prepare_needs(sail_arena *a, const sail__objective *o, const sail__batch *rows, uint8_t *mask);
 
 /* The loss of the part, and its derivatives. A loss that is not a number is SAIL_E_NUMERIC. */
-sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sail_pairs *b, sail_loss *out, sail_err *err);
-/* After sail__objective_loss: d loss / d of every token's value, [tokens] each; entropy and lss may be NULL. A derivative
- * that is not finite is SAIL_E_NUMERIC; the arrays are filled all the same. */
+sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sail_pairs *b, sail_loss *out,
+                               sail_err *err);
+/* After sail__objective_loss: d loss / d of every token's value, [tokens] each; entropy and lss may be NULL. A
+ * derivative that is not finite is SAIL_E_NUMERIC; the arrays are filled all the same. */
 sail_code sail__pairs_weights(const sail_pairs *b, double *logp, double *entropy, double *lss, sail_err *err);
 
 /* ---- metrics: sums over the parts of a step ---- */
 typedef struct sail__metric {
-    const char *name; /* rewards/chosen, sail/flip_rate, … */
+    const char *name;  /* rewards/chosen, sail/flip_rate, … */
     double sum, count; /* value: sum / count; count 0: a total, the value is the sum */
 } sail__metric;
 typedef struct sail__metrics {
@@ -87,11 +89,11 @@ double sail__metric_value(const sail__metric *x);
 double sail__metrics_get(const sail__metrics *m, const char *name);
 
 /* TRL's names, for each pair as it was labelled (pairs that nobody won are left out of chosen and rejected):
- *   loss, rewards/{chosen,rejected,accuracies,margins}, logps/{chosen,rejected}, entropy, objective/kl (mean log-ratio of the
- *   responses that the policy wrote), completions/mean_length
- * and sail/log_ratio (of all responses), sail/route_NAME (share of pairs), sail/flip_rate (share of the pairs written by data and labelled by the policy whose
- * label is not the data's), sail/ties, sail/abstentions (shares of the pairs a judge labelled), and the objective's own.
- * loss may be NULL. */
+ *   loss, rewards/{chosen,rejected,accuracies,margins}, logps/{chosen,rejected}, entropy, objective/kl (mean log-ratio
+ * of the responses that the policy wrote), completions/mean_length and sail/log_ratio (of all responses),
+ * sail/route_NAME (share of pairs), sail/flip_rate (share of the pairs written by data and labelled by the policy whose
+ * label is not the data's), sail/ties, sail/abstentions (shares of the pairs a judge labelled), and the objective's
+ * own. loss may be NULL. */
 sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, const sail_loss *loss,
                               sail_err *err);
 /* After the last part: a step in which the policy wrote nothing reports sail/log_ratio as objective/kl too, so that the

@@ -53,8 +53,8 @@ double sail__metrics_get(const sail__metrics *m, const char *name)
     return NAN;
 }
 
-/* Winner and loser among the responses of pair i; false where nobody won. Of a ranking: first and last placed, or the lowest
- * slot that a truncated ranking left out. */
+/* Winner and loser among the responses of pair i; false where nobody won. Of a ranking: first and last placed, or the
+ * lowest slot that a truncated ranking left out. */
 static bool sides_of(const sail_pairs *b, int64_t i, int64_t *winner, int64_t *loser)
 {
     int64_t first = b->layout->response_of_pair[i];

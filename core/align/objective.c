@@ -26,7 +26,8 @@ void sail_labelled_sides(sail_tape *t, const sail_pairs *b, sail_side *winner, s
     sail_side nothing = {none, none, none, none, none};
     if (!b->has_sides)
         sail_tape_fail(t, SAIL_E_SHAPE, "this objective takes pairs of two responses; the batch has other groups");
-    uint8_t *second = sail__arena_alloc(t->arena, (size_t)b->n + 1), *first = sail__arena_alloc(t->arena, (size_t)b->n + 1);
+    uint8_t *second = sail__arena_alloc(t->arena, (size_t)b->n + 1),
+            *first = sail__arena_alloc(t->arena, (size_t)b->n + 1);
     if (!second || !first)
         sail_tape_fail(t, SAIL_E_NOMEM, "no memory for %lld pairs", (long long)b->n);
     sail__tape_node *n = sail__tape_push(t, SAIL_PAIR, b->n, none, none, NULL, &yes);

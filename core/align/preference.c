@@ -101,7 +101,8 @@ sail_var sail_preference_logprob(sail_tape *t, const sail_preference_model *m, s
             continue;
         int k = size_of_pair(l, first), o = outcome[first], most = outcomes_of(t, m, k);
         if (most && (o < 0 || o >= most)) {
-            sail_tape_fail(t, SAIL_E_ARG, "pair %lld: preference model %s has the outcomes 0..%d for %d responses, not %d%s",
+            sail_tape_fail(t, SAIL_E_ARG,
+                           "pair %lld: preference model %s has the outcomes 0..%d for %d responses, not %d%s",
                            (long long)first, m->name, most - 1, k, o,
                            k == 2 && o == SAIL_TIE ? " (a tie: choose a model with ties, such as davidson)" : "");
             break;
@@ -136,7 +137,8 @@ sail_var sail_preference_entropy(sail_tape *t, const sail_preference_model *m, s
     return total;
 }
 
-sail_code sail_preference_probabilities(const sail_preference_model *m, int k, const double *score, double *p, sail_err *err)
+sail_code sail_preference_probabilities(const sail_preference_model *m, int k, const double *score, double *p,
+                                        sail_err *err)
 {
     sail_tape *t = sail_tape_new(NULL);
     if (!t)
@@ -158,7 +160,8 @@ sail_code sail_preference_draw(const sail_preference_model *m, int k, const doub
                                sail_err *err)
 {
     int most = k >= 2 && k <= SAIL_MAX_RESPONSES ? m->ops->outcomes(m->self, k) : 0;
-    double few[SAIL_MAX_RESPONSES + 1], *p = most > SAIL_MAX_RESPONSES + 1 ? sail__calloc((size_t)most, sizeof *p) : few;
+    double few[SAIL_MAX_RESPONSES + 1],
+        *p = most > SAIL_MAX_RESPONSES + 1 ? sail__calloc((size_t)most, sizeof *p) : few;
     if (!p)
         return sail_fail(err, SAIL_E_NOMEM, "no memory for %d outcomes", most);
     sail_code code = sail_preference_probabilities(m, k, score, p, err);
@@ -166,8 +169,8 @@ sail_code sail_preference_draw(const sail_preference_model *m, int k, const doub
     int last = -1;
     for (int o = 0; o < most && code == SAIL_OK; o++) {
         if (isnan(p[o]))
-            code = sail_fail(err, SAIL_E_NUMERIC, "preference model %s gives outcome %d a probability that is not a number",
-                             m->name, o);
+            code = sail_fail(err, SAIL_E_NUMERIC,
+                             "preference model %s gives outcome %d a probability that is not a number", m->name, o);
         if (!(p[o] > 0))
             continue;
         below += p[o];

@@ -11,28 +11,32 @@ sail_code sail__routes_ask(const sail_strategy *ops, const void *self, const cha
     double sum = 0;
     *n = ops->routes(self, step, out);
     if (*n < 1 || *n > SAIL_MAX_ROUTES)
-        return sail_fail(err, SAIL_E_PLUGIN, "strategy %s gives %d routes; 1 to %d are possible", name, *n, SAIL_MAX_ROUTES);
+        return sail_fail(err, SAIL_E_PLUGIN, "strategy %s gives %d routes; 1 to %d are possible", name, *n,
+                         SAIL_MAX_ROUTES);
     for (int k = 0; k < *n; k++) {
         const sail_route *r = &out[k];
         if (!r->name || r->writer < SAIL_BY_DATA || r->writer > SAIL_BY_POLICY || r->labeller < SAIL_BY_DATA ||
             r->labeller > SAIL_BY_JUDGE)
-            return sail_fail(err, SAIL_E_PLUGIN, "strategy %s: route %d (%s) needs a name, a writer (data or policy) and a labeller",
-                             name, k, r->name ? r->name : "unnamed");
+            return sail_fail(err, SAIL_E_PLUGIN,
+                             "strategy %s: route %d (%s) needs a name, a writer (data or policy) and a labeller", name,
+                             k, r->name ? r->name : "unnamed");
         if (r->writer == SAIL_BY_POLICY && r->labeller == SAIL_BY_DATA)
-            return sail_fail(err, SAIL_E_PLUGIN, "strategy %s: on route %s data cannot label what the policy has written", name,
-                             r->name);
+            return sail_fail(err, SAIL_E_PLUGIN,
+                             "strategy %s: on route %s data cannot label what the policy has written", name, r->name);
         if (!(r->probability >= 0 && r->probability <= 1))
-            return sail_fail(err, SAIL_E_RECIPE,
-                             "strategy %s, step %lld: the weight of route %s is %g; weights are from 0 to 1 and sum to 1 at most",
-                             name, (long long)step, r->name, r->probability);
+            return sail_fail(
+                err, SAIL_E_RECIPE,
+                "strategy %s, step %lld: the weight of route %s is %g; weights are from 0 to 1 and sum to 1 at most",
+                name, (long long)step, r->name, r->probability);
         if (!(r->coefficient >= 0 && isfinite(r->coefficient)))
-            return sail_fail(err, SAIL_E_RECIPE, "strategy %s, step %lld: the coefficient of route %s is %g; it must be at least 0",
-                             name, (long long)step, r->name, r->coefficient);
+            return sail_fail(err, SAIL_E_RECIPE,
+                             "strategy %s, step %lld: the coefficient of route %s is %g; it must be at least 0", name,
+                             (long long)step, r->name, r->coefficient);
         sum += r->probability;
     }
     if (fabs(sum - 1) > 1e-9)
-        return sail_fail(err, SAIL_E_RECIPE, "strategy %s, step %lld: the weights of the routes sum to %.9g, not to 1", name,
-                         (long long)step, sum);
+        return sail_fail(err, SAIL_E_RECIPE, "strategy %s, step %lld: the weights of the routes sum to %.9g, not to 1",
+                         name, (long long)step, sum);
     return SAIL_OK;
 }
 
@@ -60,8 +64,8 @@ int sail__routes_warn(const sail_route *routes, int n, double max_weight, double
             continue;
         bool heavy = r->probability > max_weight, strong = r->coefficient > max_coef;
         if (heavy)
-            sail__buf_printf(out, "%sroute %s has weight %g; training was reported unstable beyond %g", out->len ? "\n" : "",
-                             r->name, r->probability, max_weight);
+            sail__buf_printf(out, "%sroute %s has weight %g; training was reported unstable beyond %g",
+                             out->len ? "\n" : "", r->name, r->probability, max_weight);
         if (strong)
             sail__buf_printf(out, "%sroute %s has coefficient %g; training was reported unstable beyond %g",
                              out->len ? "\n" : "", r->name, r->coefficient, max_coef);

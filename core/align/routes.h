@@ -7,16 +7,16 @@
 #include "../base/base.h"
 #include "../sail/strategy.h"
 
-/* Ask the strategy and check what it says: 1 to SAIL_MAX_ROUTES routes with names, probabilities from 0 to 1 that sum to 1
- * (to 1e-9), finite coefficients of at least 0. */
+/* Ask the strategy and check what it says: 1 to SAIL_MAX_ROUTES routes with names, probabilities from 0 to 1 that sum
+ * to 1 (to 1e-9), finite coefficients of at least 0. */
 sail_code sail__routes_ask(const sail_strategy *ops, const void *self, const char *name, int64_t step,
                            sail_route out[SAIL_MAX_ROUTES], int *n, sail_err *err);
 
 /* The route of prompt number `index` of step `step`: a function of the three. */
 int sail__routes_draw(const sail_route *routes, int n, uint64_t seed, int64_t step, int64_t index);
 
-/* Append to *out one line for each route beyond the bounds within which the method is known to be stable (nothing where all
- * are within); its own coefficient is only used where the policy writes or labels. Returns how many. */
+/* Append to *out one line for each route beyond the bounds within which the method is known to be stable (nothing where
+ * all are within); its own coefficient is only used where the policy writes or labels. Returns how many. */
 int sail__routes_warn(const sail_route *routes, int n, double max_weight, double max_coef, sail_buf *out);
 
 #endif

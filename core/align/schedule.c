@@ -22,7 +22,8 @@ bool sail__schedule_is(const sail_node *n)
 static double wrong(sail_err *err, const sail_node *n, const char *what)
 {
     sail_fail(err, SAIL_E_RECIPE,
-              "%s:%d: %s; a schedule is {kind: ramp | cosine, from, to, steps, start} or {kind: piecewise, points: [[step, value], …]}",
+              "%s:%d: %s; a schedule is {kind: ramp | cosine, from, to, steps, start} or {kind: piecewise, points: "
+              "[[step, value], …]}",
               n->origin, n->line, what);
     return NAN;
 }
@@ -55,7 +56,8 @@ static double piecewise(const sail_node *n, int64_t step, sail_err *err)
         double at, value;
         if (p->kind != SAIL_NODE_LIST || p->list.n != 2)
             return wrong(err, p, "a point must be [step, value]");
-        if (sail__node_as_double(p->list.items[0], "points", &at, err) || sail__node_as_double(p->list.items[1], "points", &value, err))
+        if (sail__node_as_double(p->list.items[0], "points", &at, err) ||
+            sail__node_as_double(p->list.items[1], "points", &value, err))
             return NAN;
         if (i && at <= before_step)
             return wrong(err, p, "the points' steps must go up");
@@ -85,7 +87,8 @@ double sail__schedule_value(const sail_node *n, int64_t step, sail_err *err)
     if (!length)
         return wrong(err, n, "steps is missing");
     if (sail__node_as_double(sail__node_get(n, "from"), "from", &from, err) ||
-        sail__node_as_double(sail__node_get(n, "to"), "to", &to, err) || sail__node_as_double(length, "steps", &steps, err) ||
+        sail__node_as_double(sail__node_get(n, "to"), "to", &to, err) ||
+        sail__node_as_double(length, "steps", &steps, err) ||
         (begin && sail__node_as_double(begin, "start", &start, err)))
         return NAN;
     if (!(steps > 0))
@@ -109,14 +112,15 @@ sail_code sail__lr_parse(const sail_node *node, sail__lr_schedule *out, sail_err
     const sail_node *kind = node->kind == SAIL_NODE_MAP ? sail__node_get(node, "kind") : node;
     const char *name;
     if (!kind)
-        return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule: kind is missing: constant, linear or cosine", node->origin, node->line);
+        return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule: kind is missing: constant, linear or cosine",
+                         node->origin, node->line);
     SAIL_TRY(sail__node_as_string(kind, "schedule", &name, err));
     int k = 0;
     while (lr_names[k] && !sail__name_equal(lr_names[k], name))
         k++;
     if (!lr_names[k])
-        return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule: '%s' is none of constant, linear, cosine", node->origin, node->line,
-                         name);
+        return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule: '%s' is none of constant, linear, cosine", node->origin,
+                         node->line, name);
     out->kind = (sail__lr_kind)k;
     for (size_t i = 0; node->kind == SAIL_NODE_MAP && i < node->list.n; i++) {
         const char *key = node->list.keys[i];
@@ -124,15 +128,18 @@ sail_code sail__lr_parse(const sail_node *node, sail__lr_schedule *out, sail_err
         if (sail__name_equal(key, "warmup")) {
             SAIL_TRY(sail__node_as_double(v, "schedule.warmup", &out->warmup, err));
             if (!(out->warmup >= 0 && isfinite(out->warmup)))
-                return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule.warmup must be a share below 1 or a number of steps, not %g",
+                return sail_fail(err, SAIL_E_RECIPE,
+                                 "%s:%d: schedule.warmup must be a share below 1 or a number of steps, not %g",
                                  v->origin, v->line, out->warmup);
         } else if (sail__name_equal(key, "floor")) {
             SAIL_TRY(sail__node_as_double(v, "schedule.floor", &out->floor, err));
             if (!(out->floor >= 0 && out->floor <= 1))
-                return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule.floor is a share of the rate, from 0 to 1, not %g", v->origin,
+                return sail_fail(err, SAIL_E_RECIPE,
+                                 "%s:%d: schedule.floor is a share of the rate, from 0 to 1, not %g", v->origin,
                                  v->line, out->floor);
         } else if (!sail__name_equal(key, "kind")) {
-            return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule has no key '%s': kind, warmup, floor", v->origin, v->line, key);
+            return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule has no key '%s': kind, warmup, floor", v->origin,
+                             v->line, key);
         }
     }
     return SAIL_OK;

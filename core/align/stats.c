@@ -71,8 +71,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-sail_code sail__bootstrap(const double *x, int64_t n, const int64_t *indices, int64_t resamples, uint64_t seed, double *means,
-                          double *lower, double *upper, sail_err *err)
+sail_code sail__bootstrap(const double *x, int64_t n, const int64_t *indices, int64_t resamples, uint64_t seed,
+                          double *means, double *lower, double *upper, sail_err *err)
 {
     if (n < 1 || resamples < 1)
         return sail_fail(err, SAIL_E_ARG, "an interval needs at least one judged prompt and one resample");
@@ -82,8 +82,9 @@ sail_code sail__bootstrap(const double *x, int64_t n, const int64_t *indices, in
     for (int64_t b = 0; b < resamples; b++) {
         double sum = 0;
         for (int64_t i = 0; i < n; i++) {
-            int64_t k = indices ? indices[b * n + i]
-                                : (int64_t)sail_rng_below(seed, SAIL_RNG_BOOTSTRAP, (uint64_t)b, (uint64_t)i, 0, (uint64_t)n);
+            int64_t k =
+                indices ? indices[b * n + i]
+                        : (int64_t)sail_rng_below(seed, SAIL_RNG_BOOTSTRAP, (uint64_t)b, (uint64_t)i, 0, (uint64_t)n);
             sum += x[k];
         }
         sorted[b] = sum / (double)n;
@@ -198,8 +199,9 @@ static sail_code newton(const fit *f, double *b, sail_err *err)
     }
     for (int i = 0; i < f->columns; i++)
         if (!(fabs(grad[i]) < 1e-11) || fabs(b[i]) > 25) /* beyond: one side wins everything, and b runs away */
-            return sail_fail(err, SAIL_E_NUMERIC,
-                             "the length-controlled win rate has no finite fit (one side wins everything?): use a ridge above 0");
+            return sail_fail(
+                err, SAIL_E_NUMERIC,
+                "the length-controlled win rate has no finite fit (one side wins everything?): use a ridge above 0");
     return SAIL_OK;
 }
 
@@ -208,7 +210,8 @@ sail_code sail__length_controlled(const double *y, const double *d, const double
 {
     double mean = 0, square = 0, b[COLUMNS] = {0};
     if (n < 2 || ridge < 0)
-        return sail_fail(err, SAIL_E_ARG, "a length-controlled win rate needs two judged prompts and a ridge of at least 0");
+        return sail_fail(err, SAIL_E_ARG,
+                         "a length-controlled win rate needs two judged prompts and a ridge of at least 0");
     for (int64_t i = 0; i < n; i++)
         mean += d[i] / (double)n;
     for (int64_t i = 0; i < n; i++)

@@ -1,4 +1,5 @@
-/* tape.c - storage, leaves, reading and the backward pass of the tape; the operators are in tape_ops.c and tape_shape.c. */
+/* tape.c - storage, leaves, reading and the backward pass of the tape; the operators are in tape_ops.c and
+ * tape_shape.c. */
 #include "tape_internal.h"
 
 #include <math.h>
@@ -100,7 +101,8 @@ sail__tape_node *sail__tape_push(sail_tape *t, sail_domain d, int64_t n, sail_va
         return NULL;
     int64_t want = sail__tape_domain_length(t, d);
     if (d != SAIL_ANY && want < 0) {
-        sail_tape_fail(t, SAIL_E_SHAPE, "a value of domain %s on a tape without a layout: only SCALAR and ANY exist there",
+        sail_tape_fail(t, SAIL_E_SHAPE,
+                       "a value of domain %s on a tape without a layout: only SCALAR and ANY exist there",
                        sail__tape_domain_name(d));
         return NULL;
     }
@@ -121,8 +123,14 @@ sail__tape_node *sail__tape_push(sail_tape *t, sail_domain d, int64_t n, sail_va
     }
     const sail__tape_node *na = sail__tape_at(t, a), *nb = sail__tape_at(t, b);
     bool needs = (na && na->needs) || (nb && nb->needs);
-    t->nodes[t->n] = (sail__tape_node){.domain = d, .needs = needs, .a = a.id, .b = b.id, .n = n, .value = store,
-                                       .grad = store + n, .back = needs ? back : NULL};
+    t->nodes[t->n] = (sail__tape_node){.domain = d,
+                                       .needs = needs,
+                                       .a = a.id,
+                                       .b = b.id,
+                                       .n = n,
+                                       .value = store,
+                                       .grad = store + n,
+                                       .back = needs ? back : NULL};
     *out = (sail_var){(int32_t)t->n};
     return &t->nodes[t->n++];
 }

@@ -1,7 +1,7 @@
 /* tape_internal.h - a tape from inside: shared by tape.c, tape_ops.c and tape_shape.c only.
  *
- * Floor: align. A node owns its value and its derivative, which live in the tape's arena; nodes are in topological order,
- * since an operator can only name values that exist. */
+ * Floor: align. A node owns its value and its derivative, which live in the tape's arena; nodes are in topological
+ * order, since an operator can only name values that exist. */
 #ifndef SAIL_TAPE_INTERNAL_H
 #define SAIL_TAPE_INTERNAL_H
 
@@ -13,8 +13,8 @@ typedef void sail__tape_back(sail_tape *t, const sail__tape_node *n);
 
 struct sail__tape_node {
     sail_domain domain;
-    bool needs;     /* a leaf lies below: derivatives flow through here */
-    int32_t a, b;   /* operands; -1: none */
+    bool needs;   /* a leaf lies below: derivatives flow through here */
+    int32_t a, b; /* operands; -1: none */
     int64_t n;
     double *value, *grad;
     sail__tape_back *back; /* adds this node's derivative to its operands'; NULL: leaf or constant */
@@ -33,12 +33,12 @@ struct sail_tape {
     sail_err err;
 };
 
-sail__tape_node *sail__tape_at(const sail_tape *t, sail_var v); /* NULL for a value that does not exist */
+sail__tape_node *sail__tape_at(const sail_tape *t, sail_var v);      /* NULL for a value that does not exist */
 int64_t sail__tape_domain_length(const sail_tape *t, sail_domain d); /* -1: any, or the tape has no layout */
 const char *sail__tape_domain_name(sail_domain d);
 
-/* A new node of domain d and length n with operands a and b ({-1}: none); zero values and derivative. NULL: the tape has
- * failed, *out is {-1} then. The pointer is valid until the next node is made. */
+/* A new node of domain d and length n with operands a and b ({-1}: none); zero values and derivative. NULL: the tape
+ * has failed, *out is {-1} then. The pointer is valid until the next node is made. */
 sail__tape_node *sail__tape_push(sail_tape *t, sail_domain d, int64_t n, sail_var a, sail_var b, sail__tape_back *back,
                                  sail_var *out);
 

@@ -19,8 +19,8 @@ double sail__log_sigmoid(double a)
     return a >= 0 ? -log1p(exp(-a)) : a - log1p(exp(a));
 }
 
-/* phi(x) / Phi(-x) for x >= 4: the continued fraction of Mills' ratio (Laplace), x + 1/(x + 2/(x + 3/...)). 48 terms give
- * full precision from 4 on, and there is no cancellation however large x is. */
+/* phi(x) / Phi(-x) for x >= 4: the continued fraction of Mills' ratio (Laplace), x + 1/(x + 2/(x + 3/...)). 48 terms
+ * give full precision from 4 on, and there is no cancellation however large x is. */
 static double inverse_mills(double x)
 {
     double f = x;

@@ -1,7 +1,7 @@
 /* tape_ops.c - elementwise operators and reductions of the tape; one row of sail/tape_ops.def each.
  *
- * Every backward loop skips elements whose derivative from above is zero, so that what was not selected never turns into
- * 0 * inf. */
+ * Every backward loop skips elements whose derivative from above is zero, so that what was not selected never turns
+ * into 0 * inf. */
 #include "tape_internal.h"
 #include "tape_math.h"
 
@@ -9,7 +9,10 @@
 
 /* ---- one operand: f_NAME is the value, d_NAME the derivative at a, where y is the value ---- */
 #define UNARY(name, value, slope)                                                                                      \
-    static double f_##name(double a) { return value; }                                                                 \
+    static double f_##name(double a)                                                                                   \
+    {                                                                                                                  \
+        return value;                                                                                                  \
+    }                                                                                                                  \
     static double d_##name(double a, double y)                                                                         \
     {                                                                                                                  \
         (void)a, (void)y;                                                                                              \
@@ -22,7 +25,7 @@ UNARY(ln, log(a), 1 / a)
 UNARY(log1p, log1p(a), 1 / (1 + a))
 UNARY(expm1, expm1(a), exp(a))
 UNARY(sqrt, sqrt(a), 0.5 / y)
-UNARY(square, a * a, 2 * a)
+UNARY(square, a *a, 2 * a)
 UNARY(tanh, tanh(a), 4 * sail__sigmoid(2 * a) * sail__sigmoid(-2 * a)) /* 1 - y^2 cancels in the tails */
 UNARY(sigmoid, sail__sigmoid(a), sail__sigmoid(a) * sail__sigmoid(-a))
 UNARY(log_sigmoid, sail__log_sigmoid(a), sail__sigmoid(-a))
@@ -79,14 +82,20 @@ static sail_var apply_unary(sail_tape *t, int row, sail_var a)
 }
 
 #define TAPE_UNARY(name, doc)                                                                                          \
-    sail_var sail_##name(sail_tape *t, sail_var a) { return apply_unary(t, ROW_##name, a); }
+    sail_var sail_##name(sail_tape *t, sail_var a)                                                                     \
+    {                                                                                                                  \
+        return apply_unary(t, ROW_##name, a);                                                                          \
+    }
 #include "../sail/tape_ops.def"
 #undef TAPE_UNARY
 #undef TAPE_BINARY
 
 /* ---- two operands: slopes with respect to a and b ---- */
 #define BINARY(name, value, slope_a, slope_b)                                                                          \
-    static double f_##name(double a, double b) { return value; }                                                       \
+    static double f_##name(double a, double b)                                                                         \
+    {                                                                                                                  \
+        return value;                                                                                                  \
+    }                                                                                                                  \
     static void d_##name(double a, double b, double y, double *da, double *db)                                         \
     {                                                                                                                  \
         (void)a, (void)b, (void)y;                                                                                     \
@@ -95,7 +104,7 @@ static sail_var apply_unary(sail_tape *t, int row, sail_var a)
     }
 BINARY(add, a + b, 1, 1)
 BINARY(sub, a - b, 1, -1)
-BINARY(mul, a * b, b, a)
+BINARY(mul, a *b, b, a)
 BINARY(div, a / b, 1 / b, -y / b)
 BINARY(max, a >= b || isnan(a) ? a : b, a >= b, !(a >= b))
 BINARY(min, a <= b || isnan(a) ? a : b, a <= b, !(a <= b))
@@ -145,8 +154,9 @@ static sail_var apply_binary(sail_tape *t, int row, const char *name, sail_var v
     }
     const sail__tape_node *shape = a->domain == SAIL_SCALAR ? b : a, *other = shape == a ? b : a;
     if (other->domain != SAIL_SCALAR && (other->domain != shape->domain || other->n != shape->n)) {
-        sail_tape_fail(t, SAIL_E_SHAPE, "%s: operands of domain %s (%lld) and %s (%lld) do not fit: both alike, or one a SCALAR",
-                       name, sail__tape_domain_name(a->domain), (long long)a->n, sail__tape_domain_name(b->domain),
+        sail_tape_fail(t, SAIL_E_SHAPE,
+                       "%s: operands of domain %s (%lld) and %s (%lld) do not fit: both alike, or one a SCALAR", name,
+                       sail__tape_domain_name(a->domain), (long long)a->n, sail__tape_domain_name(b->domain),
                        (long long)b->n);
         return out;
     }
@@ -162,7 +172,10 @@ static sail_var apply_binary(sail_tape *t, int row, const char *name, sail_var v
 }
 
 #define TAPE_BINARY(name, doc)                                                                                         \
-    sail_var sail_##name(sail_tape *t, sail_var a, sail_var b) { return apply_binary(t, ROW_##name, #name, a, b); }
+    sail_var sail_##name(sail_tape *t, sail_var a, sail_var b)                                                         \
+    {                                                                                                                  \
+        return apply_binary(t, ROW_##name, #name, a, b);                                                               \
+    }
 #include "../sail/tape_ops.def"
 #undef TAPE_BINARY
 #undef TAPE_REDUCE
@@ -214,9 +227,13 @@ static double lse(const double *v, int64_t n)
 static void range_of(const sail_tape *t, const sail__tape_node *in, const sail__tape_node *n, int64_t i, int64_t *from,
                      int64_t *to)
 {
+    *from = 0;
+    *to = in->n;
+    if (n->domain == SAIL_SCALAR)
+        return; /* all of it; there may be no layout */
     const int64_t *bound = n->domain == SAIL_PAIR ? t->layout->response_of_pair : t->layout->token_of_response;
-    *from = n->domain == SAIL_SCALAR ? 0 : bound[i];
-    *to = n->domain == SAIL_SCALAR ? in->n : bound[i + 1];
+    *from = bound[i];
+    *to = bound[i + 1];
 }
 
 static void reduce_back(sail_tape *t, const sail__tape_node *n)
@@ -274,8 +291,8 @@ static sail_var apply_reduce(sail_tape *t, int row, const char *name, sail_var v
             return out;
         }
     }
-    sail__tape_node *n = sail__tape_push(t, to, to == SAIL_SCALAR ? 1 : sail__tape_domain_length(t, to), v, none,
-                                         reduce_back, &out);
+    sail__tape_node *n =
+        sail__tape_push(t, to, to == SAIL_SCALAR ? 1 : sail__tape_domain_length(t, to), v, none, reduce_back, &out);
     if (!n)
         return out;
     x = sail__tape_at(t, v);
@@ -298,6 +315,9 @@ static sail_var apply_reduce(sail_tape *t, int row, const char *name, sail_var v
 
 #define TAPE_UNARY(name, doc)
 #define TAPE_REDUCE(name, doc)                                                                                         \
-    sail_var sail_##name(sail_tape *t, sail_var a) { return apply_reduce(t, ROW_##name, #name, a); }
+    sail_var sail_##name(sail_tape *t, sail_var a)                                                                     \
+    {                                                                                                                  \
+        return apply_reduce(t, ROW_##name, #name, a);                                                                  \
+    }
 #include "../sail/tape_ops.def"
 #undef TAPE_REDUCE

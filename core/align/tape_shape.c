@@ -28,8 +28,9 @@ static sail__tape_node *push_two(sail_tape *t, const char *name, sail_var va, sa
     const sail__tape_node *a = sail__tape_at(t, va), *b = sail__tape_at(t, vb);
     const sail__tape_node *shape = a->domain == SAIL_SCALAR ? b : a, *other = shape == a ? b : a;
     if (other->domain != SAIL_SCALAR && (other->domain != shape->domain || other->n != shape->n)) {
-        sail_tape_fail(t, SAIL_E_SHAPE, "%s: operands of domain %s (%lld) and %s (%lld) do not fit: both alike, or one a SCALAR",
-                       name, sail__tape_domain_name(a->domain), (long long)a->n, sail__tape_domain_name(b->domain),
+        sail_tape_fail(t, SAIL_E_SHAPE,
+                       "%s: operands of domain %s (%lld) and %s (%lld) do not fit: both alike, or one a SCALAR", name,
+                       sail__tape_domain_name(a->domain), (long long)a->n, sail__tape_domain_name(b->domain),
                        (long long)b->n);
         return NULL;
     }
@@ -297,16 +298,18 @@ sail_var sail_slot_of(sail_tape *t, sail_var v, int slot)
         sail_tape_fail(t, SAIL_E_ARG, "slot_of: slots count from 0, not %d", slot);
         return (sail_var){-1};
     }
-    return gather_domain(t, "slot_of", v, SAIL_RESPONSE, SAIL_PAIR, t->layout ? t->layout->response_of_pair : NULL, slot);
+    return gather_domain(t, "slot_of", v, SAIL_RESPONSE, SAIL_PAIR, t->layout ? t->layout->response_of_pair : NULL,
+                         slot);
 }
 
 sail_var sail_spread(sail_tape *t, sail_var v, sail_domain to)
 {
     if (to == SAIL_RESPONSE)
-        return gather_domain(t, "spread to RESPONSE", v, SAIL_PAIR, to, t->layout ? t->layout->response_of_pair : NULL, -1);
-    if (to == SAIL_TOKEN)
-        return gather_domain(t, "spread to TOKEN", v, SAIL_RESPONSE, to, t->layout ? t->layout->token_of_response : NULL,
+        return gather_domain(t, "spread to RESPONSE", v, SAIL_PAIR, to, t->layout ? t->layout->response_of_pair : NULL,
                              -1);
+    if (to == SAIL_TOKEN)
+        return gather_domain(t, "spread to TOKEN", v, SAIL_RESPONSE, to,
+                             t->layout ? t->layout->token_of_response : NULL, -1);
     sail_tape_fail(t, SAIL_E_ARG, "spread goes from PAIR to RESPONSE or from RESPONSE to TOKEN, not to %s",
                    sail__tape_domain_name(to));
     return (sail_var){-1};

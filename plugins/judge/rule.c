@@ -1,9 +1,9 @@
 /* rule.c - a judge by a rule that can be read: lengths, or how often a pattern occurs.
  * Rules   : longer, shorter   the length in tokens, end token included
  *           target_length     the length nearer to `target` tokens
- *           more, fewer       matches of `pattern` (POSIX extended regular expression; newlines are ordinary characters)
- * Equal measures are a tie among two responses; among more, the lower slot goes first. Scores are the measures, signed so
- * that larger is better. */
+ *           more, fewer       matches of `pattern` (POSIX extended regular expression; newlines are ordinary
+ * characters) Equal measures are a tie among two responses; among more, the lower slot goes first. Scores are the
+ * measures, signed so that larger is better. */
 #include <math.h>
 #include <regex.h>
 #include <sail/judge.h>
@@ -44,7 +44,8 @@ static sail_code open_rule(const void *self, sail_ctx *ctx, void **state, sail_e
         char text[256];
         regerror(code, re, text, sizeof text);
         free(re);
-        return sail_fail(err, SAIL_E_OPTION, "judge rule: the pattern '%s' is no regular expression: %s", o->pattern, text);
+        return sail_fail(err, SAIL_E_OPTION, "judge rule: the pattern '%s' is no regular expression: %s", o->pattern,
+                         text);
     }
     *state = re;
     return SAIL_OK;
@@ -85,7 +86,8 @@ static double measure(const struct rule *o, const regex_t *re, const sail_judge_
     }
 }
 
-static sail_code label(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out, sail_err *err)
+static sail_code label(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out,
+                       sail_err *err)
 {
     for (int64_t i = 0; i < n; i++) {
         int k = items[i].k, order[SAIL_MAX_RESPONSES];
@@ -104,4 +106,5 @@ static sail_code label(const void *self, void *state, const sail_judge_item *ite
 }
 
 static const sail_judge ops = {.size = sizeof ops, .open = open_rule, .close = close_rule, .label = label};
-SAIL_PLUGIN(SAIL_KIND_JUDGE, rule, "lengths, or how often a pattern occurs", "", struct rule, opts, &ops, SAIL_CAP_PAIRS)
+SAIL_PLUGIN(SAIL_KIND_JUDGE, rule, "lengths, or how often a pattern occurs", "", struct rule, opts, &ops,
+            SAIL_CAP_PAIRS)

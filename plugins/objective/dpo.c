@@ -1,8 +1,8 @@
 /* dpo.c - Direct Preference Optimization, sigmoid loss; with label_smoothing conservative DPO.
  * Source : arXiv 2305.18290, eq. 7; smoothing: Mitchell, "A note on DPO with noisy preferences" (2023).
  * Needs  : pairs; reference log-probabilities.
- * Loss   : -(1 - e) log q(outcome) - e log q(reversed outcome), nats, mean over pairs, where q is the recipe's preference
- *          model on beta (rho_1, rho_2). Under bradley_terry: -log sigmoid(beta (rho_chosen - rho_rejected)). */
+ * Loss   : -(1 - e) log q(outcome) - e log q(reversed outcome), nats, mean over pairs, where q is the recipe's
+ * preference model on beta (rho_1, rho_2). Under bradley_terry: -log sigmoid(beta (rho_chosen - rho_rejected)). */
 #include <sail/objective.h>
 #include <sail/plugin.h>
 
@@ -30,5 +30,5 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 }
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
-SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, dpo, "DPO: the log-likelihood of the labels", "arXiv:2305.18290", struct dpo, opts, &ops,
-            SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, dpo, "DPO: the log-likelihood of the labels", "arXiv:2305.18290", struct dpo, opts,
+            &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)

@@ -36,5 +36,5 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 }
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
-SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, ipo, "IPO: squared distance of the margin from 1/(2 beta)", "arXiv:2310.12036", struct ipo,
-            opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, ipo, "IPO: squared distance of the margin from 1/(2 beta)", "arXiv:2310.12036",
+            struct ipo, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)

@@ -26,8 +26,9 @@ static const char *const labels[] = {"sampled", "expected", NULL};
 static const char *const baselines[] = {"none", "leave_one_out", "moving_mean", "constant", NULL};
 static const char *const scopes[] = {"policy_written", "all", NULL};
 static const sail_opt opts[] = {
-    SAIL_OPT_CHOICE(struct sail, estimator, .choices = estimators, .def = EXACT,
-                    .help = "exact: the score-function term; released: what the authors' code computes, without a baseline"),
+    SAIL_OPT_CHOICE(
+        struct sail, estimator, .choices = estimators, .def = EXACT,
+        .help = "exact: the score-function term; released: what the authors' code computes, without a baseline"),
     SAIL_OPT_CHOICE(struct sail, labels, .choices = labels, .def = SAIL_LABELS_SAMPLED,
                     .help = "labels of the policy: drawn, or their expectation in closed form"),
     SAIL_OPT_CHOICE(struct sail, baseline, .choices = baselines, .def = LEAVE_ONE_OUT,
@@ -92,9 +93,10 @@ static sail_var released_term(sail_tape *t, const sail_pairs *b, sail_var f, con
     for (int64_t i = 0; i < b->n; i++)
         for (int64_t k = b->layout->response_of_pair[i]; written[i] && k < b->layout->response_of_pair[i + 1]; k++)
             if (logp[k] == 0)
-                sail_tape_fail(t, SAIL_E_NUMERIC,
-                               "pair %lld: a response has log-probability 0, by which `estimator: released` divides; use exact",
-                               (long long)(b->first + i));
+                sail_tape_fail(
+                    t, SAIL_E_NUMERIC,
+                    "pair %lld: a response has log-probability 0, by which `estimator: released` divides; use exact",
+                    (long long)(b->first + i));
     sail_var ratio = sail_detach(t, sail_div(t, sail_spread(t, f, SAIL_RESPONSE), b->logp));
     sail_var n = sail_number(t, (double)b->layout->step_pairs);
     return sail_mul(t, n, sail_sum_responses(t, sail_mul(t, ratio, b->logp)));
@@ -128,7 +130,8 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 {
     const struct sail *o = self;
     if (o->estimator == RELEASED && o->labels == SAIL_LABELS_EXPECTED)
-        sail_tape_fail(t, SAIL_E_OPTION, "estimator: released samples its labels: use labels: sampled, or estimator: exact");
+        sail_tape_fail(t, SAIL_E_OPTION,
+                       "estimator: released samples its labels: use labels: sampled, or estimator: exact");
     uint8_t *mask = calloc(2 * (size_t)b->n + 1, 1);
     if (!mask) {
         sail_tape_fail(t, SAIL_E_NOMEM, "sail: no memory for %lld pairs", (long long)b->n);
@@ -226,6 +229,7 @@ static void prepare_needs(const void *self, const sail_pairs *b, uint8_t *mask)
                   (o->scope == ALL || b->writer[i] == SAIL_BY_POLICY);
 }
 
-static const sail_objective ops = {.size = sizeof ops, .loss = loss, .prepare = prepare, .prepare_needs = prepare_needs};
+static const sail_objective ops = {
+    .size = sizeof ops, .loss = loss, .prepare = prepare, .prepare_needs = prepare_needs};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, sail, "SAIL: online preference learning, bilevel made one level", "arXiv:2406.15567",
             struct sail, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE)

@@ -35,5 +35,5 @@ static sail_var logprob(const void *self, sail_tape *t, int k, const sail_var *s
 }
 
 static const sail_preference ops = {.size = sizeof ops, .outcomes = outcomes, .logprob = logprob};
-SAIL_PLUGIN(SAIL_KIND_PREFERENCE, davidson, "paired comparisons with ties by a weight", "Davidson, 1970", struct davidson, opts,
-            &ops, SAIL_CAP_PAIRS)
+SAIL_PLUGIN(SAIL_KIND_PREFERENCE, davidson, "paired comparisons with ties by a weight", "Davidson, 1970",
+            struct davidson, opts, &ops, SAIL_CAP_PAIRS)

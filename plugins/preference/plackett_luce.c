@@ -1,8 +1,8 @@
 /* plackett_luce.c - rankings as a sequence of choices, best first.
  * Source  : Plackett, Applied Statistics 24 (1975); Luce (1959).
- * Formula : P(ranking) = product over places j of exp(s_j) / sum of exp(s_i) over those not yet placed, scores divided by
- *           the temperature. With two responses it is bradley_terry. Each factor is formed from differences of scores, so
- *           that a factor near 1 keeps its digits. */
+ * Formula : P(ranking) = product over places j of exp(s_j) / sum of exp(s_i) over those not yet placed, scores divided
+ * by the temperature. With two responses it is bradley_terry. Each factor is formed from differences of scores, so that
+ * a factor near 1 keeps its digits. */
 #include <sail/plugin.h>
 #include <sail/preference.h>
 

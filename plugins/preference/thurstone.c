@@ -27,5 +27,5 @@ static sail_var logprob(const void *self, sail_tape *t, int k, const sail_var *s
 }
 
 static const sail_preference ops = {.size = sizeof ops, .outcomes = outcomes, .logprob = logprob};
-SAIL_PLUGIN(SAIL_KIND_PREFERENCE, thurstone, "normal distribution function of the difference of scores", "Thurstone, 1927",
-            struct thurstone, opts, &ops, SAIL_CAP_PAIRS)
+SAIL_PLUGIN(SAIL_KIND_PREFERENCE, thurstone, "normal distribution function of the difference of scores",
+            "Thurstone, 1927", struct thurstone, opts, &ops, SAIL_CAP_PAIRS)

@@ -12,7 +12,8 @@ struct mixture {
 #define WEIGHT(member, text)                                                                                           \
     SAIL_OPT_F64(struct mixture, member, .def = 0, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = text)
 #define COEF(member, value, text)                                                                                      \
-    SAIL_OPT_F64(struct mixture, member, .def = value, .min = 0, .max = 1e9, .flags = SAIL_OPT_SCHEDULABLE, .help = text)
+    SAIL_OPT_F64(struct mixture, member, .def = value, .min = 0, .max = 1e9, .flags = SAIL_OPT_SCHEDULABLE,            \
+                 .help = text)
 static const sail_opt opts[] = {
     WEIGHT(ddp_weight, "share of prompts whose data pair the policy labels"),
     COEF(ddp_coef, 0.2, "of the extra term on ddp"),

@@ -3,339 +3,18 @@
  * A policy over nine responses. All groups of K responses and all outcomes are one big batch that goes through the real
  * objective and preference plugins; what comes back, weighted with each group's exact probability, is the estimator's
  * expectation and variance. Gradients are ascent directions, flat in theta's order. */
-#include "../golden.h"
-#include "../plugin.h"
-
-#include "align/batch.h"
-
-enum { V = 3, N = 9, CONTEXTS = 4, MOST_PROMPTS = 8, MOST_D = 96 };
-
-typedef struct problem {
-    int prompts, blocks, d; /* d: numbers in theta */
-    double beta, feature[MOST_PROMPTS][8], px[MOST_PROMPTS];
-    double theta[MOST_D];
-    double policy[MOST_PROMPTS][CONTEXTS][V], ref[MOST_PROMPTS][CONTEXTS][V], data[MOST_PROMPTS][CONTEXTS][V]; /* log p */
-    double reward_data[MOST_PROMPTS][N], reward_judge[MOST_PROMPTS][N], vector[MOST_PROMPTS][N][4];
-    double constant;
-} problem;
-
-/* ---- the tabular policy ---- */
-static void log_softmax(const double *logits, double scale, double *out)
-{
-    double most = fmax(logits[0], fmax(logits[1], logits[2])) * scale, z = 0;
-    for (int v = 0; v < V; v++)
-        z += exp(logits[v] * scale - most);
-    for (int v = 0; v < V; v++)
-        out[v] = logits[v] * scale - most - log(z);
-}
-
-static double logprob(const double t[CONTEXTS][V], int y)
-{
-    return t[0][y / V] + t[1 + y / V][y % V];
-}
-
-static void policy_logits(const problem *p, int x, double out[CONTEXTS][V])
-{
-    for (int c = 0; c < CONTEXTS; c++)
-        for (int v = 0; v < V; v++) {
-            out[c][v] = 0;
-            for (int k = 0; k < p->blocks; k++)
-                out[c][v] += p->feature[x][k] * p->theta[(k * CONTEXTS + c) * V + v];
-        }
-}
-
-static void read_table(const sail_node *n, int prompts, double out[][CONTEXTS][V])
-{
-    double flat[MOST_PROMPTS * CONTEXTS * V];
-    assert_int_equal(test_flatten(n, flat, sizeof flat / sizeof *flat), prompts * CONTEXTS * V);
-    for (int i = 0; i < prompts * CONTEXTS; i++)
-        log_softmax(flat + i * V, 1, out[i / CONTEXTS][i % CONTEXTS]);
-}
-
-static void read_problem(const sail_node *inputs, problem *p)
-{
-    double flat[MOST_PROMPTS * N * 4];
-    memset(p, 0, sizeof *p);
-    p->prompts = (int)sail__node_get(inputs, "prompts")->integer;
-    p->beta = test_number(sail__node_get(inputs, "beta"));
-    assert_true(p->prompts <= MOST_PROMPTS);
-    p->d = (int)test_flatten(sail__node_get(inputs, "theta"), p->theta, MOST_D);
-    p->blocks = p->d / (CONTEXTS * V);
-    test_flatten(sail__node_get(inputs, "feature"), flat, sizeof flat / sizeof *flat);
-    for (int i = 0; i < p->prompts * p->blocks; i++)
-        p->feature[i / p->blocks][i % p->blocks] = flat[i];
-    test_flatten(sail__node_get(inputs, "prompt_probability"), p->px, MOST_PROMPTS);
-    read_table(sail__node_get(inputs, "reference_logits"), p->prompts, p->ref);
-    read_table(sail__node_get(inputs, "data_logits"), p->prompts, p->data);
-    test_flatten(sail__node_get(inputs, "reward_data"), &p->reward_data[0][0], MOST_PROMPTS * N);
-    test_flatten(sail__node_get(inputs, "reward_judge"), &p->reward_judge[0][0], MOST_PROMPTS * N);
-    test_flatten(sail__node_get(inputs, "vector_judge"), &p->vector[0][0][0], MOST_PROMPTS * N * 4);
-    for (int x = 0; x < p->prompts; x++) {
-        double logits[CONTEXTS][V];
-        policy_logits(p, x, logits);
-        for (int c = 0; c < CONTEXTS; c++)
-            log_softmax(logits[c], 1, p->policy[x][c]);
-    }
-}
-
-/* Add w d log p(y's token j | x) / d theta. */
-static void add_score(const problem *p, int x, int y, int j, double w, double *out)
-{
-    int c = j ? 1 + y / V : 0, token = j ? y % V : y / V;
-    for (int k = 0; k < p->blocks; k++)
-        for (int v = 0; v < V; v++)
-            out[(k * CONTEXTS + c) * V + v] += w * p->feature[x][k] * ((v == token) - exp(p->policy[x][c][v]));
-}
-
-/* ---- all groups and outcomes as one batch ---- */
-typedef struct space {
-    sail_arena *a;
-    const problem *p;
-    sail_preference_model model;
-    int k, outcomes, tuples; /* outcomes 1: labels in closed form, nothing is drawn */
-    int64_t n;               /* prompts * tuples * outcomes groups */
-    int64_t *of_pair, *of_response;
-    double *logp, *ref;
-    int32_t *outcome;
-    double *q;               /* [prompts * tuples][model's outcomes]: q_theta */
-    double *f;               /* [n] F, or -H in closed form */
-} space;
-
-static int slot_response(const space *s, int64_t group, int slot)
-{
-    int64_t tuple = group / s->outcomes % s->tuples;
-    for (int i = s->k - 1; i > slot; i--)
-        tuple /= N;
-    return (int)(tuple % N);
-}
-
-static int prompt_of(const space *s, int64_t group)
-{
-    return (int)(group / s->outcomes / s->tuples);
-}
-
-static void make_space(sail_arena *a, const problem *p, sail_preference_model model, int k, bool closed, space *s)
-{
-    int most = model.ops->outcomes(model.self, k);
-    *s = (space){.a = a, .p = p, .model = model, .k = k, .outcomes = closed ? 1 : most, .tuples = 1};
-    for (int i = 0; i < k; i++)
-        s->tuples *= N;
-    s->n = (int64_t)p->prompts * s->tuples * s->outcomes;
-    int64_t responses = s->n * k;
-    s->of_pair = sail__arena_array(a, (size_t)s->n + 1, sizeof(int64_t));
-    s->of_response = sail__arena_array(a, (size_t)responses + 1, sizeof(int64_t));
-    s->logp = sail__arena_array(a, 2 * (size_t)responses, sizeof(double));
-    s->ref = sail__arena_array(a, 2 * (size_t)responses, sizeof(double));
-    s->outcome = sail__arena_array(a, (size_t)s->n, sizeof(int32_t));
-    s->q = sail__arena_array(a, (size_t)p->prompts * (size_t)s->tuples * (size_t)most, sizeof(double));
-    s->f = sail__arena_array(a, (size_t)s->n, sizeof(double));
-    for (int64_t g = 0; g < s->n; g++) {
-        int x = prompt_of(s, g);
-        double score[SAIL_MAX_RESPONSES];
-        s->of_pair[g + 1] = (g + 1) * k;
-        s->outcome[g] = closed ? SAIL_ABSTAIN : (int32_t)(g % s->outcomes);
-        for (int i = 0; i < k; i++) {
-            int y = slot_response(s, g, i);
-            int64_t r = g * k + i;
-            s->of_response[r + 1] = 2 * (r + 1);
-            s->logp[2 * r] = p->policy[x][0][y / V];
-            s->logp[2 * r + 1] = p->policy[x][1 + y / V][y % V];
-            s->ref[2 * r] = p->ref[x][0][y / V];
-            s->ref[2 * r + 1] = p->ref[x][1 + y / V][y % V];
-            score[i] = p->beta * (logprob(p->policy[x], y) - logprob(p->ref[x], y));
-        }
-        sail_err err = {0};
-        double *q = s->q + g / s->outcomes * most;
-        if (g % s->outcomes == 0 && sail_preference_probabilities(&model, k, score, q, &err))
-            fail_msg("%s", err.message);
-        for (int o = 0; closed && o < most; o++)
-            s->f[g] += q[o] > 0 ? q[o] * log(q[o]) : 0;
-        if (!closed)
-            s->f[g] = log(q[g % most]);
-    }
-}
-
-typedef struct how {
-    int writer, labeller;
-    double c;
-    const char *estimator, *labels;
-    double step_pairs;
-    const double *baseline; /* [n]; NULL: 0 */
-} how;
-
-/* The ascent direction of every group by itself, [n][d]: minus d loss / d theta, times the pairs in the step. */
-static double *directions(const space *s, how h)
-{
-    sail_arena *a = s->a;
-    const sail_plugin *plugin = test_plugin("objective", "sail");
-    char estimator[32], labels[32];
-    snprintf(estimator, sizeof estimator, "\"%s\"", h.estimator ? h.estimator : "exact");
-    snprintf(labels, sizeof labels, "\"%s\"", h.labels ? h.labels : s->outcomes == 1 ? "expected" : "sampled");
-    sail__objective o = {plugin->ops, test_options(a, plugin, test_map(a, "estimator", estimator, "labels", labels, NULL)), "sail"};
-    const sail_route route = {"test", 1, h.writer, h.labeller, h.c};
-    int64_t step = h.step_pairs ? (int64_t)h.step_pairs : 1, tokens = 2 * s->n * s->k;
-    sail__batch b = {.layout = {s->n, s->n * s->k, tokens, s->of_pair, s->of_response, step, step * s->k, step * s->k * 2},
-                     .beta = s->p->beta, .preference = s->model, .logp = s->logp, .ref = s->ref, .outcome = s->outcome,
-                     .route = sail__arena_alloc(a, (size_t)s->n), .routes = &route, .n_routes = 1, .baseline = h.baseline};
-    sail_tape *t = sail_tape_new(NULL);
-    sail_pairs pairs;
-    sail_loss loss;
-    sail_err err = {0};
-    double *w = sail__arena_array(a, (size_t)tokens, sizeof *w);
-    if (sail__pairs_build(a, t, &b, &pairs, &err) || sail__objective_loss(&o, t, &pairs, &loss, &err) ||
-        sail__pairs_weights(&pairs, w, NULL, NULL, &err))
-        fail_msg("%s", err.message);
-    sail_tape_free(t);
-    double *g = sail__arena_array(a, (size_t)s->n * (size_t)s->p->d, sizeof *g);
-    for (int64_t i = 0; i < s->n; i++)
-        for (int k = 0; k < s->k; k++)
-            for (int j = 0; j < 2; j++)
-                add_score(s->p, prompt_of(s, i), slot_response(s, i, k), j, -(double)step * w[2 * (i * s->k + k) + j],
-                          g + i * s->p->d);
-    return g;
-}
-
-/* ---- probabilities of the groups ---- */
-static double label_probability(const space *s, const char *route, const char *judge, int64_t g)
-{
-    const problem *p = s->p;
-    int x = prompt_of(s, g), most = s->model.ops->outcomes(s->model.self, s->k), o = (int)(g % s->outcomes);
-    double reward[SAIL_MAX_RESPONSES], q[720];
-    sail_err err = {0};
-    if (s->outcomes == 1)
-        return 1;
-    if (!strcmp(route, "DDP") || !strcmp(route, "DPP"))
-        return s->q[g / s->outcomes * most + o];
-    bool data = !strcmp(route, "offline");
-    for (int i = 0; i < s->k; i++)
-        reward[i] = (data ? p->reward_data : p->reward_judge)[x][slot_response(s, g, i)];
-    if (data || !strcmp(judge, "stochastic")) {
-        if (sail_preference_probabilities(&s->model, s->k, reward, q, &err))
-            fail_msg("%s", err.message);
-        return q[o];
-    }
-    if (!strcmp(judge, "general")) {
-        const double *u = p->vector[x][slot_response(s, g, 0)], *v = p->vector[x][slot_response(s, g, 1)];
-        double m = u[0] * v[1] - u[1] * v[0] + u[2] * v[3] - u[3] * v[2];
-        return 1 / (1 + exp(o == 0 ? -m : m));
-    }
-    assert_string_equal(judge, "deterministic");
-    if (s->k == 2 && most == 3 && reward[0] == reward[1])
-        return o == SAIL_TIE;
-    int order[SAIL_MAX_RESPONSES], top = most == s->k ? 1 : s->k;
-    for (int i = 0; i < s->k; i++) {
-        int at = i;
-        for (; at > 0 && reward[order[at - 1]] < reward[i]; at--)
-            order[at] = order[at - 1];
-        order[at] = i;
-    }
-    return s->k == 2 ? o == order[0] : o == sail_outcome_of_ranking(order, s->k, top);
-}
-
-static double *probabilities(const space *s, const char *route, const char *judge)
-{
-    bool own = !strcmp(route, "DPP") || !strcmp(route, "DPR");
-    double *w = sail__arena_array(s->a, (size_t)s->n, sizeof *w), sum = 0;
-    for (int64_t g = 0; g < s->n; g++) {
-        int x = prompt_of(s, g);
-        double l = 0;
-        for (int i = 0; i < s->k; i++)
-            l += logprob(own ? s->p->policy[x] : s->p->data[x], slot_response(s, g, i));
-        w[g] = s->p->px[x] * exp(l) * label_probability(s, route, judge, g);
-        sum += w[g];
-    }
-    assert_true(fabs(sum - 1) < 1e-12);
-    return w;
-}
-
-/* ---- expectation and variance ---- */
-/* Sums with Neumaier's correction: T1 is what is left of terms up to 10^4 times larger. */
-static double *mean_of(const space *s, const double *w, const double *g)
-{
-    int d = s->p->d;
-    double *m = sail__arena_array(s->a, (size_t)d, sizeof *m);
-    for (int j = 0; j < d; j++) {
-        double sum = 0, lost = 0;
-        for (int64_t i = 0; i < s->n; i++) {
-            double v = w[i] != 0 ? w[i] * g[i * d + j] : 0, next = sum + v;
-            lost += fabs(sum) >= fabs(v) ? (sum - next) + v : (v - next) + sum;
-            sum = next;
-        }
-        m[j] = sum + lost;
-    }
-    return m;
-}
-
-static double *variance_of(const space *s, const double *w, const double *g)
-{
-    int d = s->p->d;
-    double *m = mean_of(s, w, g), *v = sail__arena_array(s->a, (size_t)d, sizeof *v);
-    for (int64_t i = 0; i < s->n; i++)
-        for (int j = 0; j < d && w[i] != 0; j++)
-            v[j] += w[i] * (g[i * d + j] - m[j]) * (g[i * d + j] - m[j]);
-    return v;
-}
-
-/* Variance of the mean over n pairs of u_i - b_i cs_i, b_i the mean of f over the others: follows from E s = 0 and the
- * pairs' independence. cs: c times the sum of scores. */
-static double *leave_one_out_variance(const space *s, const double *w, const double *u, const double *cs, int n)
-{
-    int d = s->p->d;
-    double ef = 0, vf = 0, *out = sail__arena_array(s->a, (size_t)d, sizeof *out);
-    for (int64_t i = 0; i < s->n; i++)
-        ef += w[i] != 0 ? w[i] * s->f[i] : 0;
-    for (int64_t i = 0; i < s->n; i++)
-        vf += w[i] != 0 ? w[i] * (s->f[i] - ef) * (s->f[i] - ef) : 0;
-    for (int j = 0; j < d; j++) {
-        double eu = 0, euu = 0, eus = 0, ess = 0, efs = 0;
-        for (int64_t i = 0; i < s->n; i++) {
-            double a = u[i * d + j], b = cs[i * d + j];
-            if (w[i] == 0)
-                continue;
-            eu += w[i] * a;
-            euu += w[i] * a * a;
-            eus += w[i] * a * b;
-            ess += w[i] * b * b;
-            efs += w[i] * s->f[i] * b;
-        }
-        out[j] = (euu - 2 * ef * eus + (ef * ef + vf / (n - 1)) * ess - eu * eu) / n + efs * efs / ((double)n * (n - 1));
-    }
-    return out;
-}
-
-static double total(const double *v, int d)
-{
-    double t = 0;
-    for (int j = 0; j < d; j++)
-        t += v[j];
-    return t;
-}
-
-static double size_of(const double *v, int d)
-{
-    double m = 0;
-    for (int j = 0; j < d; j++)
-        m = fmax(m, fabs(v[j]));
-    return m;
-}
-
-static double *minus(const space *s, const double *a, const double *b, int64_t n)
-{
-    double *out = sail__arena_array(s->a, (size_t)n, sizeof *out);
-    for (int64_t i = 0; i < n; i++)
-        out[i] = a[i] - b[i];
-    return out;
-}
+#include "enumeration.h"
 
 /* ---- comparing ---- */
 typedef struct report {
-    double mean, difference, variance, released, other; /* largest deviations, relative to what the tolerance is relative to */
+    double mean, difference, variance, released,
+        other; /* largest deviations, relative to what the tolerance is relative to */
     int cases, bad;
     const char *where;
 } report;
 
-/* Both sides are sums of thousands of terms near 1 in double precision, so that neither knows a mean to better than this.
- * (The recorded T1 of shared_beta0.1, plackett_luce_3_top1, DPP lies 4.6e-16 from 40-digit arithmetic.) */
+/* Both sides are sums of thousands of terms near 1 in double precision, so that neither knows a mean to better than
+ * this. (The recorded T1 of shared_beta0.1, plackett_luce_3_top1, DPP lies 4.6e-16 from 40-digit arithmetic.) */
 static const double ROUNDING = 2e-15;
 
 static void near(report *r, const char *what, const double *got, const double *want, int d, double scale, double tol,
@@ -346,7 +25,8 @@ static void near(report *r, const char *what, const double *got, const double *w
         if (!(off <= *worst))
             *worst = isnan(off) ? INFINITY : off;
         if (!(off <= tol) && !(fabs(got[j] - want[j]) <= ROUNDING && tol <= 1e-11)) {
-            print_error("%s, %s [%d]: %.17g, recorded %.17g: %.2e of the scale\n", r->where, what, j, got[j], want[j], off);
+            print_error("%s, %s [%d]: %.17g, recorded %.17g: %.2e of the scale\n", r->where, what, j, got[j], want[j],
+                        off);
             r->bad++;
             return;
         }
@@ -360,7 +40,8 @@ static double *recorded(const space *s, const sail_node *n, size_t count)
     return v;
 }
 
-static void near_number(report *r, const char *what, double got, const sail_node *want, double scale, double tol, double *worst)
+static void near_number(report *r, const char *what, double got, const sail_node *want, double scale, double tol,
+                        double *worst)
 {
     double v = test_number(want);
     near(r, what, &got, &v, 1, scale, tol, worst);
@@ -391,7 +72,8 @@ static void check_labels(report *r, const space *s, const double *w, const how *
     near(r, "mean", mean_of(s, w, u), exact, d, scale, MEAN, &r->mean);
     double *v = variance_of(s, w, u), none = total(v, d);
     const sail_node *per = sail__node_get(sail__node_get(want, "none"), "variance");
-    near_number(r, "variance", none, sail__node_get(sail__node_get(want, "none"), "variance_total"), none, VARIANCE, &r->variance);
+    near_number(r, "variance", none, sail__node_get(sail__node_get(want, "none"), "variance_total"), none, VARIANCE,
+                &r->variance);
     if (per)
         near(r, "variance", v, recorded(s, per, (size_t)d), d, none, VARIANCE, &r->variance);
     how plain = *h; /* without T1 */
@@ -399,8 +81,8 @@ static void check_labels(report *r, const space *s, const double *w, const how *
     double *rest = own ? directions(s, plain) : u, *tu = minus(s, u, rest, s->n * d); /* c f sum of scores */
     const sail_node *parts = sail__node_get(want, "parts_variance_total");
     if (sail__node_get(parts, "T2_plus_c_T3"))
-        near_number(r, "variance of T2 + c T3", total(variance_of(s, w, rest), d), sail__node_get(parts, "T2_plus_c_T3"), none,
-                    VARIANCE, &r->variance);
+        near_number(r, "variance of T2 + c T3", total(variance_of(s, w, rest), d),
+                    sail__node_get(parts, "T2_plus_c_T3"), none, VARIANCE, &r->variance);
     if (!own)
         return;
     const sail_node *constant = sail__node_get(want, "constant"), *p1 = sail__node_get(parts, "T1");
@@ -411,13 +93,13 @@ static void check_labels(report *r, const space *s, const double *w, const how *
     hc.baseline = b;
     double *uc = directions(s, hc);
     near(r, "mean with a constant baseline", mean_of(s, w, uc), exact, d, scale, MEAN, &r->mean);
-    near_number(r, "variance with a constant baseline", total(variance_of(s, w, uc), d), sail__node_get(constant, "variance_total"),
-                none, VARIANCE, &r->variance);
+    near_number(r, "variance with a constant baseline", total(variance_of(s, w, uc), d),
+                sail__node_get(constant, "variance_total"), none, VARIANCE, &r->variance);
     double *t1c = minus(s, uc, rest, s->n * d);
     one = total(variance_of(s, w, tu), d);
     near_number(r, "variance of T1", one / c2, sail__node_get(p1, "none"), one / c2, VARIANCE, &r->variance);
-    near_number(r, "variance of T1, constant", total(variance_of(s, w, t1c), d) / c2, sail__node_get(p1, "constant"), one / c2,
-                VARIANCE, &r->variance);
+    near_number(r, "variance of T1, constant", total(variance_of(s, w, t1c), d) / c2, sail__node_get(p1, "constant"),
+                one / c2, VARIANCE, &r->variance);
     /* what a baseline of 1 takes away is c times the sum of scores */
     for (int64_t i = 0; i < s->n; i++) {
         b[i] = 1;
@@ -436,8 +118,8 @@ static void check_labels(report *r, const space *s, const double *w, const how *
         near_number(r, key, none / n, sail__node_get(x, "variance_total_none_same_n"), none, VARIANCE, &r->variance);
         if (sail__node_get(x, "variance"))
             near(r, key, lv, recorded(s, sail__node_get(x, "variance"), (size_t)d), d, none, VARIANCE, &r->variance);
-        near_number(r, key, total(leave_one_out_variance(s, w, tu, cs, n), d) / c2, sail__node_get(p1, key), one / c2, VARIANCE,
-                    &r->variance);
+        near_number(r, key, total(leave_one_out_variance(s, w, tu, cs, n), d) / c2, sail__node_get(p1, key), one / c2,
+                    VARIANCE, &r->variance);
     }
     /* Given pair i, a leave-one-out baseline is the mean of f on average; one that includes the pair is not. */
     for (int64_t i = 0; i < s->n; i++)
@@ -447,8 +129,9 @@ static void check_labels(report *r, const space *s, const double *w, const how *
         b[i] = isfinite(s->f[i]) ? (s->f[i] + 3 * ef) / 4 : 0;
     double *wrong = mean_of(s, w, directions(s, hc));
     near(r, "planted fault", wrong,
-         recorded(s, sail__node_get(sail__node_get(want, "wrong_mean_including_self_n4"), "expected_gradient"), (size_t)d), d, scale,
-         MEAN, &r->mean);
+         recorded(s, sail__node_get(sail__node_get(want, "wrong_mean_including_self_n4"), "expected_gradient"),
+                  (size_t)d),
+         d, scale, MEAN, &r->mean);
     double *fault = minus(s, wrong, exact, d);
     if (!(size_of(fault, d) > 1e4 * MEAN * scale) && size_of(t1, d) > 0) {
         print_error("%s: the planted fault cannot be told from the right mean\n", r->where);
@@ -456,26 +139,29 @@ static void check_labels(report *r, const space *s, const double *w, const how *
     }
 }
 
-static void check_released(report *r, const space *s, const double *w, const how *h, const double *t1, const double *exact,
-                           double scale, const sail_node *want)
+static void check_released(report *r, const space *s, const double *w, const how *h, const double *t1,
+                           const double *exact, double scale, const sail_node *want)
 {
     int d = s->p->d;
     how h1 = *h, h0 = *h, h4 = *h;
     h1.estimator = h4.estimator = "released";
     h4.step_pairs = 4;
     h0.writer = SAIL_BY_DATA;
-    double *g1 = directions(s, h1), *g0 = directions(s, h0), *each = minus(s, g1, g0, s->n * d), *m1 = mean_of(s, w, g1);
+    double *g1 = directions(s, h1), *g0 = directions(s, h0), *each = minus(s, g1, g0, s->n * d),
+           *m1 = mean_of(s, w, g1);
     double *term = mean_of(s, w, each), size;
     for (int j = 0; j < d; j++)
         term[j] /= h->c;
     double *record = recorded(s, sail__node_get(want, "term"), (size_t)d);
     size = fmax(scale, size_of(record, d));
     near(r, "released term", term, record, d, size, MEAN, &r->released);
-    near(r, "released, one pair", m1, recorded(s, sail__node_get(want, "estimator_mean_n1"), (size_t)d), d, size, MEAN, &r->released);
+    near(r, "released, one pair", m1, recorded(s, sail__node_get(want, "estimator_mean_n1"), (size_t)d), d, size, MEAN,
+         &r->released);
     near(r, "released, four pairs", mean_of(s, w, directions(s, h4)),
          recorded(s, sail__node_get(want, "estimator_mean_n4"), (size_t)d), d, size, MEAN, &r->released);
     near_number(r, "released cosine", cosine(term, t1, d), sail__node_get(want, "cosine_term_T1"), 1, 1e-9, &r->other);
-    near_number(r, "released cosine", cosine(m1, exact, d), sail__node_get(want, "cosine_mean_estimator"), 1, 1e-9, &r->other);
+    near_number(r, "released cosine", cosine(m1, exact, d), sail__node_get(want, "cosine_mean_estimator"), 1, 1e-9,
+                &r->other);
     /* pair by pair the two are far from parallel; weight by weight they have opposite signs */
     double *t = minus(s, directions(s, *h), g0, s->n * d), low = INFINITY, high = -INFINITY;
     for (int64_t i = 0; i < s->n; i += s->outcomes) {
@@ -507,10 +193,12 @@ static void check_route(report *r, const space *s, const space *closed, const sa
     const sail_node *jn = sail__node_get(x, "judge");
     const char *judge = jn && jn->kind == SAIL_NODE_STRING ? jn->string.data : "";
     double *w = probabilities(s, route, judge), j = 0;
-    how h = {.writer = writer_of(route), .labeller = labeller_of(route), .c = test_number(sail__node_get(x, "coefficient"))};
+    how h = {
+        .writer = writer_of(route), .labeller = labeller_of(route), .c = test_number(sail__node_get(x, "coefficient"))};
     how only2 = {0}, only1 = {.writer = SAIL_BY_POLICY, .c = 1}, only3 = {.labeller = SAIL_BY_POLICY, .c = 1}, full = h;
     double *g2 = mean_of(s, w, directions(s, only2));
-    double *t1 = minus(s, mean_of(s, w, directions(s, only1)), g2, d), *t3 = minus(s, mean_of(s, w, directions(s, only3)), g2, d);
+    double *t1 = minus(s, mean_of(s, w, directions(s, only1)), g2, d),
+           *t3 = minus(s, mean_of(s, w, directions(s, only3)), g2, d);
     double *r1 = recorded(s, sail__node_get(x, "T1"), (size_t)d), *r2 = recorded(s, sail__node_get(x, "T2"), (size_t)d);
     double *r3 = recorded(s, sail__node_get(x, "T3"), (size_t)d);
     double scale = fmax(size_of(r1, d), fmax(size_of(r2, d), size_of(r3, d)));
@@ -520,8 +208,9 @@ static void check_route(report *r, const space *s, const space *closed, const sa
     full.c = 1;
     double *whole = mean_of(s, w, directions(s, full));
     near(r, "grad J", whole, recorded(s, sail__node_get(x, "grad_J"), (size_t)d), d, scale, MEAN, &r->mean);
-    near(r, "grad J by central differences", whole, recorded(s, sail__node_get(x, "grad_J_central_difference"), (size_t)d), d,
-         size_of(whole, d), DIFFERENCE, &r->difference);
+    near(r, "grad J by central differences", whole,
+         recorded(s, sail__node_get(x, "grad_J_central_difference"), (size_t)d), d, size_of(whole, d), DIFFERENCE,
+         &r->difference);
     for (int64_t i = 0; i < s->n; i++)
         j += w[i] != 0 ? w[i] * s->f[i] : 0;
     near_number(r, "J", j, sail__node_get(x, "J"), 1, MEAN, &r->mean);
@@ -531,7 +220,8 @@ static void check_route(report *r, const space *s, const space *closed, const sa
     if (sail__node_get(labels, "expected")) {
         double *wc = probabilities(closed, route, judge);
         check_labels(r, closed, wc, &h, exact, scale, sail__node_get(labels, "expected"), r1);
-        double a = total(variance_of(closed, wc, directions(closed, h)), d), b = total(variance_of(s, w, directions(s, h)), d);
+        double a = total(variance_of(closed, wc, directions(closed, h)), d),
+               b = total(variance_of(s, w, directions(s, h)), d);
         if (!(a <= b)) {
             print_error("%s: expected labels vary more than sampled ones\n", r->where);
             r->bad++;
@@ -546,11 +236,15 @@ static void check_mixture(report *r, const space *s, const sail_node *x, const s
 {
     int d = s->p->d;
     const sail_node *mix = sail__node_get(x, "mixture");
-    double *mean = sail__arena_array(s->a, (size_t)d, sizeof *mean), *second = sail__arena_array(s->a, (size_t)d, sizeof *second);
+    double *mean = sail__arena_array(s->a, (size_t)d, sizeof *mean),
+           *second = sail__arena_array(s->a, (size_t)d, sizeof *second);
     for (size_t k = 0; k < mix->list.n; k++) {
         const char *route = mix->list.keys[k];
-        double p = test_number(mix->list.items[k]), *w = probabilities(s, route, test_string(sail__node_get(x, "judge")));
-        how h = {.writer = writer_of(route), .labeller = labeller_of(route), .c = test_number(sail__node_get(coefficients, route))};
+        double p = test_number(mix->list.items[k]),
+               *w = probabilities(s, route, test_string(sail__node_get(x, "judge")));
+        how h = {.writer = writer_of(route),
+                 .labeller = labeller_of(route),
+                 .c = test_number(sail__node_get(coefficients, route))};
         double *g = directions(s, h);
         for (int64_t i = 0; i < s->n; i++)
             for (int j = 0; j < d && w[i] != 0; j++) {
@@ -558,11 +252,13 @@ static void check_mixture(report *r, const space *s, const sail_node *x, const s
                 second[j] += p * w[i] * g[i * d + j] * g[i * d + j];
             }
     }
-    double *want = recorded(s, sail__node_get(x, "estimator_mean"), (size_t)d), v = total(second, d) - dot(mean, mean, d);
+    double *want = recorded(s, sail__node_get(x, "estimator_mean"), (size_t)d),
+           v = total(second, d) - dot(mean, mean, d);
     near(r, "mixture", mean, want, d, size_of(want, d), MEAN, &r->mean);
     near_number(r, "variance of the mixture", v,
-                sail__node_get(sail__node_get(sail__node_get(sail__node_get(x, "labels"), "sampled"), "none"), "variance_total"), v,
-                VARIANCE, &r->variance);
+                sail__node_get(sail__node_get(sail__node_get(sail__node_get(x, "labels"), "sampled"), "none"),
+                               "variance_total"),
+                v, VARIANCE, &r->variance);
 }
 
 static sail_preference_model model_of(sail_arena *a, const char *name, const sail_node *parameters)
@@ -579,12 +275,14 @@ static void check_cases(const sail_node *file, const problem *p, report *r)
     for (size_t c = 0; c < cases->list.n; c++) {
         const sail_node *x = cases->list.items[c], *judge = sail__node_get(x, "judge");
         sail_arena *a = sail__arena_new();
-        sail_preference_model m = model_of(a, test_string(sail__node_get(x, "preference")), sail__node_get(x, "parameters"));
+        sail_preference_model m =
+            model_of(a, test_string(sail__node_get(x, "preference")), sail__node_get(x, "parameters"));
         space s, closed;
         int k = (int)sail__node_get(x, "K")->integer;
         const char *route = test_string(sail__node_get(x, "route"));
         snprintf(where, sizeof where, "%s %s %s %s", test_string(sail__node_get(file, "name")),
-                 test_string(sail__node_get(x, "model")), route, judge->kind == SAIL_NODE_STRING ? judge->string.data : "");
+                 test_string(sail__node_get(x, "model")), route,
+                 judge->kind == SAIL_NODE_STRING ? judge->string.data : "");
         make_space(a, p, m, k, false, &s);
         make_space(a, p, m, k, true, &closed);
         if (!strcmp(route, "MIX"))
@@ -624,10 +322,17 @@ static void start_little(little *l, const problem *p, int pairs, const sail_rout
         l->of_response[i] = 2 * i;
     for (int i = 0; i < 2 * pairs; i++)
         l->response_id[i] = i;
-    l->b = (sail__batch){.layout = {pairs, 2 * pairs, 4 * pairs, l->of_pair, l->of_response, pairs, 2 * pairs, 4 * pairs},
-                         .beta = p->beta, .logp = l->logp, .ref = l->ref, .outcome = l->outcome, .route = l->on,
-                         .routes = &l->route, .n_routes = 1, .response_id = l->response_id,
-                         .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
+    l->b =
+        (sail__batch){.layout = {pairs, 2 * pairs, 4 * pairs, l->of_pair, l->of_response, pairs, 2 * pairs, 4 * pairs},
+                      .beta = p->beta,
+                      .logp = l->logp,
+                      .ref = l->ref,
+                      .outcome = l->outcome,
+                      .route = l->on,
+                      .routes = &l->route,
+                      .n_routes = 1,
+                      .response_id = l->response_id,
+                      .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
 }
 
 /* Adds weight times the step's ascent direction, with the baseline that the objective prepares. */
@@ -649,8 +354,8 @@ static void step_little(little *l, const problem *p, sail_arena *scratch, double
         sail__objective_prepare(&l->o, l->t, &pairs, state, l->baseline, &err))
         fail_msg("%s", err.message);
     l->b.baseline = l->baseline;
-    if (sail__pairs_build(scratch, l->t, &l->b, &pairs, &err) || sail__objective_loss(&l->o, l->t, &pairs, &loss, &err) ||
-        sail__pairs_weights(&pairs, w, NULL, NULL, &err))
+    if (sail__pairs_build(scratch, l->t, &l->b, &pairs, &err) ||
+        sail__objective_loss(&l->o, l->t, &pairs, &loss, &err) || sail__pairs_weights(&pairs, w, NULL, NULL, &err))
         fail_msg("%s", err.message);
     for (int j = 0; j < p->d; j++)
         g[j] = 0;
@@ -660,7 +365,8 @@ static void step_little(little *l, const problem *p, sail_arena *scratch, double
     sail__arena_reset(scratch);
 }
 
-/* All steps of two pairs, in closed form over the labels: mean and variance of leave-one-out as the plugin computes it. */
+/* All steps of two pairs, in closed form over the labels: mean and variance of leave-one-out as the plugin computes it.
+ */
 static void check_two_pairs(const problem *p, const sail_node *x, report *r)
 {
     little l;
@@ -679,7 +385,8 @@ static void check_two_pairs(const problem *p, const sail_node *x, report *r)
                 l.x[q] = at[q] / (N * N);
                 l.y[2 * q] = at[q] / N % N;
                 l.y[2 * q + 1] = at[q] % N;
-                w *= p->px[l.x[q]] * exp(logprob(p->policy[l.x[q]], l.y[2 * q]) + logprob(p->policy[l.x[q]], l.y[2 * q + 1]));
+                w *= p->px[l.x[q]] *
+                     exp(logprob(p->policy[l.x[q]], l.y[2 * q]) + logprob(p->policy[l.x[q]], l.y[2 * q + 1]));
             }
             step_little(&l, p, scratch, g);
             for (int j = 0; j < d; j++) {
@@ -687,21 +394,22 @@ static void check_two_pairs(const problem *p, const sail_node *x, report *r)
                 second[j] += w * g[j] * g[j];
             }
         }
-    const sail_node *e = sail__node_get(sail__node_get(x, "labels"), "expected"), *two = sail__node_get(e, "leave_one_out_n2");
+    const sail_node *e = sail__node_get(sail__node_get(x, "labels"), "expected"),
+                    *two = sail__node_get(e, "leave_one_out_n2");
     double want[MOST_D], none = test_number(sail__node_get(sail__node_get(e, "none"), "variance_total"));
     test_flatten(sail__node_get(x, "estimator_mean"), want, MOST_D);
     double r1[MOST_D];
     test_flatten(sail__node_get(x, "T1"), r1, MOST_D);
     near(r, "leave-one-out of two, mean", mean, want, d, fmax(size_of(want, d), size_of(r1, d)), MEAN, &r->mean);
-    near_number(r, "leave-one-out of two, variance", total(second, d) - dot(mean, mean, d), sail__node_get(two, "variance_total"),
-                none, VARIANCE, &r->variance);
+    near_number(r, "leave-one-out of two, variance", total(second, d) - dot(mean, mean, d),
+                sail__node_get(two, "variance_total"), none, VARIANCE, &r->variance);
     sail__arena_free(scratch);
     sail__arena_free(l.a);
     sail_tape_free(l.t);
 }
 
-/* Three responses, three pairs. Told that they share responses, the objective leaves them all out and stays unbiased; told
- * nothing, it shows the recorded bias. */
+/* Three responses, three pairs. Told that they share responses, the objective leaves them all out and stays unbiased;
+ * told nothing, it shows the recorded bias. */
 static void check_shared(const problem *p, const sail_node *file, report *r)
 {
     const sail_route rt = {"test", 1, SAIL_BY_POLICY, SAIL_BY_POLICY, 1};
@@ -739,7 +447,8 @@ static void check_shared(const problem *p, const sail_node *file, report *r)
     for (size_t c = 0; c < cases->list.n; c++) {
         const sail_node *x = cases->list.items[c];
         double t1[MOST_D], t3[MOST_D];
-        if (strcmp(test_string(sail__node_get(x, "model")), "bradley_terry") || strcmp(test_string(sail__node_get(x, "route")), "DPP"))
+        if (strcmp(test_string(sail__node_get(x, "model")), "bradley_terry") ||
+            strcmp(test_string(sail__node_get(x, "route")), "DPP"))
             continue;
         test_flatten(sail__node_get(x, "T1"), t1, MOST_D);
         test_flatten(sail__node_get(x, "T3"), t3, MOST_D);
@@ -775,7 +484,8 @@ static void check_tempered(const problem *p, const sail_node *file, report *r)
             iw[i] = p->px[x0] * exp(logprob(p->policy[x0], y0) + logprob(p->policy[x0], y1));
             ef += w[i] * s.f[i];
         }
-        how both = {.writer = SAIL_BY_POLICY, .labeller = SAIL_BY_POLICY, .c = 1}, rest = {.labeller = SAIL_BY_POLICY, .c = 1};
+        how both = {.writer = SAIL_BY_POLICY, .labeller = SAIL_BY_POLICY, .c = 1},
+            rest = {.labeller = SAIL_BY_POLICY, .c = 1};
         how centred = both;
         for (int64_t i = 0; i < s.n; i++)
             b[i] = ef;
@@ -809,7 +519,10 @@ static void check_equivalence(const sail_node *file, report *r)
     int64_t m = (int64_t)n;
     sail_arena *a = sail__arena_new();
     sail_tape *t = sail_tape_new(NULL);
-    sail__batch b = {.layout = {m, m, m, bound, bound, m, m, m}, .beta = beta, .logp = lp, .ref = l0,
+    sail__batch b = {.layout = {m, m, m, bound, bound, m, m, m},
+                     .beta = beta,
+                     .logp = lp,
+                     .ref = l0,
                      .preference = model_of(a, "bradley_terry", NULL)};
     sail_pairs pairs;
     sail_err err = {0};
@@ -846,7 +559,8 @@ static void every_estimator_has_the_exact_expectation_and_variance(void **state)
             check_shared(&p, file, &r);
             check_tempered(&p, file, &r);
             check_equivalence(file, &r);
-            print_message("%-22s %3d cases; largest deviations: expectation %.1e of the largest term (1e-12), central differences "
+            print_message("%-22s %3d cases; largest deviations: expectation %.1e of the largest term (1e-12), central "
+                          "differences "
                           "%.1e (1e-8), variance %.1e (1e-9), released %.1e (1e-12), others %.1e\n",
                           names[i], r.cases, r.mean, r.difference, r.variance, r.released, r.other);
             all.bad += r.bad;

@@ -30,11 +30,14 @@ static batch read_batch(sail_arena *a, const sail_node *pairs)
     for (int k = 0; k < 4; k++) {
         *all[k] = sail__arena_array(a, (size_t)tokens, sizeof(double));
         for (int64_t r = 0; r < 2 * n; r++)
-            test_flatten(sail__node_get(sail__node_get(pairs->list.items[r / 2], sides[r % 2]), keys[k]), *all[k] + b.of_response[r],
-                         (size_t)(b.of_response[r + 1] - b.of_response[r]));
+            test_flatten(sail__node_get(sail__node_get(pairs->list.items[r / 2], sides[r % 2]), keys[k]),
+                         *all[k] + b.of_response[r], (size_t)(b.of_response[r + 1] - b.of_response[r]));
     }
-    b.rows = (sail__batch){.layout = {n, 2 * n, tokens, b.of_pair, b.of_response, n, 2 * n, tokens}, .logp = b.logp,
-                          .ref = b.ref, .entropy = b.entropy, .lss = b.lss};
+    b.rows = (sail__batch){.layout = {n, 2 * n, tokens, b.of_pair, b.of_response, n, 2 * n, tokens},
+                           .logp = b.logp,
+                           .ref = b.ref,
+                           .entropy = b.entropy,
+                           .lss = b.lss};
     return b;
 }
 
@@ -59,8 +62,8 @@ static sail_preference_model bradley_terry(void)
     return (sail_preference_model){test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"};
 }
 
-static void run(sail_arena *a, sail_tape *t, const sail__objective *o, sail__batch *rows, sail_pairs *p, sail_loss *loss,
-                double *weights)
+static void run(sail_arena *a, sail_tape *t, const sail__objective *o, sail__batch *rows, sail_pairs *p,
+                sail_loss *loss, double *weights)
 {
     sail_err err = {0};
     double state[SAIL_OBJECTIVE_STATE] = {0};
@@ -84,8 +87,8 @@ static double largest_of(const sail_node *n)
     return most;
 }
 
-static void compare_weights(const batch *b, const double *got, const sail_node *slot0, const sail_node *slot1, double scale,
-                            const char *name, deviations *d)
+static void compare_weights(const batch *b, const double *got, const sail_node *slot0, const sail_node *slot1,
+                            double scale, const char *name, deviations *d)
 {
     for (int64_t r = 0; r < b->rows.layout.responses; r++) {
         const sail_node *want = (r % 2 ? slot1 : slot0)->list.items[r / 2];
@@ -116,8 +119,8 @@ static void compare_metrics(const batch *b, const sail_pairs *p, const sail_node
 
 static void print_deviations(const char *file, const deviations *d)
 {
-    print_message("%s: %d cases; largest share of the tolerance: loss %.3f, derivative %.3f, metric %.3f\n", file, d->cases,
-                  d->loss, d->slope, d->metric);
+    print_message("%s: %d cases; largest share of the tolerance: loss %.3f, derivative %.3f, metric %.3f\n", file,
+                  d->cases, d->loss, d->slope, d->metric);
 }
 
 /* The plugin that computes a recorded DPO-family case; false where there is none, or an option it does not have. */
@@ -177,8 +180,8 @@ static void offline_objectives_match_the_recorded_numbers(void **state)
         double scale = fmax(largest_of(d0), largest_of(d1));
         compare(name, *sail_value_of(t, loss.loss), test_number(sail__node_get(x, "loss")), scale, &d.loss, &d.bad);
         for (int64_t i = 0; loss.per_pair.id >= 0 && i < pairs.n; i++)
-            compare(name, sail_value_of(t, loss.per_pair)[i], test_number(sail__node_get(x, "per_pair")->list.items[i]), scale,
-                    &d.loss, &d.bad);
+            compare(name, sail_value_of(t, loss.per_pair)[i], test_number(sail__node_get(x, "per_pair")->list.items[i]),
+                    scale, &d.loss, &d.bad);
         compare_weights(&b, w, d0, d1, scale, name, &d);
         const sail_node *ld = sail__node_get(options, "ld_alpha");
         if (!ld)
@@ -213,8 +216,8 @@ static void fill_routes(sail_arena *a, batch *b, const sail_node *options)
     uint8_t *which = sail__arena_alloc(a, (size_t)n);
     int32_t *outcome = sail__arena_array(a, (size_t)n, sizeof *outcome);
     for (size_t k = 0; k < coef->list.n; k++)
-        routes[k] = (sail_route){coef->list.keys[k], 0.25, by_who(coef->list.keys[k], false), by_who(coef->list.keys[k], true),
-                                 test_number(coef->list.items[k])};
+        routes[k] = (sail_route){coef->list.keys[k], 0.25, by_who(coef->list.keys[k], false),
+                                 by_who(coef->list.keys[k], true), test_number(coef->list.items[k])};
     for (int64_t i = 0; i < n; i++) {
         outcome[i] = (int32_t)sail__node_get(options, "outcome")->list.items[i]->integer;
         for (size_t k = 0; k < coef->list.n; k++)
@@ -245,8 +248,11 @@ static void sail_matches_the_recorded_surrogates(void **state)
         b.rows.preference = bradley_terry();
         fill_routes(f.arena, &b, o);
         sail_node *options = sail__node_new(f.arena, SAIL_NODE_MAP, "test", 0, 0);
-        static const char *const keys[][2] = {{"estimator", "estimator"}, {"labels", "labels"}, {"baseline", "baseline"},
-                                              {"scope", "scope"}, {"b", "baseline_value"}};
+        static const char *const keys[][2] = {{"estimator", "estimator"},
+                                              {"labels", "labels"},
+                                              {"baseline", "baseline"},
+                                              {"scope", "scope"},
+                                              {"b", "baseline_value"}};
         for (int k = 0; k < 5; k++)
             if (sail__node_get(o, keys[k][0]))
                 sail__node_set(f.arena, options, keys[k][1], sail__node_get(o, keys[k][0]));
@@ -257,8 +263,8 @@ static void sail_matches_the_recorded_surrogates(void **state)
         run(f.arena, t, &sail, &b.rows, &pairs, &loss, w);
         const sail_node *d0 = sail__node_get(x, "d_slot0_per_token"), *d1 = sail__node_get(x, "d_slot1_per_token");
         double scale = fmax(largest_of(d0), largest_of(d1));
-        compare("surrogate", *sail_value_of(t, loss.loss), test_number(sail__node_get(x, "surrogate_loss")), scale, &d.loss,
-                &d.bad);
+        compare("surrogate", *sail_value_of(t, loss.loss), test_number(sail__node_get(x, "surrogate_loss")), scale,
+                &d.loss, &d.bad);
         for (int64_t i = 0; i < pairs.n; i++) {
             compare("surrogate of a pair", sail_value_of(t, loss.per_pair)[i],
                     test_number(sail__node_get(x, "surrogate_per_pair")->list.items[i]), scale, &d.loss, &d.bad);
@@ -303,8 +309,8 @@ static void online_dpo_matches_the_recorded_numbers(void **state)
         b.rows.n_routes = 1;
         bool ipo = sail__node_get(o, "loss_type") != NULL;
         const sail_plugin *p = test_plugin("objective", ipo ? "ipo" : "dpo");
-        sail__objective objective = {p->ops,
-                                     test_options(f.arena, p, ipo ? test_map(f.arena, "lengths", "\"sum\"", NULL) : NULL), "online"};
+        sail__objective objective = {
+            p->ops, test_options(f.arena, p, ipo ? test_map(f.arena, "lengths", "\"sum\"", NULL) : NULL), "online"};
         sail_pairs pairs;
         sail_loss loss;
         double *w = sail__arena_array(f.arena, (size_t)b.rows.layout.tokens, sizeof *w);

@@ -1,4 +1,5 @@
-/* test_preference.c - preference models against 60-digit arithmetic: golden/method/preference/{grid,plackett_luce}.json. */
+/* test_preference.c - preference models against 60-digit arithmetic:
+ * golden/method/preference/{grid,plackett_luce}.json. */
 #include "../golden.h"
 #include "../plugin.h"
 
@@ -54,8 +55,8 @@ static int check_grid(const sail_node *entry, sail_arena *a)
             sail_err err = {0};
             assert_int_equal(sail_preference_probabilities(&m, 2, &score[2 * i], p, &err), SAIL_OK);
             double lq = test_number(row[2]->list.items[o]), d = test_number(row[3]->list.items[o]);
-            bad += worst_of(&w_log, test_deviation(sail_value_of(t, f)[i], lq, tight ? 1e-14 : 1e-12, tight ? 1e-3 : 1), "log q",
-                            name, score[2 * i]) > 1;
+            bad += worst_of(&w_log, test_deviation(sail_value_of(t, f)[i], lq, tight ? 1e-14 : 1e-12, tight ? 1e-3 : 1),
+                            "log q", name, score[2 * i]) > 1;
             bad += worst_of(&w_slope, test_deviation(sail_gradient_of(t, s)[2 * i], d, 1e-12, 1), "slope", name,
                             score[2 * i]) > 1;
             bad += worst_of(&w_slope, test_deviation(-sail_gradient_of(t, s)[2 * i + 1], d, 1e-12, 1), "slope", name,
@@ -71,12 +72,12 @@ static int check_grid(const sail_node *entry, sail_arena *a)
         sail_node *const *row = rows->list.items[i]->list.items;
         bad += worst_of(&w_h, test_deviation(-sail_value_of(t, h)[i], test_number(row[4]), 1e-12, 1), "-entropy", name,
                         score[2 * i]) > 1;
-        bad += worst_of(&w_dh, test_deviation(-sail_gradient_of(t, s)[2 * i], test_number(row[5]), 1e-12, 1), "slope of -entropy",
-                        name, score[2 * i]) > 1;
+        bad += worst_of(&w_dh, test_deviation(-sail_gradient_of(t, s)[2 * i], test_number(row[5]), 1e-12, 1),
+                        "slope of -entropy", name, score[2 * i]) > 1;
     }
     sail_tape_free(t);
-    print_message("%-20s %3d rows; share of tolerance: log q %.3f, slope %.3f, q %.3f, entropy %.3f, its slope %.3f\n", name,
-                  (int)n, w_log, w_slope, w_q, w_h, w_dh);
+    print_message("%-20s %3d rows; share of tolerance: log q %.3f, slope %.3f, q %.3f, entropy %.3f, its slope %.3f\n",
+                  name, (int)n, w_log, w_slope, w_q, w_h, w_dh);
     return (int)bad;
 }
 
@@ -128,7 +129,8 @@ static void plackett_luce_matches_the_recorded_rankings(void **state)
             sail_tape_reset(t, &l);
             sail_var s = sail_tape_leaf(t, SAIL_RESPONSE, k, score), q = sail_preference_logprob(t, &m, s, &outcome);
             assert_int_equal(sail_tape_backward(t, sail_sum(t, q)), SAIL_OK);
-            bad += worst_of(&w_log, test_deviation(*sail_value_of(t, q), test_number(sail__node_get(row, "logprob")), 1e-12, 1),
+            bad += worst_of(&w_log,
+                            test_deviation(*sail_value_of(t, q), test_number(sail__node_get(row, "logprob")), 1e-12, 1),
                             "log q", "plackett_luce", k) > 1;
             for (int i = 0; i < k; i++)
                 bad += worst_of(&w_slope,
@@ -138,7 +140,8 @@ static void plackett_luce_matches_the_recorded_rankings(void **state)
         }
         sail_tape_reset(t, &l);
         sail_var h = sail_preference_entropy(t, &m, sail_tape_leaf(t, SAIL_RESPONSE, k, score));
-        bad += worst_of(&w_h, test_deviation(-*sail_value_of(t, h), test_number(sail__node_get(x, "sum_q_log_q")), 1e-12, 1),
+        bad += worst_of(&w_h,
+                        test_deviation(-*sail_value_of(t, h), test_number(sail__node_get(x, "sum_q_log_q")), 1e-12, 1),
                         "-entropy", "plackett_luce", k) > 1;
         double *p = sail__arena_array(f.arena, (size_t)most, sizeof *p), sum = 0;
         sail_err err = {0};

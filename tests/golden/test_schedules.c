@@ -45,10 +45,12 @@ static void learning_rates_match_transformers(void **state)
             double d = test_deviation(got, want, 1e-13, base);
             worst = fmax(worst, d);
             if (!(d <= 1))
-                fail_msg("%s, step %d: %.17g, recorded %.17g", test_string(sail__node_get(x, "name")), (int)k, got, want);
+                fail_msg("%s, step %d: %.17g, recorded %.17g", test_string(sail__node_get(x, "name")), (int)k, got,
+                         want);
         }
     }
-    print_message("schedules.json: %d of %d cases, largest share of the tolerance %.4f\n", used, (int)cases->list.n, worst);
+    print_message("schedules.json: %d of %d cases, largest share of the tolerance %.4f\n", used, (int)cases->list.n,
+                  worst);
     assert_true(used > 0);
     golden_close(&f);
 }

@@ -14,7 +14,8 @@ static void same(const char *what, double got, const sail_node *want)
         fail_msg("%s: %.17g, recorded %.17g", what, got, test_number(want));
 }
 
-static void controlled(const char *what, const double *y, const double *d, const double *g, int64_t n, const sail_node *want)
+static void controlled(const char *what, const double *y, const double *d, const double *g, int64_t n,
+                       const sail_node *want)
 {
     sail__length_control c;
     sail_err err = {0};

@@ -1,4 +1,5 @@
-/* test_objective.c - what objectives promise beside recorded numbers: splitting a step, baselines, labels, abstentions. */
+/* test_objective.c - what objectives promise beside recorded numbers: splitting a step, baselines, labels, abstentions.
+ */
 #include "../../plugin.h"
 
 #include "align/batch.h"
@@ -32,9 +33,15 @@ static void start(step *s, const char *objective, const sail_node *options_of(sa
         s->ref[i] = -0.4 - fabs(sail_rng_normal(7, SAIL_RNG_USER, (uint64_t)i, 1, 0));
     }
     s->rows = (sail__batch){.layout = {PAIRS, 2 * PAIRS, TOKENS, of_pair, of_response, PAIRS, 2 * PAIRS, TOKENS},
-                           .beta = 0.5, .logp = s->logp, .ref = s->ref, .outcome = outcomes, .route = on_route,
-                           .routes = routes, .n_routes = 4, .seed = 3,
-                           .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
+                            .beta = 0.5,
+                            .logp = s->logp,
+                            .ref = s->ref,
+                            .outcome = outcomes,
+                            .route = on_route,
+                            .routes = routes,
+                            .n_routes = 4,
+                            .seed = 3,
+                            .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
     const sail_plugin *p = test_plugin("objective", objective);
     s->o = (sail__objective){p->ops, test_options(s->a, p, options_of ? options_of(s->a) : NULL), objective};
     s->t = sail_tape_new(NULL);
@@ -59,22 +66,38 @@ static sail_code weights(step *s, double *w, double *loss)
     return sail__pairs_weights(&p, w, NULL, NULL, &s->err);
 }
 
-static const sail_node *expected(sail_arena *a) { return test_map(a, "labels", "\"expected\"", NULL); }
-static const sail_node *released(sail_arena *a) { return test_map(a, "estimator", "\"released\"", NULL); }
+static const sail_node *expected(sail_arena *a)
+{
+    return test_map(a, "labels", "\"expected\"", NULL);
+}
+static const sail_node *released(sail_arena *a)
+{
+    return test_map(a, "estimator", "\"released\"", NULL);
+}
 static const sail_node *released_expected(sail_arena *a)
 {
     return test_map(a, "estimator", "\"released\"", "labels", "\"expected\"", NULL);
 }
-static const sail_node *moving(sail_arena *a) { return test_map(a, "baseline", "\"moving_mean\"", "decay", "0.75", NULL); }
-static const sail_node *none(sail_arena *a) { return test_map(a, "baseline", "\"none\"", NULL); }
-static const sail_node *everything(sail_arena *a) { return test_map(a, "scope", "\"all\"", NULL); }
+static const sail_node *moving(sail_arena *a)
+{
+    return test_map(a, "baseline", "\"moving_mean\"", "decay", "0.75", NULL);
+}
+static const sail_node *none(sail_arena *a)
+{
+    return test_map(a, "baseline", "\"none\"", NULL);
+}
+static const sail_node *everything(sail_arena *a)
+{
+    return test_map(a, "scope", "\"all\"", NULL);
+}
 
 static void splitting_a_step_changes_no_weight(void **state)
 {
     static const struct {
         const char *name;
         const sail_node *(*options)(sail_arena *);
-    } rows[] = {{"dpo", NULL}, {"ipo", NULL}, {"sft", NULL}, {"sail", NULL}, {"sail", expected}, {"sail", released}, {"sail", everything}};
+    } rows[] = {{"dpo", NULL},      {"ipo", NULL},      {"sft", NULL},       {"sail", NULL},
+                {"sail", expected}, {"sail", released}, {"sail", everything}};
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
         step s;
         double whole[TOKENS], loss, sum = 0;
@@ -207,8 +230,10 @@ static void released_weights_have_the_opposite_sign_of_exact_ones(void **state)
     start(&r, "sail", released);
     step d; /* what both have besides T1 */
     double wd[TOKENS], ld;
-    static const sail_route plain[] = {{"a", 1, 0, 0, 0}, {"b", 0, SAIL_BY_DATA, SAIL_BY_POLICY, 0.2},
-                                       {"c", 0, SAIL_BY_DATA, SAIL_BY_POLICY, 0.3}, {"d", 0, SAIL_BY_DATA, SAIL_BY_JUDGE, 0.4}};
+    static const sail_route plain[] = {{"a", 1, 0, 0, 0},
+                                       {"b", 0, SAIL_BY_DATA, SAIL_BY_POLICY, 0.2},
+                                       {"c", 0, SAIL_BY_DATA, SAIL_BY_POLICY, 0.3},
+                                       {"d", 0, SAIL_BY_DATA, SAIL_BY_JUDGE, 0.4}};
     start(&d, "sail", none);
     d.rows.routes = plain;
     assert_int_equal(weights(&e, we, &le), SAIL_OK);
@@ -243,7 +268,8 @@ static void labels_are_drawn_where_the_policy_labels_and_only_there(void **state
         double q = routes[on_route[i]].labeller == SAIL_BY_POLICY ? exp(label_of(&s, i)) : 0;
         q = outcomes[i] ? q : q ? 1 - q : 0; /* probability that slot 1 wins */
         if (fabs((double)flips[i] / (double)n - q) > 5 * sqrt(q * (1 - q) / (double)n))
-            fail_msg("pair %d: slot 1 won %.4f of the time, its probability is %.4f", i, (double)flips[i] / (double)n, q);
+            fail_msg("pair %d: slot 1 won %.4f of the time, its probability is %.4f", i, (double)flips[i] / (double)n,
+                     q);
     }
     stop(&s);
 }

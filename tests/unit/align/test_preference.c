@@ -85,7 +85,8 @@ static void drawing_inverts_the_cumulative_distribution(void **state)
     const struct {
         double u;
         int o;
-    } rows[] = {{1e-9, 0}, {p[0] - 1e-9, 0}, {p[0] + 1e-9, 1}, {p[0] + p[1] - 1e-9, 1}, {p[0] + p[1] + 1e-9, 2}, {1 - 1e-16, 2}};
+    } rows[] = {{1e-9, 0},     {p[0] - 1e-9, 0}, {p[0] + 1e-9, 1}, {p[0] + p[1] - 1e-9, 1}, {p[0] + p[1] + 1e-9, 2},
+                {1 - 1e-16, 2}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(sail_preference_draw(&m, 2, s, rows[i].u, &o, &err), SAIL_OK);
         assert_int_equal(o, rows[i].o);

@@ -19,7 +19,8 @@ static void strategies_give_their_routes(void **state)
     int n;
     assert_int_equal(ask(a, "offline", NULL, r, &n, &err), SAIL_OK);
     assert_true(n == 1 && r[0].probability == 1 && r[0].writer == SAIL_BY_DATA && r[0].labeller == SAIL_BY_DATA);
-    const sail_node *o = test_map(a, "ddp_weight", "0.4", "dpp_weight", "0.3", "dpr_weight", "0.3", "dpr_coef", "0.5", NULL);
+    const sail_node *o =
+        test_map(a, "ddp_weight", "0.4", "dpp_weight", "0.3", "dpr_weight", "0.3", "dpr_coef", "0.5", NULL);
     assert_int_equal(ask(a, "mixture", o, r, &n, &err), SAIL_OK);
     assert_int_equal(n, 4);
     assert_true(r[0].probability == 0 && r[1].probability == 0.4);
@@ -52,7 +53,8 @@ static void prompts_take_routes_by_their_weights(void **state)
     }
 }
 
-static sail_code judge(sail_arena *a, const sail_node *options, const sail_judge_item *item, sail_verdict *v, sail_err *err)
+static sail_code judge(sail_arena *a, const sail_node *options, const sail_judge_item *item, sail_verdict *v,
+                       sail_err *err)
 {
     const sail_plugin *p = test_plugin("judge", "rule");
     const sail_judge *ops = p->ops;
@@ -73,7 +75,9 @@ static void rules_judge_lengths_and_patterns(void **state)
     static const struct {
         const char *rule;
         int k, outcome;
-    } rows[] = {{"\"longer\"", 2, 0}, {"\"shorter\"", 2, 1}, {"\"longer\"", 3, 1 /* 0 2 1 */},
+    } rows[] = {{"\"longer\"", 2, 0},
+                {"\"shorter\"", 2, 1},
+                {"\"longer\"", 3, 1 /* 0 2 1 */},
                 {"\"shorter\"", 3, 3 /* 1 2 0 */}};
     sail_verdict v;
     sail_err err = {0};
@@ -92,14 +96,16 @@ static void rules_judge_lengths_and_patterns(void **state)
     assert_int_equal(judge(a, any, &item, &v, &err), SAIL_OK);
     assert_true(v.outcome == 1 && v.score[0] == -2 && v.score[1] == 0);
     item.k = 3;
-    assert_int_equal(judge(a, test_map(a, "rule", "\"more\"", "pattern", "\"s?orry|x*\"", NULL), &item, &v, &err), SAIL_OK);
+    assert_int_equal(judge(a, test_map(a, "rule", "\"more\"", "pattern", "\"s?orry|x*\"", NULL), &item, &v, &err),
+                     SAIL_OK);
     assert_true(v.score[2] == 3 && v.score[1] == 0);
     item.k = 2;
     item.tokens = equal;
     assert_int_equal(judge(a, NULL, &item, &v, &err), SAIL_OK);
     assert_int_equal(v.outcome, SAIL_TIE);
     assert_int_equal(judge(a, test_map(a, "rule", "\"more\"", NULL), &item, &v, &err), SAIL_E_OPTION);
-    assert_int_equal(judge(a, test_map(a, "rule", "\"more\"", "pattern", "\"(\"", NULL), &item, &v, &err), SAIL_E_OPTION);
+    assert_int_equal(judge(a, test_map(a, "rule", "\"more\"", "pattern", "\"(\"", NULL), &item, &v, &err),
+                     SAIL_E_OPTION);
     assert_non_null(strstr(err.message, "'('"));
     sail__arena_free(a);
 }
@@ -116,9 +122,15 @@ static void the_bound_on_margins_holds_the_extra_terms(void **state)
     sail_tape *t = sail_tape_new(NULL);
     const sail_plugin *p = test_plugin("objective", "sail");
     sail__objective o = {p->ops, test_options(a, p, test_map(a, "baseline", "\"none\"", NULL)), "sail"};
-    sail__batch rows = {.layout = {1, 2, 2, of_pair, of_response, 1, 2, 2}, .beta = 1, .max_margin = 4, .logp = logp,
-                       .outcome = outcome, .route = on, .routes = &route, .n_routes = 1,
-                       .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
+    sail__batch rows = {.layout = {1, 2, 2, of_pair, of_response, 1, 2, 2},
+                        .beta = 1,
+                        .max_margin = 4,
+                        .logp = logp,
+                        .outcome = outcome,
+                        .route = on,
+                        .routes = &route,
+                        .n_routes = 1,
+                        .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
     sail_pairs b;
     sail_loss loss;
     sail_err err = {0};

@@ -27,7 +27,8 @@ static void values_follow_their_schedule(void **state)
     const char *ramp = "{\"kind\": \"ramp\", \"from\": 0.1, \"to\": 0.3, \"steps\": 20, \"start\": 10}";
     const char *cosine = "{\"kind\": \"cosine\", \"from\": 1, \"to\": 3, \"steps\": 10}";
     const char *points = "{\"kind\": \"piecewise\", \"points\": [[5, 1], [10, 2], [20, 0]]}";
-    assert_true(sail__schedule_is(json(a, ramp)) && sail__schedule_is(json(a, points)) && !sail__schedule_is(json(a, "3")));
+    assert_true(sail__schedule_is(json(a, ramp)) && sail__schedule_is(json(a, points)) &&
+                !sail__schedule_is(json(a, "3")));
     assert_false(sail__schedule_is(json(a, "{\"kind\": \"mixture\", \"from\": 1, \"to\": 2}")));
     assert_true(at(a, ramp, 0) == 0.1 && at(a, ramp, 10) == 0.1 && at(a, ramp, 30) == 0.3 && at(a, ramp, 1000) == 0.3);
     assert_true(fabs(at(a, ramp, 15) - 0.15) < 1e-15);
@@ -71,13 +72,15 @@ static void learning_rate_schedules_parse(void **state)
     assert_true(s.kind == SAIL__LR_CONSTANT && sail__lr_factor(&s, 0, 10) == 1);
     assert_int_equal(sail__lr_parse(json(a, "\"cosine\""), &s, &err), SAIL_OK);
     assert_true(s.kind == SAIL__LR_COSINE && s.warmup == 0);
-    assert_int_equal(sail__lr_parse(json(a, "{\"kind\": \"linear\", \"warmup\": 0.05, \"floor\": 0.1}"), &s, &err), SAIL_OK);
+    assert_int_equal(sail__lr_parse(json(a, "{\"kind\": \"linear\", \"warmup\": 0.05, \"floor\": 0.1}"), &s, &err),
+                     SAIL_OK);
     /* 5% of 90 steps is 4.5: 5 steps */
     assert_true(sail__lr_factor(&s, 0, 90) == 0 && fabs(sail__lr_factor(&s, 4, 90) - 0.8) < 1e-15);
     assert_true(sail__lr_factor(&s, 5, 90) == 1 && fabs(sail__lr_factor(&s, 90, 90) - 0.1) < 1e-15);
     assert_true(fabs(sail__lr_factor(&s, 500, 90) - 0.1) < 1e-15);
     static const char *const wrong[] = {"\"warm\"", "{\"warmup\": 3}", "{\"kind\": \"linear\", \"warmup\": -1}",
-                                        "{\"kind\": \"linear\", \"floor\": 2}", "{\"kind\": \"linear\", \"cycles\": 2}"};
+                                        "{\"kind\": \"linear\", \"floor\": 2}",
+                                        "{\"kind\": \"linear\", \"cycles\": 2}"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_not_equal(sail__lr_parse(json(a, wrong[i]), &s, &err), SAIL_OK);
     sail__arena_free(a);

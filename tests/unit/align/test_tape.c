@@ -13,8 +13,13 @@
 
 /* Three pairs of 2, 3 and 2 responses; the step has more pairs than this part of it. */
 static const int64_t of_pair[] = {0, 2, 5, 7}, of_response[] = {0, 1, 4, 6, 9, 10, 12, 15};
-static const sail_layout layout = {.pairs = 3, .responses = 7, .tokens = 15, .response_of_pair = of_pair,
-                                   .token_of_response = of_response, .step_pairs = 5, .step_responses = 11,
+static const sail_layout layout = {.pairs = 3,
+                                   .responses = 7,
+                                   .tokens = 15,
+                                   .response_of_pair = of_pair,
+                                   .token_of_response = of_response,
+                                   .step_pairs = 5,
+                                   .step_responses = 11,
                                    .step_tokens = 20};
 enum { MOST = 15 };
 
@@ -30,7 +35,8 @@ static sail_var mix(sail_tape *t, sail_var v)
     return sail_sum(t, sail_mul(t, v, sail_tape_constant(t, sail_domain_of(t, v), n, w)));
 }
 
-static double value_at(apply *f, sail_domain da, int64_t na, const double *a, sail_domain db, int64_t nb, const double *b)
+static double value_at(apply *f, sail_domain da, int64_t na, const double *a, sail_domain db, int64_t nb,
+                       const double *b)
 {
     sail_tape *t = sail_tape_new(&layout);
     sail_var y = mix(t, f(t, sail_tape_constant(t, da, na, a), sail_tape_constant(t, db, nb, b)));
@@ -55,8 +61,8 @@ static double slope(apply *f, sail_domain da, int64_t na, double *a, sail_domain
 
 static double worst;
 
-static void check(const char *name, apply *f, sail_domain da, int64_t na, double *a, sail_domain db, int64_t nb, double *b,
-                  bool cut)
+static void check(const char *name, apply *f, sail_domain da, int64_t na, double *a, sail_domain db, int64_t nb,
+                  double *b, bool cut)
 {
     sail_tape *t = sail_tape_new(&layout);
     sail_var va = sail_tape_leaf(t, da, na, a), vb = sail_tape_leaf(t, db, nb, b);
@@ -70,8 +76,8 @@ static void check(const char *name, apply *f, sail_domain da, int64_t na, double
             double off = fabs(g[i] - d) / fmax(1, fabs(d));
             worst = fmax(worst, off);
             if (!(off <= 1e-8))
-                fail_msg("%s: derivative %.15g, central difference %.15g at %.15g (operand %d, element %d)", name, g[i], d,
-                         x[i], side, (int)i);
+                fail_msg("%s: derivative %.15g, central difference %.15g at %.15g (operand %d, element %d)", name, g[i],
+                         d, x[i], side, (int)i);
         }
     }
     sail_tape_free(t);
@@ -79,7 +85,10 @@ static void check(const char *name, apply *f, sail_domain da, int64_t na, double
 
 /* ---- one test a row of the table ---- */
 #define TAPE_UNARY(name, doc)                                                                                          \
-    static sail_var one_##name(sail_tape *t, sail_var a, sail_var b) { return sail_##name(t, a); }
+    static sail_var one_##name(sail_tape *t, sail_var a, sail_var b)                                                   \
+    {                                                                                                                  \
+        return sail_##name(t, a);                                                                                      \
+    }
 #define TAPE_BINARY(name, doc)
 #define TAPE_REDUCE(name, doc) TAPE_UNARY(name, doc)
 #include "sail/tape_ops.def"
@@ -102,7 +111,8 @@ static void every_unary_operator_matches_central_differences(void **state)
 #undef TAPE_REDUCE
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
-        double any[] = {-9.5, -4.1, -3.9, -1.2, -0.3, 0.4, 1.9, 5.1, 7.5}, positive[] = {0.2, 0.3, 0.9, 1.0, 2.5, 30, 1e3};
+        double any[] = {-9.5, -4.1, -3.9, -1.2, -0.3, 0.4, 1.9, 5.1, 7.5},
+               positive[] = {0.2, 0.3, 0.9, 1.0, 2.5, 30, 1e3};
         double b[] = {0};
         bool half_line = !strcmp(rows[k].name, "ln") || !strcmp(rows[k].name, "sqrt");
         bool above_minus_one = !strcmp(rows[k].name, "log1p");
@@ -154,8 +164,9 @@ static void every_reduction_matches_central_differences(void **state)
         double a[MOST], b[] = {0};
         for (int i = 0; i < MOST; i++)
             a[i] = 1.7 * sin(3.1 * i) - 0.02 * i;
-        sail_domain d = strstr(rows[k].name, "_tokens") ? SAIL_TOKEN : strstr(rows[k].name, "_responses") ? SAIL_RESPONSE
-                                                                                                         : SAIL_ANY;
+        sail_domain d = strstr(rows[k].name, "_tokens")      ? SAIL_TOKEN
+                        : strstr(rows[k].name, "_responses") ? SAIL_RESPONSE
+                                                             : SAIL_ANY;
         if (d != SAIL_ANY) {
             check(rows[k].name, rows[k].f, d, d == SAIL_TOKEN ? 15 : 7, a, SAIL_SCALAR, 1, b, false);
             continue;
@@ -168,14 +179,38 @@ static void every_reduction_matches_central_differences(void **state)
 }
 
 /* ---- operators that are given numbers ---- */
-static sail_var do_select(sail_tape *t, sail_var a, sail_var b) { return sail_select(t, (const uint8_t[]){1, 0, 1}, a, b); }
-static sail_var do_lerp(sail_tape *t, sail_var a, sail_var b) { return sail_lerp(t, a, b, 0.3); }
-static sail_var do_clamp(sail_tape *t, sail_var a, sail_var b) { return sail_clamp(t, a, -1, 2); }
-static sail_var do_power(sail_tape *t, sail_var a, sail_var b) { return sail_power(t, a, 3); }
-static sail_var do_sort(sail_tape *t, sail_var a, sail_var b) { return sail_sort(t, a); }
-static sail_var do_slot(sail_tape *t, sail_var a, sail_var b) { return sail_slot_of(t, a, 1); }
-static sail_var do_to_token(sail_tape *t, sail_var a, sail_var b) { return sail_spread(t, a, SAIL_TOKEN); }
-static sail_var do_to_response(sail_tape *t, sail_var a, sail_var b) { return sail_spread(t, a, SAIL_RESPONSE); }
+static sail_var do_select(sail_tape *t, sail_var a, sail_var b)
+{
+    return sail_select(t, (const uint8_t[]){1, 0, 1}, a, b);
+}
+static sail_var do_lerp(sail_tape *t, sail_var a, sail_var b)
+{
+    return sail_lerp(t, a, b, 0.3);
+}
+static sail_var do_clamp(sail_tape *t, sail_var a, sail_var b)
+{
+    return sail_clamp(t, a, -1, 2);
+}
+static sail_var do_power(sail_tape *t, sail_var a, sail_var b)
+{
+    return sail_power(t, a, 3);
+}
+static sail_var do_sort(sail_tape *t, sail_var a, sail_var b)
+{
+    return sail_sort(t, a);
+}
+static sail_var do_slot(sail_tape *t, sail_var a, sail_var b)
+{
+    return sail_slot_of(t, a, 1);
+}
+static sail_var do_to_token(sail_tape *t, sail_var a, sail_var b)
+{
+    return sail_spread(t, a, SAIL_TOKEN);
+}
+static sail_var do_to_response(sail_tape *t, sail_var a, sail_var b)
+{
+    return sail_spread(t, a, SAIL_RESPONSE);
+}
 static sail_var do_gather(sail_tape *t, sail_var a, sail_var b)
 {
     return sail_gather(t, a, (const int64_t[]){2, 0, 2, 1, 0}, SAIL_ANY, 5);
@@ -207,7 +242,8 @@ static void operators_with_parameters_match_central_differences(void **state)
 /* ---- tails ---- */
 static void log_ndtr_is_exact_in_the_tails(void **state)
 {
-    static const double rows[][3] = { /* z, log Phi(z), its derivative: 60-digit arithmetic */
+    static const double rows[][3] = {
+        /* z, log Phi(z), its derivative: 60-digit arithmetic */
         {-1e8, -5000000000000019.3396, 100000000.00000001},
         {-1e4, -50000010.129278915181, 10000.000099999998},
         {-40, -804.60844201375378817, 40.024968847207263723},
@@ -230,7 +266,8 @@ static void log_ndtr_is_exact_in_the_tails(void **state)
         double e = fmax(fabs(v / rows[i][1] - 1), fabs(d / rows[i][2] - 1));
         off = fmax(off, e);
         if (!(e <= 1e-14))
-            fail_msg("log_ndtr(%g) = %.17g, slope %.17g; should be %.17g, %.17g", rows[i][0], v, d, rows[i][1], rows[i][2]);
+            fail_msg("log_ndtr(%g) = %.17g, slope %.17g; should be %.17g, %.17g", rows[i][0], v, d, rows[i][1],
+                     rows[i][2]);
         sail_tape_free(t);
     }
     print_message("log_ndtr: largest relative deviation %.1e\n", off);
@@ -283,7 +320,8 @@ static void what_is_not_selected_sends_no_derivative(void **state)
     sail_tape *t = sail_tape_new(NULL);
     double a[] = {0, 2}, zero[] = {0, 0};
     sail_var v = sail_tape_leaf(t, SAIL_ANY, 2, a); /* log has slope infinity at 0 */
-    sail_var y = sail_sum(t, sail_select(t, (const uint8_t[]){0, 1}, sail_ln(t, v), sail_tape_constant(t, SAIL_ANY, 2, zero)));
+    sail_var y =
+        sail_sum(t, sail_select(t, (const uint8_t[]){0, 1}, sail_ln(t, v), sail_tape_constant(t, SAIL_ANY, 2, zero)));
     assert_int_equal(sail_tape_backward(t, y), SAIL_OK);
     assert_true(sail_gradient_of(t, v)[0] == 0);
     assert_true(sail_gradient_of(t, v)[1] == 0.5);
