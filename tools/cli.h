@@ -101,6 +101,16 @@ const char *sail__tone_code(const sail__cli *c, sail__tone tone);
 /* Where recipes lie: the build tree's or the installed ones; NULL when there are none. */
 const char *sail__cli_recipes_dir(sail__cli *c);
 
+/* Maps and lists for JSON: members of a map of c->arena. NULL strings become null. Out of memory leaves them out, and
+ * printing says so. */
+sail_node *sail__cli_map(sail__cli *c);
+sail_node *sail__cli_list(sail__cli *c);
+void sail__cli_put(sail__cli *c, sail_node *map, const char *key, sail_node *value);
+void sail__cli_put_string(sail__cli *c, sail_node *map, const char *key, const char *value);
+void sail__cli_put_int(sail__cli *c, sail_node *map, const char *key, int64_t value);
+void sail__cli_put_number(sail__cli *c, sail_node *map, const char *key, double value);
+void sail__cli_put_bool(sail__cli *c, sail_node *map, const char *key, bool value);
+
 /* ---- help, from the table (help.c, shell.c) ---- */
 void sail__help_overview(sail_buf *out, const sail__cli *c);
 void sail__help_command(sail_buf *out, const sail__cli *c, const sail__command *cmd);

@@ -33,6 +33,7 @@ static const char schema[] =
 #define QUERIES(Q)                                                                                                     \
     Q(SET_INFO, "INSERT OR REPLACE INTO info VALUES(?1, ?2)")                                                          \
     Q(GET_INFO, "SELECT value FROM info WHERE key = ?1")                                                               \
+    Q(INFOS, "SELECT key, value FROM info ORDER BY key")                                                               \
     Q(ADD_STAGE, "INSERT OR IGNORE INTO stages(name) VALUES(?1)")                                                      \
     Q(ADD_METRIC, "INSERT OR REPLACE INTO metrics VALUES(?1, ?2, ?3, ?4, ?5)")                                         \
     Q(DROP_SAMPLE, "DELETE FROM samples WHERE stage = ?1 AND step = ?2 AND kind = ?3 AND idx = ?4")                    \
@@ -400,6 +401,35 @@ static sail_code read_rows(sail__store *s, sail_arena *a, sqlite3_stmt *q, size_
     memcpy(out, &copy, sizeof copy);
     *n = code == SAIL_OK ? count : 0;
     return code;
+}
+
+typedef struct info_row {
+    const char *key, *value;
+} info_row;
+
+static bool read_info(sail_arena *a, sqlite3_stmt *q, void *row)
+{
+    info_row *r = row;
+    *r = (info_row){column_text(a, q, 0), column_text(a, q, 1)};
+    return r->key && r->value;
+}
+
+sail_code sail__store_infos(sail__store *s, sail_arena *a, const char ***keys, const char ***values, size_t *n, sail_err *err)
+{
+    static const char doing[] = "reading the run's facts";
+    info_row *rows = NULL;
+    *n = 0;
+    sqlite3_stmt *q = query(s, Q_INFOS, doing, err);
+    if (!q)
+        return err->code;
+    SAIL_TRY(read_rows(s, a, q, sizeof *rows, read_info, doing, &rows, n, err));
+    *keys = sail__arena_array(a, *n + 1, sizeof **keys);
+    *values = sail__arena_array(a, *n + 1, sizeof **values);
+    if (!*keys || !*values)
+        return sail_fail(err, SAIL_E_NOMEM, "%s: %s: out of memory", s->path, doing);
+    for (size_t i = 0; i < *n; i++)
+        (*keys)[i] = rows[i].key, (*values)[i] = rows[i].value;
+    return SAIL_OK;
 }
 
 static bool metric_row(sail_arena *a, sqlite3_stmt *q, void *row)

@@ -26,6 +26,8 @@ void sail__store_close(sail__store *s); /* NULL is fine */
 /* The run's facts: recipe, versions, seed, title … A key is replaced. get: *value in the arena, NULL if unset. */
 sail_code sail__store_set_info(sail__store *s, const char *key, const char *value, sail_err *err);
 sail_code sail__store_get_info(sail__store *s, sail_arena *a, const char *key, const char **value, sail_err *err);
+/* All of them, ordered by key. */
+sail_code sail__store_infos(sail__store *s, sail_arena *a, const char ***keys, const char ***values, size_t *n, sail_err *err);
 
 /* ---- metrics ---- */
 /* All of one step in one transaction; a name that the step has already is replaced. NaN and infinities are kept. Metrics

@@ -1,0 +1,48 @@
+/* report_impl.h - what the writers of a report share: runs as they were read. */
+#ifndef SAIL_REPORT_IMPL_H
+#define SAIL_REPORT_IMPL_H
+
+#include "report.h"
+
+typedef struct report_series { /* one metric of one stage: rows in order of steps */
+    const char *stage, *name;
+    const sail__metric_row *rows;
+    size_t n;
+} report_series;
+
+typedef struct report_run {
+    const char *path, *name, *recipe; /* recipe: resolved YAML text, "" where the run has none */
+    const char **keys, **values;      /* facts */
+    size_t n_facts;
+    sail__metric_row *metrics;
+    size_t n_metrics;
+    report_series *series;
+    size_t n_series;
+    sail__sample *samples; /* kept ones: evaluated and generated, else the last of training */
+    size_t n_samples;
+    sail__event_row *events;
+    size_t n_events;
+} report_run;
+
+typedef struct report_data {
+    sail_arena *arena;
+    report_run *runs;
+    size_t n;
+    const sail__report_options *options;
+} report_data;
+
+bool sail__report_is_eval(const char *name); /* eval_… */
+/* Where a metric stands: 0 evaluation, 1 training, 2 sail/…, 3 time and memory. */
+int sail__report_section(const char *name);
+const char *sail__report_fact(const report_run *r, const char *key); /* NULL: none */
+/* Two runs may have one name: then the names are paths. */
+void sail__report_number(sail_buf *out, double v); /* four digits, "nan", "inf" */
+
+sail_code sail__report_json(const report_data *d, sail_buf *out, sail_err *err);
+sail_code sail__report_csv(const report_data *d, sail_buf *out, sail_err *err);
+sail_code sail__report_text(const report_data *d, sail_buf *out, sail_err *err);
+sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err);
+
+extern const char sail__report_css[], sail__report_js[];
+
+#endif

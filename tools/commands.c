@@ -1,0 +1,69 @@
+/* commands.c - the table of commands, and the options they share. */
+#include "cli_impl.h"
+
+#define GROUP(title)
+#define CMD(name) extern const sail__command sail__cmd_##name;
+#include "commands.def"
+#undef CMD
+static const sail__command *const commands[] = {
+#define CMD(name) &sail__cmd_##name,
+#include "commands.def"
+#undef CMD
+#undef GROUP
+};
+
+const sail__command *const *sail__commands(size_t *n)
+{
+    *n = sizeof commands / sizeof commands[0];
+    return commands;
+}
+
+const sail__command *sail__command_find(const char *name)
+{
+    size_t n;
+    const sail__command *const *all = sail__commands(&n);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(all[i]->name, name))
+            return all[i];
+    return NULL;
+}
+
+const char *sail__command_group(const sail__command *cmd)
+{
+    const char *group = "";
+#define GROUP(title) group = title;
+#define CMD(name)                                                                                                      \
+    if (cmd == &sail__cmd_##name)                                                                                      \
+        return group;
+#include "commands.def"
+#undef CMD
+#undef GROUP
+    return "";
+}
+
+static const char *const dtypes[] = {"f32", "bf16", NULL};
+
+#define T sail__cli_model
+const sail_opt sail__cli_model_options[] = {
+    SAIL_OPT_STR(T, model, .flags = SAIL_OPT_PATH, .unit = "DIR_OR_GGUF", .help = "Hugging Face directory or GGUF file"),
+    SAIL_OPT_STR(T, adapter, .flags = SAIL_OPT_PATH, .unit = "DIR", .help = "PEFT adapter on top of it"),
+    SAIL_OPT_STR(T, backend, .def_str = "cpu", .unit = "NAME", .help = "what computes: ref, cpu, …; `sail plugins` lists them"),
+    SAIL_OPT_CHOICE(T, dtype, .choices = dtypes, .help = "of weights and matrix products"),
+    SAIL_OPT_INT(T, threads, .min = 0, .max = 4096, .help = "0: one a core"),
+    SAIL_OPT_INT(T, device, .min = 0, .max = 4096, .help = "index among the backend's devices"),
+    {0},
+};
+#undef T
+
+#define T common_options
+const sail_opt sail__cli_common_options[] = {
+    SAIL_OPT_BOOL(T, verbose, .help = "say more (-v)"),
+    SAIL_OPT_BOOL(T, quiet, .help = "warnings and errors only (-q)"),
+    SAIL_OPT_BOOL(T, help, .help = "this help (-h)"),
+    {0},
+};
+const sail_opt sail__cli_json_options[] = {
+    SAIL_OPT_BOOL(T, json, .help = "print JSON for scripts"),
+    {0},
+};
+#undef T
