@@ -96,8 +96,10 @@ static void splitting_a_step_changes_no_weight(void **state)
     static const struct {
         const char *name;
         const sail_node *(*options)(sail_arena *);
-    } rows[] = {{"dpo", NULL},      {"ipo", NULL},      {"sft", NULL},       {"sail", NULL},
-                {"sail", expected}, {"sail", released}, {"sail", everything}};
+    } rows[] = {{"dpo", NULL},      {"ipo", NULL},       {"hinge", NULL},    {"sigmoid_norm", NULL}, {"exo_pair", NULL},
+                {"nca_pair", NULL}, {"robust", NULL},    {"bco_pair", NULL}, {"sppo_hard", NULL},    {"apo_zero", NULL},
+                {"apo_down", NULL}, {"discopop", NULL},  {"sft", NULL},      {"sail", NULL},         {"sail", expected},
+                {"sail", released}, {"sail", everything}};
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
         step s;
         double whole[TOKENS], loss, sum = 0;
@@ -190,8 +192,10 @@ static void a_moving_mean_is_read_before_it_takes_in_the_step(void **state)
 
 static void an_abstention_moves_nothing(void **state)
 {
-    static const char *const names[] = {"dpo", "ipo", "sail"};
-    for (int k = 0; k < 3; k++) {
+    static const char *const names[] = {"dpo",      "ipo",      "sail",    "hinge",    "sigmoid_norm",
+                                        "exo_pair", "nca_pair", "robust",  "bco_pair", "sppo_hard",
+                                        "apo_zero", "apo_down", "discopop"};
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         step s;
         double w[TOKENS], loss;
         start(&s, names[k], NULL);

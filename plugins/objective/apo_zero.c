@@ -1,0 +1,22 @@
+/* apo_zero.c - anchored preference optimisation, zero: winners up, losers down.
+ * Source : arXiv 2408.06266.
+ * Needs  : pairs of two; reference log-probabilities.
+ * Loss   : 1 - s(beta rho_w) + s(beta rho_l), mean over pairs; pairs that nobody won count 0. */
+#include <sail/objective.h>
+#include <sail/plugin.h>
+
+static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_loss *out)
+{
+    sail_side w, l;
+    sail_var decided;
+    sail_labelled_sides(t, b, &w, &l, &decided);
+    sail_var up = sail_sub(t, sail_number(t, 1), sail_sigmoid(t, w.score));
+    sail_var per = sail_add(t, up, sail_sigmoid(t, l.score));
+    out->per_pair = sail_mul(t, decided, per);
+    out->loss = sail_mean(t, out->per_pair);
+    return sail_tape_status(t);
+}
+
+static const sail_objective ops = {.size = sizeof ops, .loss = loss};
+SAIL_PLUGIN_NO_OPTIONS(SAIL_KIND_OBJECTIVE, apo_zero, "anchored: winners up, losers down", "arXiv:2408.06266", &ops,
+                       SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)

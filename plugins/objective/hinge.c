@@ -1,0 +1,22 @@
+/* hinge.c - hinge loss of SLiC-HF on implicit rewards.
+ * Source : arXiv 2305.10425; with a reference as in TRL.
+ * Needs  : pairs of two; reference log-probabilities.
+ * Loss   : max(0, 1 - beta (rho_w - rho_l)), mean over pairs; pairs that nobody won count 0. */
+#include <sail/objective.h>
+#include <sail/plugin.h>
+
+static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_loss *out)
+{
+    sail_side w, l;
+    sail_var decided;
+    sail_labelled_sides(t, b, &w, &l, &decided);
+    sail_var margin = sail_sub(t, w.score, l.score);
+    sail_var per = sail_relu(t, sail_sub(t, sail_number(t, 1), margin));
+    out->per_pair = sail_mul(t, decided, per);
+    out->loss = sail_mean(t, out->per_pair);
+    return sail_tape_status(t);
+}
+
+static const sail_objective ops = {.size = sizeof ops, .loss = loss};
+SAIL_PLUGIN_NO_OPTIONS(SAIL_KIND_OBJECTIVE, hinge, "hinge loss on the margin", "arXiv:2305.10425", &ops,
+                       SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
