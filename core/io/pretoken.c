@@ -267,6 +267,26 @@ static void metaspace(const sail__step *step, const char *text, size_t len, bool
     }
 }
 
+/* SentencePiece text is one piece, but words can be merged apart where no token reaches from one into the next. */
+static sail_code words(const sail__tokenizer *t, sail__token_scratch *s, const char *text, size_t len, sail__ids *out,
+                       sail_err *err)
+{
+    static const char mark[] = "\xE2\x96\x81";
+    size_t begin = 0, at = 0;
+    while (t->words_apart && at < len) {
+        const char *next = memmem(text + at, len - at, mark, 3);
+        if (!next)
+            break;
+        size_t here = (size_t)(next - text);
+        if (here > at && here > begin) { /* a character that is no mark stands before it */
+            SAIL_TRY(sail__bpe(t, s, text + begin, here - begin, out, err));
+            begin = here;
+        }
+        at = here + 3;
+    }
+    return sail__bpe(t, s, text + begin, len - begin, out, err);
+}
+
 sail_code sail__pretokenize(const sail__tokenizer *t, sail__token_scratch *s, size_t step, const char *text, size_t len,
                             bool at_start, bool continuation, sail__ids *out, sail_err *err)
 {
@@ -291,5 +311,5 @@ sail_code sail__pretokenize(const sail__tokenizer *t, sail__token_scratch *s, si
         text = buf->data;
         len = buf->len;
     }
-    return len ? sail__bpe(t, s, text, len, out, err) : SAIL_OK;
+    return len ? words(t, s, text, len, out, err) : SAIL_OK;
 }

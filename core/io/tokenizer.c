@@ -78,6 +78,19 @@ int32_t sail__lookup(const sail__string_table *h, const sail__string *strings, c
     return -1;
 }
 
+static const char mark[] = "\xE2\x96\x81"; /* U+2581 */
+
+static bool mark_behind_other(const sail__string *s)
+{
+    const char *at = s->data, *end = s->data + s->len;
+    while ((at = memmem(at, (size_t)(end - at), mark, 3))) {
+        if (at > s->data && (at < s->data + 3 || memcmp(at - 3, mark, 3) != 0))
+            return true;
+        at += 3;
+    }
+    return false;
+}
+
 sail_code sail__tokenizer_index(sail__tokenizer *t, sail_err *err)
 {
     SAIL_TRY(table_build(&t->by_text, t->tokens, t->size, err));
@@ -99,6 +112,10 @@ sail_code sail__tokenizer_index(sail__tokenizer *t, sail_err *err)
         int32_t id = sail__lookup(&t->by_text, t->tokens, name, (size_t)len);
         t->byte_id[b] = id >= 0 && (t->flags[id] & SAIL__TOKEN_MODEL) ? id : -1;
     }
+    t->words_apart = !t->byte_level && !t->ignore_merges && sail__lookup(&t->by_text, t->tokens, mark, 3) >= 0;
+    for (int32_t i = 0; i < t->size && t->words_apart; i++)
+        if (t->tokens[i].data && (t->flags[i] & SAIL__TOKEN_MODEL))
+            t->words_apart = !mark_behind_other(&t->tokens[i]);
     return SAIL_OK;
 }
 

@@ -133,6 +133,7 @@ struct sail__tokenizer {
     bool byte_level, byte_fallback, fuse_unk, ignore_merges;
     int32_t byte_id[256]; /* byte_level: initial symbol of each byte; byte_fallback: <0xXX>. -1: none */
     int32_t unk_model;    /* -1: unknown characters are left out */
+    bool words_apart;     /* no token has the mark U+2581 behind another character: merging never crosses there */
 
     /* before the model */
     sail__normal normal[SAIL__MAX_STEPS];

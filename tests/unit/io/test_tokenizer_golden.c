@@ -208,10 +208,101 @@ static void the_comparer_rejects_planted_rows(void **state)
     assert_true(planted > 0);
 }
 
+/* The model file's own vocabulary, through its pre-tokenizer's name, against the recorded cases of the same tokenizer. */
+static void the_gguf_vocabulary_of_smollm2_agrees(void **state)
+{
+    (void)state;
+    GOLDEN_OR_SKIP();
+    sail_arena *a = sail__arena_new();
+    sail_err err = {0};
+    sail_node *root;
+    assert_int_equal(sail__json_read(a, golden_path("models/smollm2/texts.json"), 1 << 24, &root, &err), SAIL_OK);
+    char path[4096];
+    snprintf(path, sizeof path, "../models/%s", sail__node_get(root, "file")->string.data);
+    const char *gguf = golden_path(path);
+    if (!gguf) {
+        print_message("skipped: no %s beside the recorded numbers\n", path);
+        sail__arena_free(a);
+        skip();
+    }
+    sail__tokenizer *t;
+    if (sail__tokenizer_open(gguf, &t, &err) != SAIL_OK)
+        fail_msg("%s", err.message);
+    sail__token_scratch *s = sail__token_scratch_new(t);
+    size_t cases = 0, passed = 0;
+    lines l;
+    assert_true(lines_open(&l, file_of(path, sizeof path, "smollm2", "cases.jsonl")));
+    for (sail_node *row; (row = lines_next(&l)); cases++)
+        passed += agrees(t, s, row, cases - passed < 5);
+    lines_close(&l);
+    print_message("%s: %zu of %zu cases\n", sail__path_base(gguf), passed, cases);
+    assert_true(cases > 0);
+    assert_int_equal(passed, cases);
+    const sail_node *texts = sail__node_get(root, "texts");
+    for (size_t i = 0; i < texts->list.n; i++) {
+        const sail_node *text = sail__node_get(texts->list.items[i], "text");
+        sail__ids want = ids_of(texts->list.items[i]), got = {0};
+        assert_int_equal(sail__encode(t, s, text->string.data, text->string.len, 0, &got, &err), SAIL_OK);
+        assert_int_equal(got.n, want.n);
+        assert_memory_equal(got.items, want.items, want.n * sizeof *want.items);
+        sail__ids_free(&want);
+        sail__ids_free(&got);
+    }
+    sail__token_scratch_free(s);
+    sail__tokenizer_free(t);
+    sail__arena_free(a);
+}
+
+/* The tiny models: the vocabulary in the GGUF file and the tokenizer.json it was made from, against recorded texts. */
+static void the_gguf_vocabularies_of_the_tiny_models_agree(void **state)
+{
+    (void)state;
+    GOLDEN_OR_SKIP();
+    sail_arena *a = sail__arena_new();
+    sail_err err = {0};
+    sail_node *root;
+    char **names, dir[4096], path[8192];
+    size_t n, compared = 0;
+    snprintf(dir, sizeof dir, "%s/models/gguf", golden_dir());
+    snprintf(path, sizeof path, "%s/tokens.json", dir);
+    assert_int_equal(sail__json_read(a, path, 1 << 24, &root, &err), SAIL_OK);
+    assert_int_equal(sail__list_dir(a, dir, &names, &n, &err), SAIL_OK);
+    const sail_node *list = root->kind == SAIL_NODE_LIST ? root : root->list.items[0];
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(names[i]);
+        if (strcmp(names[i], "tokenizer.json") != 0 && (len < 5 || strcmp(names[i] + len - 5, ".gguf") != 0))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        sail__tokenizer *t;
+        if (sail__tokenizer_open(path, &t, &err) != SAIL_OK)
+            fail_msg("%s", err.message);
+        for (size_t k = 0; k < list->list.n; k++) {
+            const sail_node *text = sail__node_get(list->list.items[k], "text");
+            sail__ids want = ids_of(list->list.items[k]), got = {0};
+            assert_int_equal(sail__encode(t, NULL, text->string.data, text->string.len, SAIL__PARSE_SPECIAL, &got, &err), SAIL_OK);
+            if (got.n != want.n || memcmp(got.items, want.items, want.n * sizeof *want.items) != 0)
+                fail_msg("%s: text %zu", names[i], k);
+            sail_buf out = {0};
+            assert_int_equal(sail__decode(t, got.items, got.n, 0, &out, &err), SAIL_OK);
+            assert_true(equals(&out, text));
+            sail__buf_free(&out);
+            sail__ids_free(&want);
+            sail__ids_free(&got);
+            compared++;
+        }
+        sail__tokenizer_free(t);
+    }
+    print_message("%zu texts of %zu recorded ones in all files\n", compared, list->list.n);
+    assert_true(compared > 0);
+    sail__arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_cases_and_streams_agree),
+        cmocka_unit_test(the_gguf_vocabulary_of_smollm2_agrees),
+        cmocka_unit_test(the_gguf_vocabularies_of_the_tiny_models_agree),
         cmocka_unit_test(the_comparer_rejects_planted_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
