@@ -131,6 +131,7 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
     b->step = s->step;
     b->seed = s->seed;
     b->beta = live->method.beta;
+    b->max_margin = live->method.max_margin;
     b->preference = (sail_preference_model){live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
     b->logp = v[0];
     b->ref = live->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE ? v[1] : NULL;

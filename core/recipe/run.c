@@ -117,9 +117,10 @@ static sail_code open_run(const sail__run_options *o, const char *dir, sail__sto
         return sail_fail(err, SAIL_E_NOTFOUND, "%s is no run: it has no run.db", dir);
     if (o->resume)
         return sail__store_open(db, SAIL__STORE_WRITE, store, err);
-    if (sail__file_exists(dir) && !o->force)
+    bool taken = sail__file_exists(dir) || sail__is_dir(dir);
+    if (taken && !o->force)
         return sail_fail(err, SAIL_E_EXISTS, "%s exists: go on with `sail resume %s`, choose another name=, or begin anew with --force", dir, dir);
-    if (sail__file_exists(dir) && !there) {
+    if (taken && !there) {
         char **names;
         size_t n;
         SAIL_TRY(sail__list_dir(r->arena, dir, &names, &n, err));
