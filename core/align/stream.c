@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../sail/rng.h"
+#include "routes.h"
 
 /* ---- data ---- */
 
@@ -437,37 +437,26 @@ static sail_code label(sail__stream *st, const sail__stage *live, sail__step *st
 
 /* ---- a step ---- */
 
-static sail_code draw_route(const sail__stage *live, const sail__step *step, int64_t i, sail_route *out, sail_err *err)
-{
+/* What the strategy offers at this step, and from it the route of each prompt. */
+typedef struct offer {
     sail_route routes[SAIL_MAX_ROUTES];
-    const sail_strategy *s = live->strategy.loaded->ops;
-    int n = s->routes(live->strategy.options, step->step, routes);
-    double sum = 0, u = sail_rng_uniform(step->seed, SAIL_RNG_ROUTE, (uint64_t)step->step, (uint64_t)i, 0), so_far = 0;
-    for (int k = 0; k < n; k++)
-        sum += routes[k].probability;
-    if (n < 1 || !(fabs(sum - 1) < 1e-9))
-        return sail_fail(err, SAIL_E_RECIPE, "strategy %s: the routes' weights sum to %g at step %lld, not to 1", live->strategy.loaded->plugin.name,
-                         sum, (long long)step->step);
-    int chosen = 0;
-    for (int k = 0; k < n; k++) {
-        if (routes[k].probability <= 0)
-            continue;
-        chosen = k;
-        so_far += routes[k].probability;
-        if (u < so_far)
-            break;
-    }
-    *out = routes[chosen];
-    return SAIL_OK;
+    int n;
+} offer;
+
+static sail_code ask(const sail__stage *live, const sail__step *step, offer *out, sail_err *err)
+{
+    out->n = 1;
+    out->routes[0] = (sail_route){.name = "offline", .probability = 1, .writer = SAIL_BY_DATA, .labeller = SAIL_BY_DATA};
+    const sail_loaded *s = live->strategy.loaded;
+    return s ? sail__routes_ask(s->ops, live->strategy.options, s->plugin.name, step->step, out->routes, &out->n, err) : SAIL_OK;
 }
 
-static sail_code fill_group(sail__stream *st, const sail__stage *live, sail__step *step, int64_t i, sail__group *g, sail_err *err)
+static sail_code fill_group(sail__stream *st, const sail__stage *live, const offer *o, sail__step *step, int64_t i, sail__group *g,
+                            sail_err *err)
 {
-    sail_route route = {.name = "offline", .writer = SAIL_BY_DATA, .labeller = SAIL_BY_DATA};
+    sail_route route = o->routes[sail__routes_draw(o->routes, o->n, step->seed, step->step, i)];
     int64_t row = 0;
     SAIL_TRY(row_at(st, st->position + i, &row, err));
-    if (live->strategy.loaded)
-        SAIL_TRY(draw_route(live, step, i, &route, err));
     const sail__encoded *e = &st->train.encoded[row];
     memset(g, 0, sizeof *g);
     g->prompt = e->prompt;
@@ -497,8 +486,10 @@ sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__ste
     step->groups = sail__arena_array(step->arena, (size_t)step->n, sizeof *step->groups);
     if (!step->groups)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld pairs", (long long)step->n);
+    offer o;
+    SAIL_TRY(ask(live, step, &o, err));
     for (int64_t i = 0; i < step->n; i++)
-        SAIL_TRY(fill_group(st, live, step, i, &step->groups[i], err));
+        SAIL_TRY(fill_group(st, live, &o, step, i, &step->groups[i], err));
     SAIL_TRY(roll_out(st, live, step, err));
     SAIL_TRY(label(st, live, step, err));
     int64_t id = 0;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "routes.h"
 #include "schedule.h"
 
 /* ---- opening ---- */
@@ -25,8 +26,10 @@ static bool needs_fresh_reference(const sail__stage *s)
     if (s->eval.generate > 0)
         return true;
     sail_route routes[SAIL_MAX_ROUTES];
-    const sail_strategy *st = s->strategy.loaded->ops;
-    int n = st->routes(s->strategy.options, 0, routes);
+    sail_err ignored;
+    int n = 0;
+    if (sail__routes_ask(s->strategy.loaded->ops, s->strategy.options, s->strategy.loaded->plugin.name, 0, routes, &n, &ignored) != SAIL_OK)
+        return true;
     for (int i = 0; i < n; i++)
         if (routes[i].writer == SAIL_BY_POLICY && (routes[i].probability > 0 || sail__stage_is_scheduled(s)))
             return true;
@@ -63,28 +66,30 @@ static sail_code count_steps(sail__trainer *t, sail_err *err)
     return t->steps > 0 ? SAIL_OK : sail_fail(err, SAIL_E_RECIPE, "train.steps or train.epochs must be above 0");
 }
 
-/* Warn (or refuse) where the paper saw instability. */
+/* A judge where one is needed; a warning (or refusal) where the paper saw instability. */
 static sail_code check_routes(sail__trainer *t, const sail__stage *live, int64_t step, sail_err *err)
 {
     sail_route routes[SAIL_MAX_ROUTES];
-    if (!live->strategy.loaded)
+    int n;
+    const sail_loaded *s = live->strategy.loaded;
+    if (!s)
         return SAIL_OK;
-    const sail_strategy *st = live->strategy.loaded->ops;
-    int n = st->routes(live->strategy.options, step, routes);
-    for (int i = 0; i < n; i++) {
+    SAIL_TRY(sail__routes_ask(s->ops, live->strategy.options, s->plugin.name, step, routes, &n, err));
+    for (int i = 0; i < n; i++)
         if (routes[i].labeller == SAIL_BY_JUDGE && routes[i].probability > 0 && !live->judge.loaded)
             return sail_fail(err, SAIL_E_RECIPE, "route `%s` is labelled by a judge: set method.judge", routes[i].name);
-        bool extra = routes[i].writer == SAIL_BY_POLICY || routes[i].labeller == SAIL_BY_POLICY;
-        if (!extra || (routes[i].probability <= live->guard.max_weight + 1e-12 && routes[i].coefficient <= live->guard.max_coef + 1e-12))
-            continue;
+    if (step > 0 && !live->guard.strict)
+        return SAIL_OK;
+    sail_buf text = {0};
+    sail_code code = SAIL_OK;
+    if (sail__routes_warn(routes, n, live->guard.max_weight, live->guard.max_coef, &text) > 0 && text.data) {
         if (live->guard.strict)
-            return sail_fail(err, SAIL_E_RECIPE, "route `%s` has weight %g and coefficient %g; guard.strict allows %g and %g", routes[i].name,
-                             routes[i].probability, routes[i].coefficient, live->guard.max_weight, live->guard.max_coef);
-        if (step == 0)
-            sail_log(t->o.ctx, SAIL_LOG_WARN, "route `%s` has weight %g and coefficient %g; beyond %g and %g training has been seen to be unstable",
-                     routes[i].name, routes[i].probability, routes[i].coefficient, live->guard.max_weight, live->guard.max_coef);
+            code = sail_fail(err, SAIL_E_RECIPE, "guard.strict: %s", text.data);
+        else
+            sail_log(t->o.ctx, SAIL_LOG_WARN, "%s", text.data);
     }
-    return SAIL_OK;
+    sail__buf_free(&text);
+    return code;
 }
 
 /* Reference log-probabilities of all data rows, from the model as it starts. */
