@@ -26,6 +26,12 @@ const cpu_kernels K(kernels) = {
         [SAIL_OP_HEAD_BACK] = K(head_back),
         [SAIL_OP_DROPOUT] = K(dropout),
         [SAIL_OP_COPY_ROWS] = K(copy_rows),
+        [SAIL_OP_SAMPLE] = K(sample),
+        [SAIL_OP_SUM_SQUARES] = K(sum_squares),
+        [SAIL_OP_CLIP] = K(clip),
+        [SAIL_OP_ADAMW] = K(adamw),
+        [SAIL_OP_RMSPROP] = K(rmsprop),
+        [SAIL_OP_SGD] = K(sgd),
         [SAIL_OP_FILL] = K(fill),
     },
 };

@@ -145,4 +145,72 @@ static void head_agrees(void **state)
     }
 }
 
-#define CPU_CASES cmocka_unit_test(attention_agrees), cmocka_unit_test(head_agrees),
+static void sampling_agrees(void **state)
+{
+    enum { S = 6, V = 700, L = 9 };
+    static const float params[S][8] = {{0, 0, 1, 0, 1, 1},        {1, 0, 1, 0, 1, 1},     {0.8f, 20, 1, 0, 1, 1},
+                                       {1.3f, 0, 0.7f, 0, 1, 1}, {1, 0, 1, 0.1f, 1, 1.2f}, {1, 50, 0.9f, 0.02f, 0.8f, 1.1f}};
+    rig_case c = {.op = SAIL_OP_SAMPLE, .n_in = 4, .n_out = 3,
+                  .in = {mat(F, S, V, 5, rig_random(S * V, 3, 3)), mat(F, S, 8, 0, memcpy(malloc(sizeof params), params, sizeof params)),
+                         mat(I, S, 6, 0, rig_ids(S * 6, 5, 1000)), mat(I, S, L, 0, rig_ids(S * L, 6, V))},
+                  .out = {empty(I, S, 1), empty(F, S, 1), empty(F, S, 1)}};
+    check(&c, 2e-6);
+}
+
+static void updates_agree(void **state)
+{
+    enum { N = 150001 };
+    for (int form = 0; form < 8; form++) {
+        float *control = rig_same(16, 0);
+        control[0] = 0.01f, control[1] = 0.5f, control[2] = form == 7, control[5] = form % 2 ? 1.0f : 3.0f;
+        control[9] = 0.271f, control[10] = 0.002997f;
+        float *positive = rig_random(N, 6, 1);
+        for (int64_t i = 0; i < N; i++)
+            positive[i] *= positive[i];
+        sail_attr a = {.beta1 = 0.9f, .beta2 = 0.999f, .adam_eps = 1e-8f, .weight_decay = form & 1 ? 0.1f : 0.0f,
+                       .momentum = form & 2 ? 0.9f : 0.0f, .dampening = 0.1f, .centered = form & 4};
+        operand g = mat(F, 1, N, 0, rig_random(N, 1, 1)), w = mat(F, 1, N, 0, rig_random(N, 2, 1));
+        operand block = mat(F, 1, 16, 0, control), other = mat(F, 1, N, 0, rig_random(N, 3, 0.1f));
+        operand v = mat(F, 1, N, 0, positive), shadow = empty(B, 1, N);
+        bool shadowed = form % 3;
+        rig_case c = {.op = SAIL_OP_SGD, .attr = a, .n_in = 5, .n_out = 1, .in_place = 3,
+                      .in = {g, block, w, a.momentum != 0 ? other : absent(), shadowed ? shadow : absent()}};
+        rig_case copies[3] = {c};
+        copies[1] = (rig_case){.op = SAIL_OP_RMSPROP, .attr = a, .n_in = 7, .n_out = 1, .in_place = 3,
+                               .in = {g, block, w, v, a.momentum != 0 ? other : absent(), a.centered ? other : absent(),
+                                      shadowed ? shadow : absent()}};
+        copies[2] = (rig_case){.op = SAIL_OP_ADAMW, .attr = a, .n_in = 6, .n_out = 1, .in_place = 3,
+                               .in = {g, block, w, other, v, shadowed ? shadow : absent()}};
+        for (int i = 0; i < 3; i++) {
+            for (int k = 0; k < copies[i].n_in; k++) { /* check frees what it is given */
+                operand *o = &copies[i].in[k];
+                size_t bytes = (size_t)(o->rows * o->cols) * 4;
+                if (o->values)
+                    o->values = memcpy(malloc(bytes), o->values, bytes);
+            }
+            check(&copies[i], shadowed ? 1.0 / 256 : 3e-6);
+        }
+        const float *mine[] = {g.values, w.values, block.values, other.values, v.values};
+        for (int i = 0; i < 5; i++)
+            free((void *)(uintptr_t)mine[i]);
+    }
+}
+
+static void norm_and_clip_agree(void **state)
+{
+    for (int form = 0; form < 6; form++) {
+        float *control = rig_same(16, 0), *total = rig_same(1, 12.5f);
+        control[3] = form & 1 ? 1.0f : 0.0f, control[6] = form == 4, control[7] = 0.5f, control[8] = form == 5 ? NAN : 1.5f;
+        rig_case c = {.op = SAIL_OP_CLIP, .n_in = 2, .n_out = 1, .in_place = 2, .in = {mat(F, 1, 1, 0, total), mat(F, 1, 16, 0, control)}};
+        check(&c, 1e-6);
+        sail_dtype x = form & 1 ? B : F;
+        int64_t n = form & 2 ? 200001 : 333;
+        c = (rig_case){.op = SAIL_OP_SUM_SQUARES, .attr = {.accumulate = form & 4}, .n_in = 2, .n_out = 1, .in_place = 2,
+                       .in = {mat(x, 1, n, 0, rig_random(n, 2, 1)), mat(F, 1, 1, 0, rig_same(1, 7))}};
+        check(&c, 1e-6);
+    }
+}
+
+#define CPU_CASES                                                                                                      \
+    cmocka_unit_test(attention_agrees), cmocka_unit_test(head_agrees), cmocka_unit_test(sampling_agrees),             \
+        cmocka_unit_test(updates_agree), cmocka_unit_test(norm_and_clip_agree),
