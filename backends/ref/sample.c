@@ -11,10 +11,17 @@ static uint64_t join(const view *keys, int64_t i, int64_t at)
     return (uint32_t)ref_id(keys, i, at) | (uint64_t)(uint32_t)ref_id(keys, i, at + 1) << 32;
 }
 
+static double logit(const view *logits, int64_t i, int64_t v, double cap)
+{
+    const double z = ref_get(logits, i, v);
+    return cap > 0 ? cap * tanh(z / cap) : z;
+}
+
 sail_code ref_sample(work *w, sail_err *err)
 {
     const view *logits = &w->in[0], *params = &w->in[1], *keys = &w->in[2], *history = &w->in[3];
     const int64_t n = logits->cols;
+    const double cap = w->attr->softcap;
     double *p = ref_scratch(w, 0, (size_t)n, sizeof *p);
     int32_t *order = ref_scratch(w, 1, (size_t)n, sizeof *order);
     int32_t *ids = ref_scratch(w, 2, history->p ? (size_t)history->cols : 1, sizeof *ids);
@@ -23,7 +30,7 @@ sail_code ref_sample(work *w, sail_err *err)
     for (int64_t i = 0; i < logits->rows; i++) {
         double max = -INFINITY, total = 0;
         for (int64_t v = 0; v < n; v++) {
-            p[v] = ref_get(logits, i, v);
+            p[v] = logit(logits, i, v, cap);
             if (isnan(p[v]))
                 return sail_fail(err, SAIL_E_NUMERIC, "sample: the logit of token %lld in row %lld is not a number",
                                  (long long)v, (long long)i);
@@ -45,7 +52,7 @@ sail_code ref_sample(work *w, sail_err *err)
                                           (uint32_t)ref_id(keys, i, 4), (uint32_t)ref_id(keys, i, 5));
         const int64_t id = sail_filter_draw(p, n, u);
         ref_set(&w->out[0], i, 0, (double)id);
-        ref_set(&w->out[1], i, 0, ref_get(logits, i, id) - max - log(total));
+        ref_set(&w->out[1], i, 0, logit(logits, i, id, cap) - max - log(total));
         ref_set(&w->out[2], i, 0, log(p[id]));
     }
     return SAIL_OK;
