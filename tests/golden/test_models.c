@@ -1,0 +1,254 @@
+/* test_models.c - models of every family that runs here, against golden/models/families and golden/models/reward: logits,
+ * log-probabilities, entropies, greedy continuations; a preference batch with its loss and gradients. Both spellings of
+ * config.json.
+ *
+ * Limits of float32 are those of golden/models/README.md. bfloat16 has its own: weights and inputs of products carry 8 bits, so
+ * logits of these models (a few units large) move by some hundredths; the limits are about twice the largest deviation measured. */
+#include "../lesson.h"
+
+#include "nn/generate.h"
+
+static const char *const required[] = {"llama", "mistral", "qwen2"}; /* model types that must run */
+
+typedef struct limits {
+    double logits, logprob, entropy, greedy_logprob, greedy_gap;
+    lesson_limits dpo;
+    double norm, gradient; /* relative; of the largest entry */
+} limits;
+static const limits limits_f32 = {1e-4, 5e-5, 5e-5, 1e-4, 2e-4, {5e-5, 1e-4, 1e-5, 2e-5, 5e-6}, 1e-5, 5e-5};
+static const limits limits_bf16 = {0.15, 0.1, 0.1, 0.1, 0.3, {0.1, 0.3, 0.05, 0.05, 2e-2}, 0.1, 0.1};
+
+static const limits *limits_of(const rig *r) { return r->variant.dtype == SAIL_BF16 ? &limits_bf16 : &limits_f32; }
+
+static void compare_scores(rig *r, const char *where, const golden_file *f)
+{
+    const limits *l = limits_of(r);
+    sail_err err = {0};
+    size_t n_rows, width, vocab = (size_t)sail__weights_config(r->weights)->vocab;
+    int64_t *lengths = golden_ints(f, "lengths", &n_rows);
+    int32_t *ids = rig_ids(r, f, "input_ids", &width);
+    width /= n_rows;
+    for (size_t i = 0; i < n_rows; i++) {
+        char name[64], at[128];
+        size_t n = (size_t)lengths[i], count;
+        float *logits = sail__arena_array(r->arena, n * vocab, sizeof *logits);
+        float *logp = sail__arena_array(r->arena, n, sizeof *logp), *entropy = sail__arena_array(r->arena, n, sizeof *entropy);
+        snprintf(at, sizeof at, "%s row %zu", where, i);
+        if (rig_score(r, SAIL__POLICY, ids + i * width, n, logits, logp, entropy, NULL, &err) != SAIL_OK)
+            fail_msg("%s: %s", where, err.message);
+        snprintf(name, sizeof name, "logits.%zu", i);
+        double *want = golden_doubles(f, name, &count);
+        assert_int_equal(count, n * vocab);
+        rig_floats(r, "logits", at, logits, want, count, l->logits);
+        snprintf(name, sizeof name, "logprob.%zu", i);
+        want = golden_doubles(f, name, &count);
+        assert_int_equal(count, n - 1);
+        rig_floats(r, "log-probability", at, logp, want, count, l->logprob);
+        snprintf(name, sizeof name, "entropy.%zu", i);
+        want = golden_doubles(f, name, &count);
+        rig_floats(r, "entropy", at, entropy, want, count, l->entropy);
+    }
+}
+
+/* All rows at once, so that prompts and decoding steps of several sequences share their passes. */
+static void compare_greedy(rig *r, const char *where, const golden_file *f)
+{
+    const limits *l = limits_of(r);
+    sail_err err = {0};
+    sail__generator *g;
+    sail__gen_response *out;
+    sail__gen_request requests[16];
+    size_t n_rows, width, n_out;
+    int64_t *lengths = golden_ints(f, "lengths", &n_rows);
+    int32_t *ids = rig_ids(r, f, "input_ids", &width);
+    width /= n_rows;
+    assert_true(n_rows <= 16);
+    for (size_t i = 0; i < n_rows; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "greedy.%zu", i);
+        requests[i] = (sail__gen_request){.prompt = ids + i * width, .n_prompt = lengths[i], .children = 1, .key = i, .ignore_end = true,
+                                          .max_new = (int64_t)golden_get(f, name).n,
+                                          .sampling = {.top_p = 1, .typical = 1, .penalty = 1}};
+    }
+    if (sail__generator_new(r->model, SAIL__POLICY, 4, &g, &err) != SAIL_OK ||
+        sail__generate(g, 1, requests, n_rows, NULL, 0, NULL, NULL, r->arena, &out, &n_out, &err) != SAIL_OK)
+        fail_msg("%s: %s", where, err.message);
+    assert_int_equal(n_out, n_rows);
+    for (size_t i = 0; i < n_rows; i++) {
+        char name[64], at[128];
+        size_t n, agreed = 0;
+        snprintf(name, sizeof name, "greedy.%zu", i);
+        int64_t *want = golden_ints(f, name, &n);
+        snprintf(name, sizeof name, "greedy_gap.%zu", i);
+        double *gap = golden_doubles(f, name, NULL);
+        snprintf(name, sizeof name, "greedy_logprob.%zu", i);
+        double *logp = golden_doubles(f, name, NULL);
+        assert_int_equal(out[i].n, n);
+        while (agreed < n && out[i].ids[agreed] == want[agreed])
+            agreed++;
+        /* beyond a step that the precision cannot decide the two go different ways */
+        if (agreed < n && gap[agreed] > l->greedy_gap)
+            rig_judge(r, "greedy ids", where, gap[agreed], 0);
+        rig_judge(r, "greedy ids", where, 0, 1);
+        snprintf(at, sizeof at, "%s row %zu", where, i);
+        rig_floats(r, "greedy log-probability", at, out[i].logp, logp, agreed, l->greedy_logprob);
+    }
+    sail__generator_free(g);
+}
+
+static void compare_gradients(rig *r, const char *where, const golden_file *f)
+{
+    const limits *l = limits_of(r);
+    const sail__flat *flat = sail__model_flat(r->model);
+    double total = 0;
+    size_t norms = 0;
+    for (int i = 0; i < flat->n_entries; i++) {
+        char name[256], at[256];
+        size_t n, count;
+        float *g = lesson_values(r, i, SAIL__FLAT_GRADIENT, &n);
+        double norm = lesson_norm(g, n), largest = 0;
+        total += norm * norm;
+        snprintf(name, sizeof name, "grad_norm.%s", flat->entries[i].name);
+        snprintf(at, sizeof at, "%s %s", where, flat->entries[i].name);
+        double want_norm = golden_scalar(f, name);
+        rig_judge(r, "gradient norm (relative)", at, fabs(norm - want_norm), l->norm * want_norm);
+        snprintf(name, sizeof name, "grad_index.%s", flat->entries[i].name);
+        int64_t *index = golden_ints(f, name, &count);
+        snprintf(name, sizeof name, "grad_value.%s", flat->entries[i].name);
+        double *value = golden_doubles(f, name, NULL);
+        for (size_t k = 0; k < count; k++)
+            largest = fmax(largest, fabs(value[k]));
+        for (size_t k = 0; k < count; k++)
+            rig_judge(r, "gradient entries", at, fabs(g[index[k]] - value[k]), l->gradient * largest);
+        snprintf(name, sizeof name, "grad.%s", flat->entries[i].name);
+        if (golden_has(f, name)) {
+            double *whole = golden_doubles(f, name, &count);
+            assert_int_equal(count, n);
+            rig_floats(r, "whole gradients", at, g, whole, n, l->gradient * largest);
+        }
+    }
+    for (size_t i = 0; i < f->header->list.n; i++)
+        norms += strncmp(f->header->list.keys[i], "grad_norm.", 10) == 0;
+    assert_int_equal(norms, flat->n_entries); /* a tied matrix once */
+    rig_judge(r, "whole gradient's norm", where, fabs(sqrt(total) - golden_scalar(f, "grad_norm")), l->norm * golden_scalar(f, "grad_norm"));
+}
+
+static void compare_batch(rig *r, const char *where, const char *path, const char *recorded)
+{
+    golden_file f;
+    lesson l;
+    sail_optimizer_plan plan;
+    golden_open(&f, recorded);
+    lesson_plan(r, test_map(r->arena, "kind", "\"sgd\"", NULL), &plan);
+    rig_load(r, &(rig_spec){.path = path, .train = SAIL__TRAIN_ALL, .optimizer = &plan});
+    lesson_begin(&l, r, "dpo", NULL, golden_scalar(&f, "beta"));
+    lesson_pairs(&l, &f);
+    lesson_reference(&l, &f);
+    lesson_gradients(&l);
+    lesson_compare(&l, &f, where, &limits_of(r)->dpo);
+    compare_gradients(r, where, &f);
+    lesson_end(&l);
+    golden_close(&f);
+}
+
+/* False, with a line printed, where this version does not run the family. */
+static bool runs(rig *r, const char *family, const char *path)
+{
+    sail_err err = {0};
+    float logits[4096];
+    assert_true(rig_try(r, &(rig_spec){.path = path}, &err) == SAIL_OK || err.message[0]);
+    const sail__model_config *c = r->weights ? sail__weights_config(r->weights) : NULL;
+    if (err.code == SAIL_OK && (size_t)c->vocab <= sizeof logits / sizeof *logits)
+        rig_score(r, SAIL__POLICY, (int32_t[]){0}, 1, logits, NULL, NULL, NULL, &err);
+    if (err.code == SAIL_OK)
+        return true;
+    bool must = !c;
+    for (size_t i = 0; c && i < sizeof required / sizeof *required; i++)
+        must |= strcmp(required[i], c->model_type) == 0;
+    if (must || !strstr(err.message, "this version does not run"))
+        fail_msg("%s: %s", family, err.message);
+    print_message("    not run: %s\n", err.message);
+    return false;
+}
+
+static void families(void **state)
+{
+    rig r;
+    char **names;
+    size_t n, ran = 0;
+    sail_err err = {0};
+    GOLDEN_OR_SKIP();
+    rig_open(&r, (int)(intptr_t)*state);
+    const char *dir = sail__path_join(r.arena, golden_dir(), "models/families");
+    assert_int_equal(sail__list_dir(r.arena, dir, &names, &n, &err), SAIL_OK);
+    for (size_t i = 0; i < n; i++) {
+        const char *path = sail__path_join(r.arena, dir, names[i]);
+        if (!runs(&r, names[i], path))
+            continue;
+        golden_file f;
+        ran++;
+        golden_open(&f, sail__arena_printf(r.arena, "models/families/%s/expected.safetensors", names[i]));
+        compare_scores(&r, names[i], &f);
+        compare_greedy(&r, names[i], &f);
+        const char *old = rig_with_config(&r, path, "config.old.json");
+        rig_load(&r, &(rig_spec){.path = old});
+        compare_scores(&r, sail__arena_printf(r.arena, "%s, old config,", names[i]), &f);
+        golden_close(&f);
+        rig_unlink(old);
+        compare_batch(&r, names[i], path, sail__arena_printf(r.arena, "models/families/%s/dpo.safetensors", names[i]));
+    }
+    print_message("%zu of %zu families\n", ran, n);
+    assert_true(ran > 0);
+    rig_report(&r, "families");
+    rig_close(&r);
+}
+
+static void reward_model(void **state)
+{
+    rig r;
+    golden_file f;
+    sail_err err = {0};
+    size_t n_rows, width, labels;
+    GOLDEN_OR_SKIP();
+    rig_open(&r, (int)(intptr_t)*state);
+    rig_load(&r, &(rig_spec){.path = sail__path_join(r.arena, golden_dir(), "models/reward")});
+    labels = (size_t)sail__weights_config(r.weights)->labels;
+    assert_int_equal(labels, 1);
+    golden_open(&f, "models/reward/expected.safetensors");
+    double limit = r.variant.dtype == SAIL_BF16 ? 0.1 : 5e-5;
+    int64_t *lengths = golden_ints(&f, "lengths", &n_rows);
+    int32_t *ids = rig_ids(&r, &f, "input_ids", &width);
+    width /= n_rows;
+    double *rewards = golden_doubles(&f, "rewards", NULL);
+    for (size_t i = 0; i < n_rows; i++) {
+        char name[64], at[64];
+        size_t n;
+        sail__forest forest = {0};
+        snprintf(name, sizeof name, "score_every_position.%zu", i);
+        snprintf(at, sizeof at, "row %zu", i);
+        double *want = golden_doubles(&f, name, &n);
+        assert_int_equal(n, lengths[i]);
+        float *scores = sail__arena_array(r.arena, n, sizeof *scores);
+        assert_int_equal(sail__forest_add(&forest, -1, ids + i * width, lengths[i], SAIL__HEAD_NEXT, 0, NULL, &err), SAIL_OK);
+        if (sail__model_scores(r.model, &forest, scores, &err) != SAIL_OK)
+            fail_msg("%s", err.message);
+        rig_floats(&r, "score", at, scores, want, n, limit);
+        rig_judge(&r, "reward", at, fabs(scores[n - 1] - rewards[i]), limit);
+        sail__forest_free(&forest);
+    }
+    golden_close(&f);
+    rig_report(&r, "reward model");
+    rig_close(&r);
+}
+
+#define VARIANT(test, i, label) {#test " on " label, test, NULL, NULL, (void *)(intptr_t)(i)}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VARIANT(families, 0, "ref"),     VARIANT(families, 1, "ref, strict"),     VARIANT(families, 2, "cpu f32"),
+        VARIANT(families, 3, "cpu bf16"), VARIANT(reward_model, 0, "ref"),        VARIANT(reward_model, 1, "ref, strict"),
+        VARIANT(reward_model, 2, "cpu f32"), VARIANT(reward_model, 3, "cpu bf16"),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
