@@ -296,13 +296,22 @@ void sail__cli_line(sail__cli *c, const char *fmt, ...)
 void sail__cli_status(sail__cli *c, const char *text) { sail__screen_status(c->screen, text); }
 void sail__cli_clear(sail__cli *c) { sail__screen_clear(c->screen); }
 
+/* The reader of a pipe that has seen enough is no error to speak of. */
+static sail_code output_failed(sail_err *err)
+{
+    if (errno != EPIPE)
+        return sail_fail(err, SAIL_E_IO, "standard output: %s", strerror(errno));
+    *err = (sail_err){.code = SAIL_E_IO};
+    return SAIL_E_IO;
+}
+
 sail_code sail__cli_output(sail__cli *c, const char *path, const void *data, size_t size, sail_err *err)
 {
     if (path && strcmp(path, "-") != 0)
         return sail__file_write(path, data, size, err);
     sail__cli_clear(c);
     if (size && (fwrite(data, 1, size, stdout) != size || fflush(stdout) != 0))
-        return sail_fail(err, SAIL_E_IO, "standard output: %s", strerror(errno));
+        return output_failed(err);
     return SAIL_OK;
 }
 
@@ -381,7 +390,7 @@ static int run_command(sail__cli *c, int argc, char **argv, sail_err *err)
     code = common.help ? show_help(c, c->command, err) : c->command->run(c, err);
     int came = sail__signals_stop(signals);
     if (code == SAIL_OK && fflush(stdout) != 0)
-        code = sail_fail(err, SAIL_E_IO, "standard output: %s", strerror(errno));
+        code = output_failed(err);
     return report(c, code, err, came);
 }
 

@@ -155,22 +155,44 @@ static void chart(const report_data *d, const stage_list *stages, const report_s
     sail__buf_str(out, "]}");
 }
 
+/* What one looks at first stands first; the others follow by name. */
+static const char *const ranked[] = {"loss", "rewards/accuracies", "rewards/margins", "rewards/chosen", "objective/kl", "logps/chosen",
+                                     "eval_win_rate", "eval_rewards/accuracies", "eval_rewards/margins", "eval_objective/kl", "eval_loss"};
+enum { RANKS = sizeof ranked / sizeof ranked[0] };
+
+static int rank_of(const report_series *s)
+{
+    for (int i = 0; i < RANKS; i++) {
+        report_series first = {s->stage, ranked[i], NULL, 0};
+        if (same_chart(&first, s))
+            return i;
+    }
+    return RANKS;
+}
+
+static bool charted_before(const report_data *d, size_t run, size_t series)
+{
+    const report_series *s = &d->runs[run].series[series];
+    for (size_t i = 0; i <= run; i++)
+        for (size_t k = 0; k < (i == run ? series : d->runs[i].n_series); k++)
+            if (same_chart(&d->runs[i].series[k], s) && drawn(&d->runs[i].series[k]))
+                return true;
+    return false;
+}
+
 /* One chart for each group of names over all runs; has[stage][section] says which boxes are needed. */
 static void charts(const report_data *d, const stage_list *stages, sail_buf *out, bool has[][4])
 {
     bool any = false;
-    for (size_t i = 0; i < d->n; i++)
-        for (size_t k = 0; k < d->runs[i].n_series; k++) {
-            const report_series *s = &d->runs[i].series[k];
-            bool done = !drawn(s);
-            for (size_t r = 0; r <= i && !done; r++)
-                for (size_t j = 0; j < d->runs[r].n_series && !(r == i && j == k) && !done; j++)
-                    done = same_chart(&d->runs[r].series[j], s) && drawn(&d->runs[r].series[j]);
-            if (done)
-                continue;
-            has[stage_index(stages, s->stage)][sail__report_section(s->name)] = true;
-            chart(d, stages, s, out, &any);
-        }
+    for (int rank = 0; rank <= RANKS; rank++)
+        for (size_t i = 0; i < d->n; i++)
+            for (size_t k = 0; k < d->runs[i].n_series; k++) {
+                const report_series *s = &d->runs[i].series[k];
+                if (rank_of(s) != rank || !drawn(s) || charted_before(d, i, k))
+                    continue;
+                has[stage_index(stages, s->stage)][sail__report_section(s->name)] = true;
+                chart(d, stages, s, out, &any);
+            }
 }
 
 /* ---- the top: runs and their facts ---- */
@@ -322,7 +344,7 @@ static void table(const report_data *d, const char *stage, bool eval, sail_buf *
             if (strcmp(s->stage, stage) != 0 || sail__report_is_eval(s->name) != eval || seen_before(d, i, s))
                 continue;
             if (!begun) {
-                sail__buf_printf(out, "<h3>%s</h3><div class='card wide'><table>", eval ? "Evaluation, before and after" : "Training");
+                sail__buf_printf(out, "<h3>%s</h3><div class='card wide'><table>", eval ? "Evaluation, before and after" : "Training, last value and range");
                 table_head(d, eval ? eval_columns : train_columns, out);
             }
             begun = true;
@@ -413,6 +435,22 @@ static bool at_the_ends(const report_run *r, const sail__sample *p)
     return p->step == first || p->step == last;
 }
 
+/* The reference says the same before and after: once is enough. */
+static bool said_before(const report_run *r, size_t at, int k)
+{
+    const sail__sample *p = &r->samples[at];
+    const sail__sample_response *a = &p->responses[k];
+    for (size_t i = 0; i < at && a->text && a->writer; i++) {
+        const sail__sample *q = &r->samples[i];
+        for (int j = 0; same_prompt(p, q) && at_the_ends(r, q) && j < q->k; j++) {
+            const sail__sample_response *b = &q->responses[j];
+            if (b->text && b->writer && !strcmp(a->text, b->text) && !strcmp(a->writer, b->writer) && q->step != p->step)
+                return true;
+        }
+    }
+    return false;
+}
+
 static bool shown_before(const report_data *d, size_t run, size_t at)
 {
     const sail__sample *p = &d->runs[run].samples[at];
@@ -444,7 +482,8 @@ static void samples(const report_data *d, sail_buf *out)
                 for (size_t j = 0; j < d->runs[r].n_samples; j++) {
                     const sail__sample *q = &d->runs[r].samples[j];
                     for (int a = 0; same_prompt(p, q) && at_the_ends(&d->runs[r], q) && a < q->k; a++)
-                        answer(d, &d->runs[r], q, a, out);
+                        if (!said_before(&d->runs[r], j, a))
+                            answer(d, &d->runs[r], q, a, out);
                 }
             sail__buf_str(out, "</div></div>\n");
         }
@@ -532,7 +571,7 @@ sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err)
     sail__buf_str(out, "</div>\n");
     if (drawings.len)
         sail__buf_str(out, "<div class='bar'><span id='legend' style='display:contents'></span><label>smoothing "
-                           "<input id='smooth' type='range' min='0' max='0.98' step='0.02' value='0.6'></label></div>\n");
+                           "<input id='smooth' type='range' min='0' max='0.98' step='0.02' value='0.8'></label></div>\n");
     for (size_t i = 0; i < stages->n; i++)
         stage_part(d, stages, i, has[i], out);
     if (!stages->n)

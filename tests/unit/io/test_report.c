@@ -1,0 +1,191 @@
+/* test_report.c - reports hold every metric of every step, and nothing a run says gets out of its quotes. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/node.h"
+#include "io/report.h"
+
+#define HOSTILE "</script><script>alert(1)</script><img src=x onerror='alert(2)'>\"&"
+
+typedef struct fixture {
+    char dir[64], runs[2][96];
+    const char *paths[2];
+    sail_arena *arena;
+    sail_buf out;
+    sail_err err;
+} fixture;
+
+static void ok(fixture *f, sail_code code)
+{
+    if (code != SAIL_OK)
+        fail_msg("%s", f->err.message);
+}
+
+static void fill(fixture *f, sail__store *s, int run)
+{
+    static const int32_t ids[] = {3, 4};
+    for (int64_t i = 0; i < 5; i++) {
+        const char *names[] = {"loss", "rewards/chosen", "rewards/rejected", HOSTILE, "eval_win_rate"};
+        double values[] = {i == 2 ? (double)NAN : 1.0 / (double)(i + 1 + run), (double)i, -(double)i, 1, i == 3 ? (double)INFINITY : 0.5};
+        ok(f, sail__store_add_metrics(s, "align", i, names, values, 5, &f->err));
+    }
+    sail__sample_response r[] = {{ids, 2, HOSTILE, NULL, HOSTILE, 0.5}, {ids, 2, "", NULL, "data", NAN}};
+    sail__sample p = {.stage = "align", .step = 4, .kind = "eval", .route = HOSTILE, .prompt_ids = ids, .n_prompt = 2, .prompt = HOSTILE,
+                      .outcome = 0, .k = 2, .responses = r};
+    ok(f, sail__store_add_samples(s, &p, 1, &f->err));
+    ok(f, sail__store_add_event(s, "align", 3, "guard", HOSTILE "\033[2J\a", &f->err));
+    ok(f, sail__store_set_info(s, "title", HOSTILE, &f->err));
+    ok(f, sail__store_set_info(s, "version", HOSTILE, &f->err));
+}
+
+static int setup(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    if (!f)
+        return -1;
+    *state = f;
+    strcpy(f->dir, "/tmp/sail-report-XXXXXX");
+    f->arena = sail__arena_new();
+    if (!mkdtemp(f->dir))
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        char path[128];
+        sail__store *s;
+        snprintf(f->runs[i], sizeof f->runs[i], "%s/run <%d>", f->dir, i);
+        f->paths[i] = f->runs[i];
+        ok(f, sail__make_dirs(f->runs[i], &f->err));
+        snprintf(path, sizeof path, "%s/run.db", f->runs[i]);
+        ok(f, sail__store_open(path, SAIL__STORE_CREATE, &s, &f->err));
+        fill(f, s, i);
+        sail__store_close(s);
+        snprintf(path, sizeof path, "%s/recipe.resolved.yaml", f->runs[i]);
+        ok(f, sail__file_write(path, HOSTILE, strlen(HOSTILE), &f->err));
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture *f = *state;
+    sail__buf_free(&f->out);
+    sail__arena_free(f->arena);
+    sail__remove_tree(f->dir, &f->err);
+    free(f);
+    return 0;
+}
+
+static void make(fixture *f, sail__report_format format, size_t n)
+{
+    sail__report_options o = {.format = format};
+    f->out.len = 0;
+    ok(f, sail__report(f->paths, n, &o, &f->out, &f->err));
+}
+
+static size_t count(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, what)); at += strlen(what))
+        n++;
+    return n;
+}
+
+static void json_holds_every_value(void **state)
+{
+    fixture *f = *state;
+    sail_node *root;
+    make(f, SAIL__REPORT_JSON, 2);
+    ok(f, sail__json_parse(f->arena, f->out.data, f->out.len, "report", 1, &root, &f->err));
+    const sail_node *loss = sail__node_find(root, "runs[1].metrics.align.loss");
+    assert_non_null(loss);
+    assert_int_equal(loss->list.n, 5);
+    for (size_t i = 0; i < 5; i++) {
+        const sail_node *point = loss->list.items[i];
+        assert_int_equal(point->list.items[0]->integer, i);
+        double v = 0;
+        if (i == 2)
+            assert_string_equal(point->list.items[1]->string.data, "nan");
+        else {
+            ok(f, sail__node_as_double(point->list.items[1], "loss", &v, &f->err));
+            assert_true(v == 1.0 / (double)(i + 2));
+        }
+    }
+    const sail_node *text = sail__node_find(root, "runs[0].samples[0].responses[0].text");
+    assert_string_equal(text->string.data, HOSTILE);
+    assert_string_equal(sail__node_find(root, "runs[0].metrics.align.eval_win_rate[3][1]")->string.data, "inf");
+}
+
+static void csv_has_a_row_a_value(void **state)
+{
+    fixture *f = *state;
+    make(f, SAIL__REPORT_CSV, 1);
+    assert_int_equal(count(f->out.data, "\n"), 1 + 25);
+    assert_non_null(strstr(f->out.data, "run <0>,align,4,loss,0.20000000000000001\n"));
+    assert_int_equal(count(f->out.data, "onerror='alert(2)'>\"\"&\","), 5); /* quotes doubled, in quotes */
+}
+
+static void html_lets_nothing_out(void **state)
+{
+    fixture *f = *state;
+    for (size_t n = 1; n <= 2; n++) {
+        make(f, SAIL__REPORT_HTML, n);
+        assert_int_equal(count(f->out.data, "<script"), 2); /* the data and the page's own */
+        assert_int_equal(count(f->out.data, "</script"), 2);
+        assert_int_equal(count(f->out.data, "<img"), 0);
+        assert_int_equal(count(f->out.data, "http"), count(f->out.data, "http-equiv") + count(f->out.data, "http://www.w3.org/2000/svg"));
+        assert_non_null(strstr(f->out.data, "&lt;/script&gt;&lt;script&gt;alert(1)"));
+        const char *begin = strstr(f->out.data, "id='data'>");
+        assert_non_null(begin);
+        begin += strlen("id='data'>");
+        sail_node *data;
+        ok(f, sail__json_parse(f->arena, begin, (size_t)(strstr(begin, "</script>") - begin), "page", 1, &data, &f->err));
+        assert_int_equal(sail__node_find(data, "runs")->list.n, n);
+        const sail_node *charts = sail__node_find(data, "charts");
+        assert_int_equal(charts->list.n, 4); /* loss, chosen with rejected, the hostile one, the win rate */
+        const sail_node *line = sail__node_find(data, "charts[0].lines[0]");
+        assert_int_equal(sail__node_get(line, "y")->list.items[2]->kind, SAIL_NODE_NULL);
+    }
+}
+
+static void text_has_curves_and_no_control_characters(void **state)
+{
+    fixture *f = *state;
+    for (size_t n = 1; n <= 2; n++) {
+        make(f, SAIL__REPORT_TEXT, n);
+        for (size_t i = 0; i < f->out.len; i++)
+            assert_true((unsigned char)f->out.data[i] >= 32 || f->out.data[i] == '\n');
+        assert_true(sail__utf8_valid(f->out.data, f->out.len));
+        assert_non_null(strstr(f->out.data, "█"));
+        assert_non_null(strstr(f->out.data, "rewards/rejected"));
+    }
+}
+
+static void what_is_no_run_is_said(void **state)
+{
+    fixture *f = *state;
+    sail__report_options o = {.format = SAIL__REPORT_TEXT};
+    const char *paths[] = {"/nonexistent/run"}, *empty[] = {f->dir};
+    assert_int_equal(sail__report(paths, 1, &o, &f->out, &f->err), SAIL_E_NOTFOUND);
+    assert_non_null(strstr(f->err.message, "/nonexistent/run"));
+    assert_int_equal(sail__report(empty, 1, &o, &f->out, &f->err), SAIL_E_NOTFOUND);
+    assert_non_null(strstr(f->err.message, "run.db"));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(json_holds_every_value),
+        T(csv_has_a_row_a_value),
+        T(html_lets_nothing_out),
+        T(text_has_curves_and_no_control_characters),
+        T(what_is_no_run_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
