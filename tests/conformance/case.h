@@ -22,7 +22,7 @@ typedef struct operand {
 typedef enum measure {
     EXACT,    /* nothing may be off */
     VALUE,    /* |y| */
-    ROW,      /* largest in the row + 1% of the largest in the matrix */
+    ROW,      /* largest in the row + 1% of the largest in the matrix + the case's `cancelled` */
     ABSOLUTE, /* what ref gives for the magnitudes of the operands in `magnitudes`: sum |a| |b| for a product */
     CONSTANT, /* the case's own figure */
 } measure;
@@ -46,6 +46,7 @@ typedef struct kase {
     bound changed;       /* for operands that are changed beside output 0 */
     unsigned magnitudes; /* operands for ABSOLUTE */
     double k, constant;  /* K, and M of CONSTANT */
+    double cancelled;    /* size of terms that may cancel each other to nothing, over c */
     unsigned differentiable; /* operands for central differences */
     bool bench;          /* for timing only: too large for ref */
 } kase;

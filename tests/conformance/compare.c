@@ -166,7 +166,7 @@ static const float *magnitude(suite *s, kase *c, bound b, int image_index, const
             row = fmaxf(row, fabsf(want[i * o->cols + j]));
         for (int64_t j = 0; j < o->cols; j++)
             m[i * o->cols + j] = b.m == VALUE      ? fabsf(want[i * o->cols + j])
-                                 : b.m == ROW      ? row + 0.01f * all
+                                 : b.m == ROW      ? row + 0.01f * all + (float)c->cancelled
                                  : b.m == CONSTANT ? (float)c->constant
                                                    : 0;
     }
