@@ -8,11 +8,11 @@
 #include "tokenizer_impl.h"
 
 enum {
-    CACHE_SLOTS = 1 << 16,  /* at most half of them are used */
-    CACHE_TEXT = 1 << 20,   /* bytes */
+    CACHE_SLOTS = 1 << 16, /* at most half of them are used */
+    CACHE_TEXT = 1 << 20,  /* bytes */
     CACHE_IDS = 1 << 19,
-    CACHE_PIECE = 96,       /* bytes of the longest piece that is kept */
-    SHORT_PIECE = 48,       /* symbols */
+    CACHE_PIECE = 96, /* bytes of the longest piece that is kept */
+    SHORT_PIECE = 48, /* symbols */
 };
 
 static inline uint64_t mix(uint64_t x)
@@ -67,9 +67,12 @@ sail_code sail__tokenizer_add_merges(sail__tokenizer *t, size_t n,
         int32_t right = sail__lookup(&t->by_text, t->tokens, b.data, b.len);
         int32_t whole = sail__lookup(&t->by_text, t->tokens, joined.data, joined.len);
         if (left < 0 || right < 0 || whole < 0) {
-            const sail__string *missing = left < 0 ? &a : right < 0 ? &b : &(sail__string){joined.data, (uint32_t)joined.len};
-            code = sail_fail(err, SAIL_E_FORMAT, "%s: model.merges[%zu] ('%.*s' + '%.*s'): '%.*s' is not in model.vocab",
-                             t->origin, i, (int)a.len, a.data, (int)b.len, b.data, (int)missing->len, missing->data);
+            const sail__string *missing = left < 0    ? &a
+                                          : right < 0 ? &b
+                                                      : &(sail__string){joined.data, (uint32_t)joined.len};
+            code =
+                sail_fail(err, SAIL_E_FORMAT, "%s: model.merges[%zu] ('%.*s' + '%.*s'): '%.*s' is not in model.vocab",
+                          t->origin, i, (int)a.len, a.data, (int)b.len, b.data, (int)missing->len, missing->data);
             break;
         }
         uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
@@ -195,13 +198,15 @@ static sail__candidate heap_pop(sail__candidate *h, size_t *n)
     return top;
 }
 
-static sail_code merge_long(const sail__tokenizer *t, sail__token_scratch *s, int32_t *ids, size_t *count, sail_err *err)
+static sail_code merge_long(const sail__tokenizer *t, sail__token_scratch *s, int32_t *ids, size_t *count,
+                            sail_err *err)
 {
     size_t n = *count, heap = 0;
     if (n > INT32_MAX / 4)
         return sail_fail(err, SAIL_E_LIMIT, "a piece of text of %zu bytes cannot be tokenized", n);
     SAIL_TRY(sail__grow(&s->symbols, &s->cap_symbols, n, sizeof *s->symbols, err));
-    SAIL_TRY(sail__grow(&s->heap, &s->cap_heap, 3 * n, sizeof *s->heap, err)); /* a merge adds two for the one it takes */
+    SAIL_TRY(
+        sail__grow(&s->heap, &s->cap_heap, 3 * n, sizeof *s->heap, err)); /* a merge adds two for the one it takes */
     sail__symbol *sym = s->symbols;
     for (size_t i = 0; i < n; i++) {
         sym[i] = (sail__symbol){ids[i], (int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : -1};

@@ -88,7 +88,8 @@ void sail__shuffle(uint64_t seed, uint64_t epoch, uint32_t *order, size_t n)
 
 /* ---- in memory ---- */
 
-static sail_code load(sail__source *s, const sail__encode_options *e, sail__token_scratch *scratch, sail__rows *out, sail_err *err)
+static sail_code load(sail__source *s, const sail__encode_options *e, sail__token_scratch *scratch, sail__rows *out,
+                      sail_err *err)
 {
     for (;;) {
         sail_row *row;

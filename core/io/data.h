@@ -22,8 +22,8 @@ typedef struct sail__part {
 struct sail_row {
     sail_arena *arena;
     sail__part part[SAIL_PART_COUNT];
-    double score[2]; /* of chosen and rejected; NaN: none */
-    const char *dropped; /* reason, while reading; NULL in rows that come out */
+    double score[2];      /* of chosen and rejected; NaN: none */
+    const char *dropped;  /* reason, while reading; NULL in rows that come out */
     uint64_t prompt_hash; /* of the prompt's content: splits, judge ids */
     uint64_t hash;        /* of the whole content */
     int64_t line;         /* in the file, from 1 */
@@ -92,11 +92,11 @@ enum sail__truncate { SAIL__TRUNCATE_DROP, SAIL__TRUNCATE_START, SAIL__TRUNCATE_
 
 typedef struct sail__encode_options {
     const sail__tokenizer *tokenizer;
-    const sail__template *chat; /* for parts that are messages; texts are taken as they are */
+    const sail__template *chat;       /* for parts that are messages; texts are taken as they are */
     int64_t max_prompt, max_response; /* tokens; 0: no limit. The end token counts */
-    int truncate; /* what is too long: the row is dropped, or its start or its end cut off */
-    bool no_end;  /* append no end token to responses */
-    bool parse_special; /* strings of special tokens in texts (not in messages) become their ids */
+    int truncate;                     /* what is too long: the row is dropped, or its start or its end cut off */
+    bool no_end;                      /* append no end token to responses */
+    bool parse_special;               /* strings of special tokens in texts (not in messages) become their ids */
 } sail__encode_options;
 
 typedef struct sail__encoded {
@@ -106,8 +106,9 @@ typedef struct sail__encoded {
 } sail__encoded;
 
 /* Prompt and responses apart, each as ids; joined they are the sequence. A space at the end of a prompt goes to the
- * responses, where it would have merged; ready ids are taken as they are, without an end token. *dropped gets the reason where the row cannot
- * be used (too long, empty, chosen equal to rejected), else NULL; out is then not filled. */
+ * responses, where it would have merged; ready ids are taken as they are, without an end token. *dropped gets the
+ * reason where the row cannot be used (too long, empty, chosen equal to rejected), else NULL; out is then not filled.
+ */
 sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *scratch, const sail_row *row,
                            sail_arena *a, sail__encoded *out, const char **dropped, sail_err *err);
 /* The prompt alone (text as it is, messages through the template with the generation prompt). */
@@ -120,7 +121,7 @@ typedef struct sail__rows {
     sail_row **rows;
     sail__encoded *encoded;
     size_t n, cap, cap_encoded;
-    int64_t records;   /* read */
+    int64_t records; /* read */
     sail__drops drops;
 } sail__rows;
 sail_code sail__rows_load(const sail__data_options *d, const sail__encode_options *e, sail__rows *out, sail_err *err);

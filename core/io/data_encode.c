@@ -39,7 +39,8 @@ static sail_code encode_prompt(encoder *e, const sail__part *p, sail__ids *out)
         while (plain.n && plain.items[plain.n - 1].begin >= text.len)
             plain.n--;
         unsigned flags = SAIL__PARSE_SPECIAL | (sail__template_add_special(e->o->chat) ? SAIL__ADD_PREFIX : 0);
-        code = sail__encode_spans(t, e->scratch, text.data ? text.data : "", text.len, flags, plain.items, plain.n, out, e->err);
+        code = sail__encode_spans(t, e->scratch, text.data ? text.data : "", text.len, flags, plain.items, plain.n, out,
+                                  e->err);
     }
     sail__buf_free(&text);
     sail__free(plain.items);
@@ -123,8 +124,8 @@ static sail_code check_ids(const encoder *e, const sail__part *p)
     return SAIL_OK;
 }
 
-static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAIL_PART_COUNT], bool cut[SAIL_PART_COUNT],
-                              const char **dropped)
+static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAIL_PART_COUNT],
+                              bool cut[SAIL_PART_COUNT], const char **dropped)
 {
     for (int i = 0; i < SAIL_PART_COUNT && e->o->tokenizer; i++)
         SAIL_TRY(check_ids(e, &row->part[i]));
@@ -150,8 +151,8 @@ static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAI
     return SAIL_OK;
 }
 
-sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *scratch, const sail_row *row, sail_arena *a,
-                           sail__encoded *out, const char **dropped, sail_err *err)
+sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *scratch, const sail_row *row,
+                           sail_arena *a, sail__encoded *out, const char **dropped, sail_err *err)
 {
     encoder e = {.o = o, .scratch = scratch, .err = err};
     sail__ids ids[SAIL_PART_COUNT] = {{0}};

@@ -44,8 +44,14 @@ void sail__source_close(sail__source *s)
     sail__free(s);
 }
 
-const sail__drops *sail__source_drops(const sail__source *s) { return &s->drops; }
-int64_t sail__source_records(const sail__source *s) { return s->n_records; }
+const sail__drops *sail__source_drops(const sail__source *s)
+{
+    return &s->drops;
+}
+int64_t sail__source_records(const sail__source *s)
+{
+    return s->n_records;
+}
 
 /* What the host asks of every row; a row that fails is dropped, or is an error in form. */
 static sail_code check(sail_row *row, sail_err *err)

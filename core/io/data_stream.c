@@ -1,5 +1,5 @@
-/* data_stream.c - files to JSON values, one at a time: a line each (JSONL), or the items of one list. Plain or .gz, told
- * apart by content. Memory holds one record. */
+/* data_stream.c - files to JSON values, one at a time: a line each (JSONL), or the items of one list. Plain or .gz,
+ * told apart by content. Memory holds one record. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -69,8 +69,11 @@ static sail_code fill(sail__records *r, sail_err *err)
     int n = gzread(r->file, r->chunk, CHUNK), zerr = Z_OK;
     const char *what = gzerror(r->file, &zerr);
     if (n < 0 || (n == 0 && zerr != Z_OK && zerr != Z_STREAM_END))
-        return sail_fail(err, zerr == Z_ERRNO ? SAIL_E_IO : SAIL_E_FORMAT, "%s: cannot be read beyond line %lld: %s", r->path,
-                         (long long)r->line, zerr == Z_ERRNO ? strerror(errno) : zerr == Z_BUF_ERROR ? "compressed data ends too early" : what);
+        return sail_fail(err, zerr == Z_ERRNO ? SAIL_E_IO : SAIL_E_FORMAT, "%s: cannot be read beyond line %lld: %s",
+                         r->path, (long long)r->line,
+                         zerr == Z_ERRNO       ? strerror(errno)
+                         : zerr == Z_BUF_ERROR ? "compressed data ends too early"
+                                               : what);
     r->n = (size_t)n;
     r->at = 0;
     r->end = n == 0;
@@ -85,7 +88,10 @@ static sail_code peek(sail__records *r, int *c, sail_err *err)
     return SAIL_OK;
 }
 
-static void take(sail__records *r) { r->line += r->chunk[r->at++] == '\n'; }
+static void take(sail__records *r)
+{
+    r->line += r->chunk[r->at++] == '\n';
+}
 
 static sail_code skip_space(sail__records *r, int *c, sail_err *err)
 {
@@ -102,10 +108,17 @@ static sail_code detect(sail__records *r, sail_err *err)
     SAIL_TRY(fill(r, err));
     static const struct {
         const char *magic, *name;
-    } packed[] = {{"\x28\xB5\x2F\xFD", "zstd"}, {"\xFD" "7zX", "xz"}, {"BZh", "bzip2"}, {"PK\x03\x04", "zip"}, {"PAR1", "Parquet"}};
+    } packed[] = {{"\x28\xB5\x2F\xFD", "zstd"},
+                  {"\xFD"
+                   "7zX",
+                   "xz"},
+                  {"BZh", "bzip2"},
+                  {"PK\x03\x04", "zip"},
+                  {"PAR1", "Parquet"}};
     for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
         if (r->n >= strlen(packed[i].magic) && memcmp(r->chunk, packed[i].magic, strlen(packed[i].magic)) == 0)
-            return sail_fail(err, SAIL_E_FORMAT, "%s: is a %s file; rows are read from JSONL or a JSON list, plain or .gz", r->path,
+            return sail_fail(err, SAIL_E_FORMAT,
+                             "%s: is a %s file; rows are read from JSONL or a JSON list, plain or .gz", r->path,
                              packed[i].name);
     if (r->n >= 3 && memcmp(r->chunk, "\xEF\xBB\xBF", 3) == 0)
         r->at = 3;
@@ -123,7 +136,8 @@ static sail_code append(sail__records *r, size_t from, size_t to, sail_err *err)
     if (r->record.oom)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (r->record.len > MOST_RECORD)
-        return sail_fail(err, SAIL_E_LIMIT, "%s:%lld: a record of more than %d MiB", r->path, (long long)r->line, MOST_RECORD >> 20);
+        return sail_fail(err, SAIL_E_LIMIT, "%s:%lld: a record of more than %d MiB", r->path, (long long)r->line,
+                         MOST_RECORD >> 20);
     return SAIL_OK;
 }
 
@@ -226,7 +240,8 @@ sail_code sail__records_next(sail__records *r, const json_t **v, int64_t *line, 
                           JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
     *skippable = true;
     if (!r->value)
-        return sail_fail(err, SAIL_E_PARSE, "%s:%lld:%d: not valid JSON: %s", r->path, (long long)*line + e.line - 1, e.column, e.text);
+        return sail_fail(err, SAIL_E_PARSE, "%s:%lld:%d: not valid JSON: %s", r->path, (long long)*line + e.line - 1,
+                         e.column, e.text);
     *v = r->value;
     return SAIL_OK;
 }
@@ -244,4 +259,7 @@ sail_code sail__json_stream_next(sail__json_stream *s, const sail_json **v, int6
     return sail__records_next((sail__records *)s, (const json_t **)v, line, &skippable, err);
 }
 
-void sail__json_stream_close(sail__json_stream *s) { sail__records_close((sail__records *)s); }
+void sail__json_stream_close(sail__json_stream *s)
+{
+    sail__records_close((sail__records *)s);
+}

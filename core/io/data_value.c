@@ -6,7 +6,10 @@
 
 /* ---- records ---- */
 
-static const json_t *json(const sail_json *v) { return (const json_t *)v; }
+static const json_t *json(const sail_json *v)
+{
+    return (const json_t *)v;
+}
 
 sail_json_kind sail_json_kind_of(const sail_json *v)
 {
@@ -73,10 +76,16 @@ static const char *kind_name(const sail_json *v)
 
 /* ---- rows ---- */
 
-static sail_code no_memory(sail_err *err) { return sail_fail(err, SAIL_E_NOMEM, "out of memory"); }
+static sail_code no_memory(sail_err *err)
+{
+    return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+}
 
 /* A part is one of text, messages, ids: putting in another kind starts it anew. */
-static sail__part *part_of(sail_row *row, sail_part part) { return &row->part[part < SAIL_PART_COUNT ? part : 0]; }
+static sail__part *part_of(sail_row *row, sail_part part)
+{
+    return &row->part[part < SAIL_PART_COUNT ? part : 0];
+}
 
 sail_code sail_row_text(sail_row *row, sail_part part, const char *text, size_t len, sail_err *err)
 {
@@ -85,17 +94,20 @@ sail_code sail_row_text(sail_row *row, sail_part part, const char *text, size_t 
     return p->text ? SAIL_OK : no_memory(err);
 }
 
-sail_code sail_row_message(sail_row *row, sail_part part, const char *role, const char *content, size_t len, sail_err *err)
+sail_code sail_row_message(sail_row *row, sail_part part, const char *role, const char *content, size_t len,
+                           sail_err *err)
 {
     sail__part *p = part_of(row, part);
     size_t n = strlen(role);
     /* A role goes into the markup of a template, so it must not be able to write markup. */
     if (n == 0 || n > 32 || strspn(role, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != n)
-        return sail_fail(err, SAIL_E_PARSE, "a message's role is '%.40s'; a role is a word: system, user, assistant, tool", role);
+        return sail_fail(err, SAIL_E_PARSE,
+                         "a message's role is '%.40s'; a role is a word: system, user, assistant, tool", role);
     if (!p->messages)
         *p = (sail__part){0};
     sail__message *more = sail__arena_array(row->arena, p->n_messages + 1, sizeof *more);
-    sail__message m = {sail__arena_strdup(row->arena, role), sail__arena_strndup(row->arena, content ? content : "", len), len};
+    sail__message m = {sail__arena_strdup(row->arena, role),
+                       sail__arena_strndup(row->arena, content ? content : "", len), len};
     if (!more || !m.role || !m.content)
         return no_memory(err);
     if (p->n_messages)
@@ -150,7 +162,8 @@ static sail_code content_of(const sail_json *v, sail_buf *out, bool *ok)
 }
 
 /* {role, content}, or ShareGPT's {from, value}. */
-static sail_code add_message(sail_row *row, sail_part part, const sail_json *v, const char *field, size_t i, sail_err *err)
+static sail_code add_message(sail_row *row, sail_part part, const sail_json *v, const char *field, size_t i,
+                             sail_err *err)
 {
     const char *role = sail_json_string(sail_json_get(v, "role"), NULL);
     const sail_json *content = sail_json_get(v, "content");
@@ -260,7 +273,10 @@ sail_code sail_row_prompt_message(sail_row *row, sail_err *err)
 
 /* ---- what the host does with parts ---- */
 
-bool sail__part_present(const sail__part *p) { return p->text || p->messages || p->ids; }
+bool sail__part_present(const sail__part *p)
+{
+    return p->text || p->messages || p->ids;
+}
 
 static bool blank(const char *s, size_t len)
 {

@@ -81,7 +81,8 @@ static sail_code normal_form(int form, const char *s, size_t len, sail_buf *out,
     return SAIL_OK;
 }
 
-static sail_code replace(const sail__normal *p, sail__matcher *m, const char *s, size_t len, sail_buf *out, sail_err *err)
+static sail_code replace(const sail__normal *p, sail__matcher *m, const char *s, size_t len, sail_buf *out,
+                         sail_err *err)
 {
     size_t at = 0;
     for (;;) {

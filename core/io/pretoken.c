@@ -5,8 +5,8 @@
 
 /* ---- patterns ---- */
 
-/* The files are written for Oniguruma and Rust, where \s is Unicode's White_Space (PCRE2's has U+180E, too) and \w holds
- * marks and connectors: both are spelled out. Class intersection has no equal here. */
+/* The files are written for Oniguruma and Rust, where \s is Unicode's White_Space (PCRE2's has U+180E, too) and \w
+ * holds marks and connectors: both are spelled out. Class intersection has no equal here. */
 static sail_code translate(const char *s, size_t len, const char *where, sail_buf *out, sail_err *err)
 {
     bool in_class = false;
@@ -84,9 +84,12 @@ sail_code sail__regex_compile(sail_arena *a, const char *source, size_t len, boo
     PCRE2_SIZE at = 0;
     if (context) {
         pcre2_set_parens_nest_limit(context, 100);
-        out->code = pcre2_compile((PCRE2_SPTR)(literal ? source : text.data ? text.data : ""), literal ? len : text.len,
-                                  PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE), &error, &at,
-                                  context);
+        out->code =
+            pcre2_compile((PCRE2_SPTR)(literal     ? source
+                                       : text.data ? text.data
+                                                   : ""),
+                          literal ? len : text.len, PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE),
+                          &error, &at, context);
         pcre2_compile_context_free(context);
     }
     sail__buf_free(&text);

@@ -4,69 +4,105 @@
 #include "template.h"
 
 typedef struct turn {
-    const char *role; /* "*": any */
+    const char *role;           /* "*": any */
     const char *before, *after; /* \1 is the role, \2 the tokenizer's eos */
 } turn;
 
 typedef struct form {
-    const char *name;
-    const char *start; /* before the first message; \3 is the tokenizer's bos */
+    const char *start; /* may be NULL. Before the first message; \3 is the tokenizer's bos */
     turn turns[4];
-    const char *generation; /* what asks for a response */
-    const char *response;   /* what stands before it in rendered text */
-    const char *end;        /* token that ends a response; NULL: the tokenizer's eos */
-    const char *system;     /* of conversations without one */
-    const char *usual_bos, *usual_eos; /* where there is no tokenizer */
+    const char *generation;            /* what asks for a response */
+    const char *response;              /* what stands before it in rendered text; NULL: nothing */
+    const char *end;                   /* token that ends a response; NULL: the tokenizer's eos */
+    const char *system;                /* of conversations without one; NULL: none */
+    const char *usual_bos, *usual_eos; /* where there is no tokenizer; NULL: "" */
     bool trim, add_special;
 } form;
 
-static const form forms[] = {
-    {"chatml", "", {{"*", "<|im_start|>\1\n", "<|im_end|>\n"}}, "<|im_start|>assistant\n", "", "<|im_end|>", "", "", ""},
-    {"llama3", "\3", {{"*", "<|start_header_id|>\1<|end_header_id|>\n\n", "<|eot_id|>"}},
-     "<|start_header_id|>assistant<|end_header_id|>\n\n", "", "<|eot_id|>", "", "<|begin_of_text|>", "<|eot_id|>", .trim = true},
-    {"zephyr", "", {{"system", "<|system|>\n", "\2\n"}, {"user", "<|user|>\n", "\2\n"}, {"assistant", "<|assistant|>\n", "\2\n"}},
-     "<|assistant|>\n", "", NULL, "", "<s>", "</s>"},
-    {"vicuna", "", {{"system", "", " "}, {"user", "USER: ", " "}, {"assistant", "ASSISTANT: ", "\2"}}, "ASSISTANT:", " ", NULL,
-     "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and "
-     "polite answers to the user's questions.", "<s>", "</s>", .add_special = true},
-    {"hh", "", {{"system", "", ""}, {"user", "\n\nHuman: ", ""}, {"assistant", "\n\nAssistant: ", ""}}, "\n\nAssistant:", " ",
-     NULL, "", "", "", .add_special = true},
-    {"plain", "", {{"*", "", "\n"}}, "", "", NULL, "", "", "", .add_special = true},
-};
-enum { FORMS = sizeof forms / sizeof *forms };
+enum { CHATML, LLAMA3, ZEPHYR, VICUNA, HH, PLAIN, FORMS };
 static const char *const names[FORMS + 1] = {"chatml", "llama3", "zephyr", "vicuna", "hh", "plain", NULL};
+static const form forms[FORMS] = {
+    [CHATML] = {.turns = {{"*", "<|im_start|>\1\n", "<|im_end|>\n"}},
+                .generation = "<|im_start|>assistant\n",
+                .end = "<|im_end|>"},
+    [LLAMA3] = {.start = "\3",
+                .turns = {{"*", "<|start_header_id|>\1<|end_header_id|>\n\n", "<|eot_id|>"}},
+                .generation = "<|start_header_id|>assistant<|end_header_id|>\n\n",
+                .end = "<|eot_id|>",
+                .usual_bos = "<|begin_of_text|>",
+                .trim = true},
+    [ZEPHYR] = {.turns = {{"system", "<|system|>\n", "\2\n"},
+                          {"user", "<|user|>\n", "\2\n"},
+                          {"assistant", "<|assistant|>\n", "\2\n"}},
+                .generation = "<|assistant|>\n",
+                .usual_eos = "</s>"},
+    [VICUNA] = {.turns = {{"system", "", " "}, {"user", "USER: ", " "}, {"assistant", "ASSISTANT: ", "\2"}},
+                .generation = "ASSISTANT:",
+                .response = " ",
+                .system = "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
+                          "helpful, detailed, and polite answers to the user's questions.",
+                .usual_eos = "</s>",
+                .add_special = true},
+    [HH] = {.turns = {{"system", "", ""}, {"user", "\n\nHuman: ", ""}, {"assistant", "\n\nAssistant: ", ""}},
+            .generation = "\n\nAssistant:",
+            .response = " ",
+            .add_special = true},
+    [PLAIN] = {.turns = {{"*", "", "\n"}}, .generation = "", .add_special = true},
+};
 
 /* Jinja texts that are one of the forms; \4 stands for the default system message. Newlines may be written \n. */
 static const struct {
     int form;
     const char *text;
 } known[] = {
-    {0, "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
-    {0, "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n\4"
-        "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
-    {1, "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
-        "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
-        "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}"
-        "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
-    {2, "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token "
-        "}}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
-        "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n"
-        "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"},
+    {CHATML, "{% for message in messages %}"
+             "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+             "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
+    {CHATML,
+     "{% for message in messages %}"
+     "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n\4<|im_end|>\n' }}{% endif %}"
+     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
+    {LLAMA3,
+     "{% set loop_messages = messages %}{% for message in loop_messages %}"
+     "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim "
+     "+ '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}"
+     "{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
+    {ZEPHYR,
+     "{% for message in messages %}\n"
+     "{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n"
+     "{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
+     "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n"
+     "{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"},
 };
-static const char guard[] = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}";
+static const char guard[] =
+    "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}";
 
 struct sail__template {
     const form *form;
     char *system, *bos, *eos;
 };
 
-const char *const *sail__template_names(void) { return names; }
-const char *sail__template_name(const sail__template *t) { return t->form->name; }
-const char *sail__template_end(const sail__template *t) { return t->form->end; }
-const char *sail__template_response_prefix(const sail__template *t) { return t->form->response; }
-bool sail__template_add_special(const sail__template *t) { return t->form->add_special; }
+const char *const *sail__template_names(void)
+{
+    return names;
+}
+const char *sail__template_name(const sail__template *t)
+{
+    return names[t->form - forms];
+}
+const char *sail__template_end(const sail__template *t)
+{
+    return t->form->end;
+}
+const char *sail__template_response_prefix(const sail__template *t)
+{
+    return t->form->response ? t->form->response : "";
+}
+bool sail__template_add_special(const sail__template *t)
+{
+    return t->form->add_special;
+}
 
 int32_t sail__template_end_id(const sail__template *t, const sail__tokenizer *tok)
 {
@@ -84,7 +120,8 @@ void sail__template_free(sail__template *t)
     sail__free(t);
 }
 
-static sail_code make(const form *f, const char *system, const sail__tokenizer *tok, sail__template **out, sail_err *err)
+static sail_code make(const form *f, const char *system, const sail__tokenizer *tok, sail__template **out,
+                      sail_err *err)
 {
     *out = NULL;
     const char *bos = tok ? sail__tokenizer_token(tok, sail__tokenizer_bos(tok), NULL) : f->usual_bos;
@@ -92,9 +129,9 @@ static sail_code make(const form *f, const char *system, const sail__tokenizer *
     sail__template *t = sail__calloc(1, sizeof *t);
     if (t) {
         t->form = f;
-        t->system = sail__strdup(system ? system : f->system);
+        t->system = sail__strdup(system ? system : f->system ? f->system : "");
         t->bos = sail__strdup(bos ? bos : "");
-        t->eos = sail__strdup(eos ? eos : f->usual_eos);
+        t->eos = sail__strdup(eos ? eos : f->usual_eos ? f->usual_eos : "");
     }
     if (!t || !t->system || !t->bos || !t->eos) {
         sail__template_free(t);
@@ -107,7 +144,7 @@ static sail_code make(const form *f, const char *system, const sail__tokenizer *
 static void list_names(sail_buf *b)
 {
     for (int i = 0; i < FORMS; i++)
-        sail__buf_printf(b, "%s%s", i ? ", " : "", forms[i].name);
+        sail__buf_printf(b, "%s%s", i ? ", " : "", names[i]);
 }
 
 sail_code sail__template_named(const char *name, const char *system, const sail__tokenizer *t, sail__template **out,
@@ -115,13 +152,14 @@ sail_code sail__template_named(const char *name, const char *system, const sail_
 {
     *out = NULL;
     for (int i = 0; i < FORMS; i++)
-        if (sail__name_equal(forms[i].name, name))
+        if (sail__name_equal(names[i], name))
             return make(&forms[i], system, t, out, err);
     sail_buf b = {0};
     list_names(&b);
     const char *near = sail__nearest(name, names, FORMS);
-    sail_code code = sail_fail(err, SAIL_E_OPTION, "no template '%s'%s%s%s; there are %s", name, near ? "; did you mean '" : "",
-                               near ? near : "", near ? "'?" : "", b.data ? b.data : "");
+    sail_code code =
+        sail_fail(err, SAIL_E_OPTION, "no template '%s'%s%s%s; there are %s", name, near ? "; did you mean '" : "",
+                  near ? near : "", near ? "'?" : "", b.data ? b.data : "");
     sail__buf_free(&b);
     return code;
 }
@@ -170,8 +208,10 @@ sail_code sail__template_from_jinja(const char *text, const char *origin, const 
     *out = NULL;
     sail_buf b = {0}, list = {0};
     canonical(text, &b);
-    if (b.oom)
+    if (b.oom) {
+        sail__buf_free(&b);
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    }
     char *s = b.data ? b.data : "";
     if (strncmp(s, guard, sizeof guard - 1) == 0)
         s += sizeof guard - 1;
@@ -187,7 +227,8 @@ sail_code sail__template_from_jinja(const char *text, const char *origin, const 
     size_t line = strcspn(text, "\r\n");
     sail_code code = sail_fail(err, SAIL_E_FORMAT,
                                "%s: this chat template is not one that is known here (it begins '%.*s'); name one with "
-                               "template: %s", origin, (int)(line > 80 ? 80 : line), text, list.data ? list.data : "");
+                               "template: %s",
+                               origin, (int)(line > 80 ? 80 : line), text, list.data ? list.data : "");
     sail__buf_free(&b);
     sail__buf_free(&list);
     return code;
@@ -244,7 +285,8 @@ static void trim(const char **s, size_t *len)
     }
 }
 
-static sail_code content(const sail__template *t, const char *s, size_t len, sail_buf *out, sail__spans *plain, sail_err *err)
+static sail_code content(const sail__template *t, const char *s, size_t len, sail_buf *out, sail__spans *plain,
+                         sail_err *err)
 {
     if (t->form->trim)
         trim(&s, &len);
@@ -264,24 +306,24 @@ static const turn *find_turn(const form *f, const char *role)
     return NULL;
 }
 
-static sail_code add_message(const sail__template *t, const sail__message *m, size_t i, sail_buf *out, sail__spans *plain,
-                             sail_err *err)
+static sail_code add_message(const sail__template *t, const sail__message *m, size_t i, sail_buf *out,
+                             sail__spans *plain, sail_err *err)
 {
     const turn *row = find_turn(t->form, m->role);
     if (!row)
-        return sail_fail(err, SAIL_E_FORMAT, "message %zu has the role '%s', for which template '%s' has no form", i + 1, m->role,
-                         t->form->name);
+        return sail_fail(err, SAIL_E_FORMAT, "message %zu has the role '%s', for which template '%s' has no form",
+                         i + 1, m->role, sail__template_name(t));
     markup(t, row->before, m->role, out);
     SAIL_TRY(content(t, m->content, m->content_len, out, plain, err));
     markup(t, row->after, m->role, out);
     return SAIL_OK;
 }
 
-sail_code sail__template_render(const sail__template *t, const sail__message *messages, size_t n, bool add_generation_prompt,
-                                sail_buf *out, sail__spans *plain, sail_err *err)
+sail_code sail__template_render(const sail__template *t, const sail__message *messages, size_t n,
+                                bool add_generation_prompt, sail_buf *out, sail__spans *plain, sail_err *err)
 {
     if (n) {
-        markup(t, t->form->start, "", out);
+        markup(t, t->form->start ? t->form->start : "", "", out);
         if (*t->system && strcmp(messages[0].role, "system") != 0) {
             /* The recipe's or the model's own words, but content all the same. */
             sail__message system = {"system", t->system, strlen(t->system)};
@@ -295,10 +337,10 @@ sail_code sail__template_render(const sail__template *t, const sail__message *me
     return out->oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : SAIL_OK;
 }
 
-sail_code sail__template_response(const sail__template *t, const char *text, size_t len, sail_buf *out, sail__spans *plain,
-                                  sail_err *err)
+sail_code sail__template_response(const sail__template *t, const char *text, size_t len, sail_buf *out,
+                                  sail__spans *plain, sail_err *err)
 {
-    sail__buf_str(out, t->form->response);
+    sail__buf_str(out, sail__template_response_prefix(t));
     SAIL_TRY(content(t, text, len, out, plain, err));
     return out->oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : SAIL_OK;
 }

@@ -16,13 +16,15 @@ typedef struct sail__message {
 typedef struct sail__template sail__template;
 
 /* chatml, llama3, zephyr, vicuna, hh, plain. system: the system message where the conversation has none (NULL: the
- * template's own, mostly none; "": none). bos and eos tokens are the tokenizer's (t may be NULL: the template's usual). */
+ * template's own, mostly none; "": none). bos and eos tokens are the tokenizer's (t may be NULL: the template's usual).
+ */
 sail_code sail__template_named(const char *name, const char *system, const sail__tokenizer *t, sail__template **out,
                                sail_err *err);
 /* From Jinja text, `origin` for messages. The error names the `template:` values that can be given instead. */
-sail_code sail__template_from_jinja(const char *text, const char *origin, const char *system,
-                                    const sail__tokenizer *t, sail__template **out, sail_err *err);
-/* What a model uses: `name` where given (a recipe's model.template), else the tokenizer's own Jinja text, else `plain`. */
+sail_code sail__template_from_jinja(const char *text, const char *origin, const char *system, const sail__tokenizer *t,
+                                    sail__template **out, sail_err *err);
+/* What a model uses: `name` where given (a recipe's model.template), else the tokenizer's own Jinja text, else `plain`.
+ */
 sail_code sail__template_for(const sail__tokenizer *t, const char *name, const char *system, sail__template **out,
                              sail_err *err);
 void sail__template_free(sail__template *t);

@@ -21,7 +21,10 @@ void sail__ids_free(sail__ids *a)
 }
 
 /* GPT-2's alphabet: printable bytes stand for themselves, the others are U+0100 and on, in order. */
-static bool stands_for_itself(unsigned b) { return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE; }
+static bool stands_for_itself(unsigned b)
+{
+    return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+}
 
 uint32_t sail__byte_char(unsigned char b)
 {
@@ -135,15 +138,39 @@ sail_code sail__tokenizer_index_bytes(sail__tokenizer *t, sail_err *err)
 
 /* ---- what is in it ---- */
 
-static bool known(const sail__tokenizer *t, int32_t id) { return id >= 0 && id < t->size && t->tokens[id].data; }
+static bool known(const sail__tokenizer *t, int32_t id)
+{
+    return id >= 0 && id < t->size && t->tokens[id].data;
+}
 
-int32_t sail__tokenizer_size(const sail__tokenizer *t) { return t->size; }
-int32_t sail__tokenizer_bos(const sail__tokenizer *t) { return t->bos; }
-int32_t sail__tokenizer_eos(const sail__tokenizer *t) { return t->eos; }
-int32_t sail__tokenizer_pad(const sail__tokenizer *t) { return t->pad; }
-int32_t sail__tokenizer_unk(const sail__tokenizer *t) { return t->unk; }
-const char *sail__tokenizer_chat_template(const sail__tokenizer *t) { return t->chat_template; }
-const char *sail__tokenizer_origin(const sail__tokenizer *t) { return t->origin; }
+int32_t sail__tokenizer_size(const sail__tokenizer *t)
+{
+    return t->size;
+}
+int32_t sail__tokenizer_bos(const sail__tokenizer *t)
+{
+    return t->bos;
+}
+int32_t sail__tokenizer_eos(const sail__tokenizer *t)
+{
+    return t->eos;
+}
+int32_t sail__tokenizer_pad(const sail__tokenizer *t)
+{
+    return t->pad;
+}
+int32_t sail__tokenizer_unk(const sail__tokenizer *t)
+{
+    return t->unk;
+}
+const char *sail__tokenizer_chat_template(const sail__tokenizer *t)
+{
+    return t->chat_template;
+}
+const char *sail__tokenizer_origin(const sail__tokenizer *t)
+{
+    return t->origin;
+}
 
 int32_t sail__tokenizer_id(const sail__tokenizer *t, const char *token)
 {
@@ -238,8 +265,12 @@ static sail_code stretch(const sail__tokenizer *t, sail__token_scratch *s, const
     bool continuation = at_start && (flags & SAIL__CONTINUATION);
     if (t->n_normal)
         SAIL_TRY(sail__normalize(t, &s->matcher, text, len, continuation, s->normal, &normal, &n, err));
-    /* Spans do not carry over to normalized text: where a stretch has one, none of its special tokens are found here. */
-    sail__added_search search = {.added = t->added, .trie = &t->normalized, .text = normal, .len = n,
+    /* Spans do not carry over to normalized text: where a stretch has one, none of its special tokens are found here.
+     */
+    sail__added_search search = {.added = t->added,
+                                 .trie = &t->normalized,
+                                 .text = normal,
+                                 .len = n,
                                  .parse_special = (flags & SAIL__PARSE_SPECIAL) && !has_plain};
     sail__span match;
     int32_t id;
@@ -270,8 +301,13 @@ static sail_code encode(const sail__tokenizer *t, sail__token_scratch *s, const 
 {
     if (flags & (SAIL__ADD_SPECIAL | SAIL__ADD_PREFIX))
         SAIL_TRY(sail__ids_add(out, t->prefix, t->n_prefix, err));
-    sail__added_search search = {.added = t->added, .trie = &t->raw, .text = text, .len = len,
-                                 .parse_special = flags & SAIL__PARSE_SPECIAL, .plain = plain, .n_plain = n_plain};
+    sail__added_search search = {.added = t->added,
+                                 .trie = &t->raw,
+                                 .text = text,
+                                 .len = len,
+                                 .parse_special = flags & SAIL__PARSE_SPECIAL,
+                                 .plain = plain,
+                                 .n_plain = n_plain};
     sail__span match;
     int32_t id;
     while (sail__added_next(&search, &match, &id)) {

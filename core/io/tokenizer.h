@@ -30,20 +30,20 @@ void sail__tokenizer_free(sail__tokenizer *t);
 
 /* A vocabulary in memory, as a GGUF file carries it (tokenizer.ggml.*). Strings are borrowed for the call. */
 typedef struct sail__vocabulary {
-    const char *origin;         /* for messages: the file's name */
-    const char *model;          /* "gpt2" (byte-level BPE) or "llama" (SentencePiece) */
-    const char *pre;            /* pre-tokenizer name: see sail__tokenizer_pre_names; NULL or "default": GPT-2's */
-    const char *const *tokens;  /* [n] */
-    const size_t *token_sizes;  /* [n] bytes; NULL: NUL-terminated */
+    const char *origin;        /* for messages: the file's name */
+    const char *model;         /* "gpt2" (byte-level BPE) or "llama" (SentencePiece) */
+    const char *pre;           /* pre-tokenizer name: see sail__tokenizer_pre_names; NULL or "default": GPT-2's */
+    const char *const *tokens; /* [n] */
+    const size_t *token_sizes; /* [n] bytes; NULL: NUL-terminated */
     size_t n;
-    const int32_t *types;       /* [n] 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte; NULL: all normal */
-    const float *scores;        /* [n], model llama; NULL: none */
-    const char *const *merges;  /* [n_merges] "a b" in order of rank, model gpt2 */
-    const size_t *merge_sizes;  /* [n_merges] bytes; NULL: NUL-terminated */
+    const int32_t *types;      /* [n] 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte; NULL: all normal */
+    const float *scores;       /* [n], model llama; NULL: none */
+    const char *const *merges; /* [n_merges] "a b" in order of rank, model gpt2 */
+    const size_t *merge_sizes; /* [n_merges] bytes; NULL: NUL-terminated */
     size_t n_merges;
-    int64_t bos, eos, eot, eom, unk, pad; /* -1: none */
+    int64_t bos, eos, eot, eom, unk, pad;   /* -1: none */
     int add_bos, add_eos, add_space_prefix; /* 0, 1, or -1: not said */
-    const char *chat_template;  /* NULL: none */
+    const char *chat_template;              /* NULL: none */
 } sail__vocabulary;
 sail_code sail__tokenizer_from_vocabulary(const sail__vocabulary *v, sail__tokenizer **out, sail_err *err);
 /* The same as files, for an exported model: *json is a tokenizer.json, *config a tokenizer_config.json. */
@@ -56,8 +56,8 @@ sail_code sail__tokenizer_from_gguf(const struct sail__gguf *g, sail__tokenizer 
 const char *const *sail__tokenizer_pre_names(void);
 
 /* ---- what is in it ---- */
-int32_t sail__tokenizer_size(const sail__tokenizer *t);                                   /* largest id + 1 */
-int32_t sail__tokenizer_id(const sail__tokenizer *t, const char *token);                  /* whole token; -1: none */
+int32_t sail__tokenizer_size(const sail__tokenizer *t);                  /* largest id + 1 */
+int32_t sail__tokenizer_id(const sail__tokenizer *t, const char *token); /* whole token; -1: none */
 /* The token as its vocabulary writes it ("Ġthe"), NUL-terminated; NULL: no such id. */
 const char *sail__tokenizer_token(const sail__tokenizer *t, int32_t id, size_t *len);
 /* The bytes the token adds to a text, which need not be whole characters; NULL: no such id. */
@@ -97,7 +97,7 @@ sail_code sail__encode_spans(const sail__tokenizer *t, sail__token_scratch *scra
 
 /* ---- decoding ---- */
 enum {
-    SAIL__SKIP_SPECIAL = 1u << 0,       /* leave special tokens out */
+    SAIL__SKIP_SPECIAL = 1u << 0,        /* leave special tokens out */
     SAIL__DECODE_CONTINUATION = 1u << 1, /* keep the leading space that a SentencePiece decoder takes off a text */
 };
 /* Appends text, always valid UTF-8: a broken part becomes U+FFFD. Ids outside the vocabulary add nothing. */

@@ -23,7 +23,10 @@ static int64_t to_bytes(const sail__string *s, char *out)
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 static void replaced(const sail__string *s, const char *const pair[2], sail_buf *out)
@@ -120,7 +123,10 @@ static bool follows(const unsigned char *held, int n, unsigned char b)
     }
 }
 
-static int length_of(unsigned char lead) { return lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2; }
+static int length_of(unsigned char lead)
+{
+    return lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+}
 
 static void feed(sail__text_stream *s, const char *bytes, size_t n, sail_buf *out)
 {

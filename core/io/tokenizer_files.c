@@ -56,8 +56,8 @@ static sail_code special(sail__tokenizer *t, const json_t *config, const char *k
     if (found < 0 && !needed)
         return SAIL_OK;
     if (found < 0)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: %s '%s' of the files beside it is not in its vocabulary", t->origin, key,
-                         json_string_value(v));
+        return sail_fail(err, SAIL_E_FORMAT, "%s: %s '%s' of the files beside it is not in its vocabulary", t->origin,
+                         key, json_string_value(v));
     *id = found;
     return SAIL_OK;
 }
@@ -144,7 +144,10 @@ static sail_code load_beside(sail__tokenizer *t, const char *dir, sail_err *err)
 }
 
 /* One end token may have been named already by the caller (a GGUF's eot): all of them, eos first. */
-sail_code sail__tokenizer_add_end(sail__tokenizer *t, int64_t id, sail_err *err) { return add_end(t, id, err); }
+sail_code sail__tokenizer_add_end(sail__tokenizer *t, int64_t id, sail_err *err)
+{
+    return add_end(t, id, err);
+}
 
 sail_code sail__tokenizer_parse(const struct json_t *root, const char *origin, sail__tokenizer **out, sail_err *err)
 {

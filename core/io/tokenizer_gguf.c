@@ -31,7 +31,8 @@ static sail_code numbers(const sail__gguf *g, const char *key, size_t n, const s
 {
     const sail__gguf_kv *kv = *out = sail__gguf_get(g, key);
     if (kv && (kv->type != SAIL__GGUF_ARRAY || kv->item == SAIL__GGUF_STRING || kv->n != n))
-        return sail_fail(err, SAIL_E_FORMAT, "%s: %s must be a list of %zu numbers, one a token", sail__gguf_path(g), key, n);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: %s must be a list of %zu numbers, one a token", sail__gguf_path(g),
+                         key, n);
     return SAIL_OK;
 }
 

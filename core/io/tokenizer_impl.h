@@ -54,7 +54,7 @@ typedef struct sail__step {
 /* ---- normalizer ---- */
 typedef struct sail__normal {
     enum { SAIL__NORMAL_FORM, SAIL__NORMAL_PREPEND, SAIL__NORMAL_REPLACE, SAIL__NORMAL_STRIP } kind;
-    int form; /* utf8proc options */
+    int form;            /* utf8proc options */
     const char *content; /* PREPEND, REPLACE */
     size_t content_len;
     sail__regex regex; /* REPLACE */
@@ -121,9 +121,9 @@ struct sail__tokenizer {
     const char *origin;
     int32_t size;
 
-    sail__string *tokens; /* [size]; data NULL: no such id */
-    sail__string *bytes;  /* [size] what a token adds to a text */
-    unsigned char *flags; /* [size] of TOKEN_* below */
+    sail__string *tokens;        /* [size]; data NULL: no such id */
+    sail__string *bytes;         /* [size] what a token adds to a text */
+    unsigned char *flags;        /* [size] of TOKEN_* below */
     sail__string_table by_text;  /* all tokens, added ones too */
     sail__string_table by_bytes; /* ignore_merges with a byte-level vocabulary */
 
@@ -148,7 +148,7 @@ struct sail__tokenizer {
     int32_t *prefix, *suffix;
     size_t n_prefix, n_suffix;
     enum { SAIL__DECODE_BYTE_LEVEL, SAIL__DECODE_PIECES, SAIL__DECODE_METASPACE, SAIL__DECODE_JOIN } decoder;
-    bool decode_bytes;      /* PIECES: <0xXX> are bytes */
+    bool decode_bytes;       /* PIECES: <0xXX> are bytes */
     size_t strip, strip_end; /* PIECES: so many of strip_char are taken off the whole text */
     char strip_char;
     bool drop_first; /* METASPACE: the first token loses its marks */
@@ -160,7 +160,7 @@ struct sail__tokenizer {
 };
 enum {
     SAIL__TOKEN_SPECIAL = 1,
-    SAIL__TOKEN_BYTE = 2, /* <0xXX> of a byte-fallback decoder */
+    SAIL__TOKEN_BYTE = 2,  /* <0xXX> of a byte-fallback decoder */
     SAIL__TOKEN_MODEL = 4, /* in the model's vocabulary, not only among the added tokens */
 };
 

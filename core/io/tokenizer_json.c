@@ -23,7 +23,10 @@ static bool flag(const json_t *o, const char *key, bool otherwise)
     return json_is_boolean(v) ? json_is_true(v) : otherwise;
 }
 
-static bool absent(const json_t *v) { return !v || json_is_null(v); }
+static bool absent(const json_t *v)
+{
+    return !v || json_is_null(v);
+}
 
 static sail_code wrong(const sail__tokenizer *t, const char *key, const char *what, sail_err *err)
 {
@@ -205,8 +208,8 @@ static sail_code pre_tokenizer(sail__tokenizer *t, const json_t *v, const char *
         return add_step(t, step, key, err);
     }
     if (strcmp(type, "Digits") == 0)
-        return add_split(t, "\\p{N}", false, flag(v, "individual_digits", false) ? SAIL__ISOLATED : SAIL__CONTIGUOUS, false,
-                         key, err);
+        return add_split(t, "\\p{N}", false, flag(v, "individual_digits", false) ? SAIL__ISOLATED : SAIL__CONTIGUOUS,
+                         false, key, err);
     if (strcmp(type, "Punctuation") == 0) {
         sail__behavior b;
         SAIL_TRY(behavior_of(t, v, key, &b, err));
@@ -218,8 +221,10 @@ static sail_code pre_tokenizer(sail__tokenizer *t, const json_t *v, const char *
         return add_split(t, "\\w+|[^\\w\\s]+", false, SAIL__REMOVED, true, key, err);
     if (strcmp(type, "Metaspace") == 0)
         return metaspace_step(t, v, key, err);
-    return unknown_type(t, key, type, "ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace, "
-                                      "Sequence", err);
+    return unknown_type(t, key, type,
+                        "ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace, "
+                        "Sequence",
+                        err);
 }
 
 /* ---- vocabulary ---- */
@@ -254,13 +259,15 @@ static sail_code vocabulary(sail__tokenizer *t, const json_t *vocab, const json_
     json_int_t largest = 0;
     const char *token;
     json_t *v;
-    json_object_foreach((json_t *)vocab, token, v) {
+    json_object_foreach((json_t *)vocab, token, v)
+    {
         SAIL_TRY(check_id(t, v, "model.vocab", token, err));
         bytes += strlen(token) + 1;
         if (json_integer_value(v) > largest)
             largest = json_integer_value(v);
     }
-    json_array_foreach(added, i, v) {
+    json_array_foreach(added, i, v)
+    {
         const char *content = text(v, "content", NULL);
         if (!content || !*content)
             return sail_fail(err, SAIL_E_FORMAT, "%s: added_tokens[%zu] has no content", t->origin, i);
@@ -276,12 +283,13 @@ static sail_code vocabulary(sail__tokenizer *t, const json_t *vocab, const json_
     char *room = sail__arena_alloc(t->arena, bytes);
     if (!room)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    json_object_foreach((json_t *)vocab, token, v) {
+    json_object_foreach((json_t *)vocab, token, v)
+    {
         size_t n = strlen(token);
         sail__string *s = &t->tokens[json_integer_value(v)];
         if (s->data)
-            return sail_fail(err, SAIL_E_FORMAT, "%s: model.vocab: '%.100s' and '%.100s' have the same id %lld", t->origin,
-                             s->data, token, (long long)json_integer_value(v));
+            return sail_fail(err, SAIL_E_FORMAT, "%s: model.vocab: '%.100s' and '%.100s' have the same id %lld",
+                             t->origin, s->data, token, (long long)json_integer_value(v));
         memcpy(room, token, n + 1);
         *s = (sail__string){room, (uint32_t)n};
         t->flags[json_integer_value(v)] = SAIL__TOKEN_MODEL;
@@ -297,7 +305,8 @@ static sail_code added_tokens(sail__tokenizer *t, const json_t *list, sail_err *
     t->added = sail__arena_array(t->arena, n ? n : 1, sizeof *t->added);
     if (!t->added)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    json_array_foreach(list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         const json_t *content = json_object_get(v, "content");
         sail__added *a = &t->added[t->n_added++];
         *a = (sail__added){.content = copy(t, content),
@@ -415,7 +424,8 @@ static sail_code post_processor(sail__tokenizer *t, const json_t *v, const char 
     size_t i, j;
     json_t *item, *id;
     sail_code code = SAIL_OK;
-    json_array_foreach(single, i, item) {
+    json_array_foreach(single, i, item)
+    {
         if (json_object_get(item, "Sequence")) {
             now = &after;
             continue;
@@ -423,10 +433,12 @@ static sail_code post_processor(sail__tokenizer *t, const json_t *v, const char 
         const char *name = text(json_object_get(item, "SpecialToken"), "id", NULL);
         const json_t *ids = name ? json_object_get(json_object_get(specials, name), "ids") : NULL;
         if (!json_is_array(ids)) {
-            code = sail_fail(err, SAIL_E_FORMAT, "%s: %s.single[%zu] names no token of special_tokens", t->origin, key, i);
+            code =
+                sail_fail(err, SAIL_E_FORMAT, "%s: %s.single[%zu] names no token of special_tokens", t->origin, key, i);
             break;
         }
-        json_array_foreach(ids, j, id) {
+        json_array_foreach(ids, j, id)
+        {
             int32_t n = json_is_integer(id) && json_integer_value(id) >= 0 && json_integer_value(id) < t->size
                             ? (int32_t)json_integer_value(id)
                             : -1;
@@ -464,7 +476,8 @@ typedef struct decoder_state {
     bool any, fused;
 } decoder_state;
 
-static sail_code decoder(sail__tokenizer *t, const json_t *v, const char *type, const char *key, void *user, sail_err *err)
+static sail_code decoder(sail__tokenizer *t, const json_t *v, const char *type, const char *key, void *user,
+                         sail_err *err)
 {
     decoder_state *d = user;
     bool first = !d->any;
@@ -475,7 +488,8 @@ static sail_code decoder(sail__tokenizer *t, const json_t *v, const char *type, 
     }
     if (strcmp(type, "Metaspace") == 0 && first) {
         t->decoder = SAIL__DECODE_METASPACE;
-        t->drop_first = strcmp(text(v, "prepend_scheme", flag(v, "add_prefix_space", true) ? "always" : "never"), "never") != 0;
+        t->drop_first =
+            strcmp(text(v, "prepend_scheme", flag(v, "add_prefix_space", true) ? "always" : "never"), "never") != 0;
         d->replace[0][0] = sail__arena_strdup(t->arena, text(v, "replacement", mark));
         d->replace[0][1] = " ";
         d->n_replace = 1;
@@ -486,7 +500,8 @@ static sail_code decoder(sail__tokenizer *t, const json_t *v, const char *type, 
     t->decoder = SAIL__DECODE_PIECES;
     if (strcmp(type, "Replace") == 0 && !d->fused && !t->decode_bytes && d->n_replace < SAIL__MAX_STEPS) {
         const json_t *p = json_object_get(v, "pattern");
-        const char *from = json_is_string(p) ? json_string_value(p) : text(p, "String", NULL), *to = text(v, "content", NULL);
+        const char *from = json_is_string(p) ? json_string_value(p) : text(p, "String", NULL),
+                   *to = text(v, "content", NULL);
         if (!from || !*from || !to)
             return wrong(t, key, "Replace needs a pattern {\"String\": …} and a content", err);
         d->replace[d->n_replace][0] = sail__arena_strdup(t->arena, from);
@@ -508,7 +523,8 @@ static sail_code decoder(sail__tokenizer *t, const json_t *v, const char *type, 
         const char *content = text(v, "content", " ");
         if (strlen(content) != 1)
             return wrong(t, key, "Strip must take off one ASCII character", err);
-        json_int_t start = json_integer_value(json_object_get(v, "start")), stop = json_integer_value(json_object_get(v, "stop"));
+        json_int_t start = json_integer_value(json_object_get(v, "start")),
+                   stop = json_integer_value(json_object_get(v, "stop"));
         t->strip_char = content[0];
         t->strip = start > 0 ? (size_t)start : 0;
         t->strip_end = stop > 0 ? (size_t)stop : 0;
@@ -526,10 +542,12 @@ sail_code sail__tokenizer_from_json(sail__tokenizer *t, const struct json_t *roo
     if (!absent(added) && !json_is_array(added))
         return wrong(t, "added_tokens", "must be a list", err);
     SAIL_TRY(each(t, json_object_get(root, "normalizer"), "normalizer", "normalizers", 0, normalizer, NULL, err));
-    SAIL_TRY(each(t, json_object_get(root, "pre_tokenizer"), "pre_tokenizer", "pretokenizers", 0, pre_tokenizer, NULL, err));
+    SAIL_TRY(
+        each(t, json_object_get(root, "pre_tokenizer"), "pre_tokenizer", "pretokenizers", 0, pre_tokenizer, NULL, err));
     SAIL_TRY(model(t, json_object_get(root, "model"), added, err));
     SAIL_TRY(added_tries(t, err));
-    SAIL_TRY(each(t, json_object_get(root, "post_processor"), "post_processor", "processors", 0, post_processor, NULL, err));
+    SAIL_TRY(
+        each(t, json_object_get(root, "post_processor"), "post_processor", "processors", 0, post_processor, NULL, err));
     decoder_state d = {.n_replace = 0};
     t->decoder = SAIL__DECODE_JOIN;
     SAIL_TRY(each(t, json_object_get(root, "decoder"), "decoder", "decoders", 0, decoder, &d, err));

@@ -1,8 +1,8 @@
 /* tokenizer_vocab.c - a vocabulary in memory (a GGUF's) as the tokenizer.json it stands for.
  *
- * A GGUF names its pre-tokenizer instead of writing the pattern: the table below says what each name means. The pieces of
- * a SentencePiece vocabulary have scores; the merges are every way to put a piece together from two others, best score
- * first. */
+ * A GGUF names its pre-tokenizer instead of writing the pattern: the table below says what each name means. The pieces
+ * of a SentencePiece vocabulary have scores; the merges are every way to put a piece together from two others, best
+ * score first. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,30 +18,52 @@
 
 static const char gpt2[] = ""; /* the ByteLevel step's own pattern */
 static const char qwen2[] = CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES;
-static const char llama3[] = CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES;
+static const char llama3[] =
+    CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES;
 static const char tekken[] = LOWER_WORD "|" UPPER_WORD "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES;
-static const char o200k[] = LOWER_WORD CONTRACTIONS "?|" UPPER_WORD CONTRACTIONS "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES;
+static const char o200k[] =
+    LOWER_WORD CONTRACTIONS "?|" UPPER_WORD CONTRACTIONS "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES;
 
 typedef struct pre {
     const char *pattern;
     bool digits, nfc, ignore_merges, add_bos;
 } pre;
 static const char *const names[] = {
-    "default", "gpt-2", "gpt2", "phi-2", "mpt", "olmo", "jais", "smollm", "starcoder", "refact", "codeshell", "command-r",
-    "qwen2", "stablelm2", "deepseek-r1-qwen", "llama-bpe", "llama3", "llama-v3", "falcon3", "dbrx", "smaug-bpe", "tekken",
-    "pixtral", "gpt-4o", "llama4", NULL};
-static const pre pres[] = {
-    {gpt2}, {gpt2}, {gpt2}, {gpt2}, {gpt2}, {gpt2}, {gpt2},
-    {gpt2, .digits = true}, {gpt2, .digits = true}, {gpt2, .digits = true}, {gpt2, .digits = true}, {gpt2, .digits = true},
-    {qwen2, .nfc = true}, {qwen2, .nfc = true}, {qwen2, .nfc = true},
-    {llama3, .ignore_merges = true, .add_bos = true}, {llama3, .ignore_merges = true, .add_bos = true},
-    {llama3, .ignore_merges = true, .add_bos = true}, {llama3, .ignore_merges = true, .add_bos = true},
-    {llama3}, {llama3},
-    {tekken, .ignore_merges = true, .add_bos = true}, {tekken, .ignore_merges = true, .add_bos = true},
-    {o200k}, {o200k}};
+    "default",          "gpt-2",     "gpt2",   "phi-2",     "mpt",       "olmo",  "jais",
+    "smollm",           "starcoder", "refact", "codeshell", "command-r", "qwen2", "stablelm2",
+    "deepseek-r1-qwen", "llama-bpe", "llama3", "llama-v3",  "falcon3",   "dbrx",  "smaug-bpe",
+    "tekken",           "pixtral",   "gpt-4o", "llama4",    NULL};
+static const pre pres[] = {{gpt2},
+                           {gpt2},
+                           {gpt2},
+                           {gpt2},
+                           {gpt2},
+                           {gpt2},
+                           {gpt2},
+                           {gpt2, .digits = true},
+                           {gpt2, .digits = true},
+                           {gpt2, .digits = true},
+                           {gpt2, .digits = true},
+                           {gpt2, .digits = true},
+                           {qwen2, .nfc = true},
+                           {qwen2, .nfc = true},
+                           {qwen2, .nfc = true},
+                           {llama3, .ignore_merges = true, .add_bos = true},
+                           {llama3, .ignore_merges = true, .add_bos = true},
+                           {llama3, .ignore_merges = true, .add_bos = true},
+                           {llama3, .ignore_merges = true, .add_bos = true},
+                           {llama3},
+                           {llama3},
+                           {tekken, .ignore_merges = true, .add_bos = true},
+                           {tekken, .ignore_merges = true, .add_bos = true},
+                           {o200k},
+                           {o200k}};
 _Static_assert(sizeof names / sizeof *names == sizeof pres / sizeof *pres + 1, "one row a name");
 
-const char *const *sail__tokenizer_pre_names(void) { return names; }
+const char *const *sail__tokenizer_pre_names(void)
+{
+    return names;
+}
 
 static sail_code find_pre(const sail__vocabulary *v, const pre **out, sail_err *err)
 {
@@ -54,9 +76,11 @@ static sail_code find_pre(const sail__vocabulary *v, const pre **out, sail_err *
     sail_buf known = {0};
     for (size_t i = 0; names[i]; i++)
         sail__buf_printf(&known, "%s%s", i ? ", " : "", names[i]);
-    sail_code code = sail_fail(err, SAIL_E_FORMAT,
-                               "%s: pre-tokenizer '%s' is not known (known: %s); give the model's tokenizer.json instead "
-                               "(model.tokenizer)", v->origin, name, known.data ? known.data : "");
+    sail_code code =
+        sail_fail(err, SAIL_E_FORMAT,
+                  "%s: pre-tokenizer '%s' is not known (known: %s); give the model's tokenizer.json instead "
+                  "(model.tokenizer)",
+                  v->origin, name, known.data ? known.data : "");
     sail__buf_free(&known);
     return code;
 }
@@ -67,7 +91,10 @@ static sail__string token(const sail__vocabulary *v, size_t i)
 }
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
-static int type_of(const sail__vocabulary *v, size_t i) { return v->types ? v->types[i] : NORMAL; }
+static int type_of(const sail__vocabulary *v, size_t i)
+{
+    return v->types ? v->types[i] : NORMAL;
+}
 
 /* json_object_set with a key of a given length; false: out of memory. */
 static bool set_new(json_t *o, sail__string key, json_t *value)
@@ -105,8 +132,9 @@ static sail_code build_vocab(const sail__vocabulary *v, json_t *vocab, json_t *a
         bool special = type == CONTROL || (type == UNKNOWN && strcmp(v->model, "llama") == 0);
         if (!special && type != USER)
             continue;
-        json_t *a = json_pack("{s:I, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)i, "content", s.data, (size_t)s.len,
-                              "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", special);
+        json_t *a =
+            json_pack("{s:I, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)i, "content", s.data, (size_t)s.len,
+                      "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", special);
         if (!a || json_array_append_new(added, a))
             return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     }
@@ -184,7 +212,8 @@ static sail_code scored_merges(const sail__vocabulary *v, const json_t *vocab, j
                 if (left >= 0 && right >= 0) {
                     code = sail__grow(&all, &cap, n + 1, sizeof *all, err);
                     if (!code)
-                        all[n++] = (scored){v->scores[i], (int32_t)i, (int32_t)left, (int32_t)right, before, chars - before};
+                        all[n++] =
+                            (scored){v->scores[i], (int32_t)i, (int32_t)left, (int32_t)right, before, chars - before};
                 }
             }
             k += (size_t)sail__utf8_next(s.data + k, s.len - k, &c);
@@ -231,7 +260,8 @@ static json_t *post_processor(const sail__vocabulary *v, bool bos, bool eos)
                 json_pack("{s:O, s:[I], s:[O]}", "id", name, "ids", (json_int_t)id, "tokens", name));
         json_decref(name);
     }
-    return json_pack("{s:s, s:o, s:[], s:o}", "type", "TemplateProcessing", "single", single, "pair", "special_tokens", specials);
+    return json_pack("{s:s, s:o, s:[], s:o}", "type", "TemplateProcessing", "single", single, "pair", "special_tokens",
+                     specials);
 }
 
 static json_t *byte_level(bool use_regex)
@@ -248,8 +278,8 @@ static json_t *pre_tokenizer(const pre *p)
     if (p->digits)
         json_array_append_new(steps, json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 1));
     if (p->pattern != gpt2)
-        json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", p->pattern,
-                                               "behavior", "Isolated", "invert", 0));
+        json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex",
+                                               p->pattern, "behavior", "Isolated", "invert", 0));
     json_array_append_new(steps, byte_level(p->pattern == gpt2));
     return json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers", steps);
 }
@@ -260,14 +290,15 @@ static void sentencepiece(json_t *root, bool prefix)
     json_t *normal = json_array(), *decode = json_array();
     if (prefix)
         json_array_append_new(normal, json_pack("{s:s, s:s}", "type", "Prepend", "prepend", "\xE2\x96\x81"));
-    json_array_append_new(normal, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ", "content",
-                                            "\xE2\x96\x81"));
-    json_array_append_new(decode, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", "\xE2\x96\x81",
-                                            "content", " "));
+    json_array_append_new(normal, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ",
+                                            "content", "\xE2\x96\x81"));
+    json_array_append_new(decode, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String",
+                                            "\xE2\x96\x81", "content", " "));
     json_array_append_new(decode, json_pack("{s:s}", "type", "ByteFallback"));
     json_array_append_new(decode, json_pack("{s:s}", "type", "Fuse"));
     if (prefix)
-        json_array_append_new(decode, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0));
+        json_array_append_new(
+            decode, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0));
     json_object_set_new(root, "normalizer", json_pack("{s:s, s:o}", "type", "Sequence", "normalizers", normal));
     json_object_set_new(root, "pre_tokenizer", json_null());
     json_object_set_new(root, "decoder", json_pack("{s:s, s:o}", "type", "Sequence", "decoders", decode));
@@ -276,8 +307,8 @@ static void sentencepiece(json_t *root, bool prefix)
 static sail_code check_special(const sail__vocabulary *v, const char *name, int64_t id, sail_err *err)
 {
     if (id >= (int64_t)v->n || (id >= 0 && token(v, (size_t)id).len == 0))
-        return sail_fail(err, SAIL_E_FORMAT, "%s: the %s token's id %lld is not in the vocabulary of %zu tokens", v->origin, name,
-                         (long long)id, v->n);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: the %s token's id %lld is not in the vocabulary of %zu tokens",
+                         v->origin, name, (long long)id, v->n);
     return SAIL_OK;
 }
 
@@ -286,7 +317,8 @@ static sail_code build(const sail__vocabulary *v, json_t **out, sail_err *err)
     const struct {
         const char *name;
         int64_t id;
-    } ids[] = {{"bos", v->bos}, {"eos", v->eos}, {"eot", v->eot}, {"eom", v->eom}, {"unknown", v->unk}, {"padding", v->pad}};
+    } ids[] = {{"bos", v->bos}, {"eos", v->eos},     {"eot", v->eot},
+               {"eom", v->eom}, {"unknown", v->unk}, {"padding", v->pad}};
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
         SAIL_TRY(check_special(v, ids[i].name, ids[i].id, err));
     const pre *p = &pres[0];
@@ -324,9 +356,10 @@ static sail_code build(const sail__vocabulary *v, json_t **out, sail_err *err)
     json_object_set_new(root, "post_processor", post_processor(v, bos, eos));
     json_t *unk = spm ? special_name(v, v->unk) : json_null();
     json_object_set_new(root, "model",
-                        json_pack("{s:s, s:n, s:o, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout", "unk_token",
-                                  unk, "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", spm, "byte_fallback", spm,
-                                  "ignore_merges", p->ignore_merges, "vocab", vocab, "merges", merges));
+                        json_pack("{s:s, s:n, s:o, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout",
+                                  "unk_token", unk, "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", spm,
+                                  "byte_fallback", spm, "ignore_merges", p->ignore_merges, "vocab", vocab, "merges",
+                                  merges));
     static const char *const keys[] = {"normalizer", "pre_tokenizer", "decoder", "post_processor", "model"};
     for (int i = 0; i < 5; i++)
         if (!json_object_get(root, keys[i])) {
@@ -378,9 +411,10 @@ sail_code sail__vocabulary_write(const sail__vocabulary *v, sail_buf *json, sail
     sail_code code = dump(root, 1, json, err);
     json_decref(root);
     SAIL_TRY(code);
-    json_t *c = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "tokenizer_class", "PreTrainedTokenizerFast",
-                          "clean_up_tokenization_spaces", 0, "bos_token", special_name(v, v->bos), "eos_token",
-                          special_name(v, v->eos), "pad_token", special_name(v, v->pad), "unk_token", special_name(v, v->unk));
+    json_t *c =
+        json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "tokenizer_class", "PreTrainedTokenizerFast",
+                  "clean_up_tokenization_spaces", 0, "bos_token", special_name(v, v->bos), "eos_token",
+                  special_name(v, v->eos), "pad_token", special_name(v, v->pad), "unk_token", special_name(v, v->unk));
     if (c && v->chat_template)
         json_object_set_new(c, "chat_template", json_string(v->chat_template));
     code = c ? dump(c, 2, config, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");

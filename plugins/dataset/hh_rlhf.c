@@ -1,9 +1,9 @@
 /* hh_rlhf.c - Anthropic's hh-rlhf: chosen and rejected transcripts "\n\nHuman: …\n\nAssistant: …".
  * Source: arXiv 2204.05862.
  *
- * The prompt is what both have in common up to the last "\n\nAssistant:"; a row whose two prompts differ cannot be a pair
- * and is dropped. The turns become messages, so that a model sees its own template; `template: hh` writes the transcript
- * again as it was. */
+ * The prompt is what both have in common up to the last "\n\nAssistant:"; a row whose two prompts differ cannot be a
+ * pair and is dropped. The turns become messages, so that a model sees its own template; `template: hh` writes the
+ * transcript again as it was. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* memmem */
 #endif
@@ -60,7 +60,8 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
 {
     (void)self;
     size_t nc, nr;
-    const char *c = sail_json_string(sail_json_get(record, "chosen"), &nc), *r = sail_json_string(sail_json_get(record, "rejected"), &nr);
+    const char *c = sail_json_string(sail_json_get(record, "chosen"), &nc),
+               *r = sail_json_string(sail_json_get(record, "rejected"), &nr);
     if (!c || !r)
         return sail_fail(err, SAIL_E_PARSE, "'%s' must be a transcript, a string", c ? "rejected" : "chosen");
     size_t pc = prompt_length(c, nc), pr = prompt_length(r, nr);

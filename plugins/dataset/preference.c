@@ -60,4 +60,5 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
 }
 
 static const sail_dataset ops = {.size = sizeof ops, .row = read_row};
-SAIL_PLUGIN(SAIL_KIND_DATASET, preference, "preference pairs: prompt, chosen, rejected", "", struct preference, opts, &ops, 0)
+SAIL_PLUGIN(SAIL_KIND_DATASET, preference, "preference pairs: prompt, chosen, rejected", "", struct preference, opts,
+            &ops, 0)

@@ -1,5 +1,5 @@
-/* prompts.c - prompts without responses: prompt (a string or messages), or messages that end with the user, or ready ids
- * in prompt_ids. */
+/* prompts.c - prompts without responses: prompt (a string or messages), or messages that end with the user, or ready
+ * ids in prompt_ids. */
 #include <string.h>
 
 #include <sail/dataset.h>
@@ -9,7 +9,8 @@ struct prompts {
 };
 
 static const sail_opt opts[] = {
-    SAIL_OPT_STR(struct prompts, prompt, .def_str = "prompt", .help = "field that holds the prompt; where it is absent, messages"),
+    SAIL_OPT_STR(struct prompts, prompt, .def_str = "prompt",
+                 .help = "field that holds the prompt; where it is absent, messages"),
     {0},
 };
 
@@ -30,4 +31,5 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
 }
 
 static const sail_dataset ops = {.size = sizeof ops, .row = read_row};
-SAIL_PLUGIN(SAIL_KIND_DATASET, prompts, "prompts: prompt, or messages that end with the user", "", struct prompts, opts, &ops, 0)
+SAIL_PLUGIN(SAIL_KIND_DATASET, prompts, "prompts: prompt, or messages that end with the user", "", struct prompts, opts,
+            &ops, 0)

@@ -9,7 +9,8 @@ struct sft {
 };
 
 static const sail_opt opts[] = {
-    SAIL_OPT_STR(struct sft, prompt, .def_str = "prompt", .help = "field that holds the prompt; where it is absent, messages"),
+    SAIL_OPT_STR(struct sft, prompt, .def_str = "prompt",
+                 .help = "field that holds the prompt; where it is absent, messages"),
     SAIL_OPT_STR(struct sft, completion, .def_str = "completion", .help = "field that holds the completion"),
     {0},
 };

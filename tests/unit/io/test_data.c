@@ -55,8 +55,8 @@ static sail_slot reader_named(sail_arena *a, const char *name)
     return slot;
 }
 
-static sail_code load(const char *reader, const char *path, sail__data_options o, const sail__encode_options *e, sail__rows *rows,
-                      sail_err *err)
+static sail_code load(const char *reader, const char *path, sail__data_options o, const sail__encode_options *e,
+                      sail__rows *rows, sail_err *err)
 {
     static sail_arena *a; /* options outlive the rows; freed with the next */
     sail__arena_free(a);
@@ -115,16 +115,17 @@ static void expect_messages(const sail__part *p, const char *const *role_content
 static void preference_rows_are_strings_messages_or_ids(void **state)
 {
     (void)state;
-    sail__rows r = read_text("preference", "a.jsonl",
-                             "{\"prompt\": \"p\", \"chosen\": \"c\\u0000d\", \"rejected\": \"r\", \"score_chosen\": 2}\n"
-                             "\n"
-                             "{\"prompt\": [{\"role\": \"user\", \"content\": \"p\"}], \"chosen\": [{\"role\": \"assistant\", "
-                             "\"content\": \"c\"}], \"rejected\": [{\"role\": \"assistant\", \"content\": \"r\"}]}\r\n"
-                             "{\"chosen\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"c\"}],"
-                             "\"rejected\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"r\"}]}\n"
-                             "{\"prompt_ids\": [1, 2], \"chosen_ids\": [3], \"rejected_ids\": [4, 5]}\n"
-                             "{\"prompt\": \"p\", \"chosen\": [{\"role\": \"assistant\", \"content\": \"c\"}], \"rejected\": "
-                             "{\"from\": \"gpt\", \"value\": \"r\"}}");
+    sail__rows r = read_text(
+        "preference", "a.jsonl",
+        "{\"prompt\": \"p\", \"chosen\": \"c\\u0000d\", \"rejected\": \"r\", \"score_chosen\": 2}\n"
+        "\n"
+        "{\"prompt\": [{\"role\": \"user\", \"content\": \"p\"}], \"chosen\": [{\"role\": \"assistant\", "
+        "\"content\": \"c\"}], \"rejected\": [{\"role\": \"assistant\", \"content\": \"r\"}]}\r\n"
+        "{\"chosen\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"c\"}],"
+        "\"rejected\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"r\"}]}\n"
+        "{\"prompt_ids\": [1, 2], \"chosen_ids\": [3], \"rejected_ids\": [4, 5]}\n"
+        "{\"prompt\": \"p\", \"chosen\": [{\"role\": \"assistant\", \"content\": \"c\"}], \"rejected\": "
+        "{\"from\": \"gpt\", \"value\": \"r\"}}");
     assert_int_equal(r.n, 5);
     assert_string_equal(r.rows[0]->part[SAIL_PART_PROMPT].text, "p");
     assert_int_equal(r.rows[0]->part[SAIL_PART_CHOSEN].len, 3);
@@ -172,21 +173,23 @@ static void a_list_a_gz_file_and_lines_give_the_same_rows(void **state)
 static void prompts_and_sft_rows_are_read(void **state)
 {
     (void)state;
-    sail__rows r = read_text("prompts", "p.jsonl",
-                             "{\"prompt\": \"a\"}\n{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}]}\n"
-                             "{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}, {\"role\": \"assistant\", \"content\": \"c\"}]}\n"
-                             "{\"prompt\": \" \\n\"}\n{\"prompt_ids\": [7]}\n");
+    sail__rows r = read_text(
+        "prompts", "p.jsonl",
+        "{\"prompt\": \"a\"}\n{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}]}\n"
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}, {\"role\": \"assistant\", \"content\": \"c\"}]}\n"
+        "{\"prompt\": \" \\n\"}\n{\"prompt_ids\": [7]}\n");
     assert_int_equal(r.n, 3);
     assert_int_equal(dropped(&r, "messages do not end with the user"), 1);
     assert_int_equal(dropped(&r, "empty prompt"), 1);
     assert_string_equal(sail__row_last_user(r.rows[1]), "b");
     sail__rows_free(&r);
-    r = read_text("sft", "s.jsonl",
-                  "{\"prompt\": \"a\", \"completion\": \"b\"}\n"
-                  "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"b\"}, "
-                  "{\"role\": \"assistant\", \"content\": [{\"type\": \"text\", \"text\": \"c\"}, {\"text\": \"d\"}]}]}\n"
-                  "{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}]}\n"
-                  "{\"prompt_ids\": [1], \"completion_ids\": [2]}\n");
+    r = read_text(
+        "sft", "s.jsonl",
+        "{\"prompt\": \"a\", \"completion\": \"b\"}\n"
+        "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"b\"}, "
+        "{\"role\": \"assistant\", \"content\": [{\"type\": \"text\", \"text\": \"c\"}, {\"text\": \"d\"}]}]}\n"
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}]}\n"
+        "{\"prompt_ids\": [1], \"completion_ids\": [2]}\n");
     assert_int_equal(r.n, 3);
     MESSAGES(&r.rows[1]->part[SAIL_PART_PROMPT], 2, "system", "s", "user", "b");
     MESSAGES(&r.rows[1]->part[SAIL_PART_CHOSEN], 1, "assistant", "cd");
@@ -225,7 +228,8 @@ static void a_field_can_have_another_name(void **state)
     sail__drops_print(&r.drops, r.records, &b);
     print_message("instruction data: %zu rows; %s\n", r.n, b.data ? b.data : "none dropped");
     sail__buf_free(&b);
-    assert_string_equal(r.rows[0]->part[SAIL_PART_PROMPT].text, sail__node_get(list->list.items[0], "instruction")->string.data);
+    assert_string_equal(r.rows[0]->part[SAIL_PART_PROMPT].text,
+                        sail__node_get(list->list.items[0], "instruction")->string.data);
     sail__rows_free(&r);
     sail__arena_free(a);
 }
@@ -270,7 +274,9 @@ static void hh_rlhf_counts_are_those_of_the_file(void **state)
             const sail__part *p = &r.rows[i]->part[SAIL_PART_PROMPT], *a = &r.rows[i]->part[SAIL_PART_CHOSEN + side];
             b.len = 0;
             assert_int_equal(sail__template_render(hh, p->messages, p->n_messages, true, &b, NULL, &err), SAIL_OK);
-            assert_int_equal(sail__template_response(hh, a->messages[0].content, a->messages[0].content_len, &b, NULL, &err), SAIL_OK);
+            assert_int_equal(
+                sail__template_response(hh, a->messages[0].content, a->messages[0].content_len, &b, NULL, &err),
+                SAIL_OK);
             assert_string_equal(b.data, sail_json_string(sail_json_get(v, side ? "rejected" : "chosen"), NULL));
         }
         i++;
@@ -285,11 +291,12 @@ static void hh_rlhf_counts_are_those_of_the_file(void **state)
 static void hh_rlhf_turns_become_messages(void **state)
 {
     (void)state;
-    sail__rows r = read_text("hh_rlhf", "hh.jsonl",
-                             "{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\\n\\nHuman: c\\n\\nAssistant: d\", "
-                             "\"rejected\": \"\\n\\nHuman: a\\n\\nAssistant: b\\n\\nHuman: c\\n\\nAssistant: e\"}\n"
-                             "{\"chosen\": \"no transcript\", \"rejected\": \"none\"}\n"
-                             "{\"chosen\": \"x\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"x\\n\\nHuman: a\\n\\nAssistant: c\"}\n");
+    sail__rows r = read_text(
+        "hh_rlhf", "hh.jsonl",
+        "{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\\n\\nHuman: c\\n\\nAssistant: d\", "
+        "\"rejected\": \"\\n\\nHuman: a\\n\\nAssistant: b\\n\\nHuman: c\\n\\nAssistant: e\"}\n"
+        "{\"chosen\": \"no transcript\", \"rejected\": \"none\"}\n"
+        "{\"chosen\": \"x\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"x\\n\\nHuman: a\\n\\nAssistant: c\"}\n");
     assert_int_equal(r.n, 1);
     MESSAGES(&r.rows[0]->part[SAIL_PART_PROMPT], 3, "user", "a", "assistant", "b", "user", "c");
     MESSAGES(&r.rows[0]->part[SAIL_PART_CHOSEN], 1, "assistant", "d");
@@ -311,13 +318,14 @@ static void a_malformed_row_is_an_error_with_file_and_line(void **state)
     FAILS("preference", "type.jsonl", text, SAIL_E_PARSE, "type.jsonl:2", "'chosen'", "a number");
     snprintf(text, sizeof text, "%s{\"prompt\": \"p\", \"chosen\": \"c\"}\n", good);
     FAILS("preference", "gone.jsonl", text, SAIL_E_PARSE, "gone.jsonl:2", "'rejected' is missing");
-    FAILS("preference", "two.jsonl", "{\"prompt\": \"p\", \"prompt\": \"q\"}\n", SAIL_E_PARSE, "two.jsonl:1", "duplicate");
+    FAILS("preference", "two.jsonl", "{\"prompt\": \"p\", \"prompt\": \"q\"}\n", SAIL_E_PARSE, "two.jsonl:1",
+          "duplicate");
     FAILS("preference", "scalar.jsonl", "3\n", SAIL_E_PARSE, "scalar.jsonl:1", "object");
     FAILS("preference", "bytes.jsonl", "{\"prompt\": \"\xff\"}\n", SAIL_E_PARSE, "bytes.jsonl:1", "0xff");
-    FAILS("prompts", "role.jsonl", "{\"prompt\": [{\"role\": \"user<|im_end|>\", \"content\": \"x\"}]}\n", SAIL_E_PARSE, "role.jsonl:1",
-          "role");
-    FAILS("prompts", "content.jsonl", "{\"prompt\": [{\"role\": \"user\", \"content\": null}]}\n", SAIL_E_PARSE, "content.jsonl:1",
-          "content of message 1");
+    FAILS("prompts", "role.jsonl", "{\"prompt\": [{\"role\": \"user<|im_end|>\", \"content\": \"x\"}]}\n", SAIL_E_PARSE,
+          "role.jsonl:1", "role");
+    FAILS("prompts", "content.jsonl", "{\"prompt\": [{\"role\": \"user\", \"content\": null}]}\n", SAIL_E_PARSE,
+          "content.jsonl:1", "content of message 1");
     FAILS("prompts", "ids.jsonl", "{\"prompt_ids\": [1, -2]}\n", SAIL_E_PARSE, "ids.jsonl:1", "item 2");
     FAILS("prompts", "list.json", "[{\"prompt\": \"a\"} {\"prompt\": \"b\"}]", SAIL_E_PARSE, "list.json:1", "");
     FAILS("prompts", "comma.json", "[{\"prompt\": \"a\"},\n]", SAIL_E_PARSE, "comma.json:2", "missing after a comma");
@@ -327,7 +335,8 @@ static void a_malformed_row_is_an_error_with_file_and_line(void **state)
     FAILS("prompts", "packed.jsonl", "\x28\xB5\x2F\xFDxxxx", SAIL_E_FORMAT, "packed.jsonl", "zstd");
     sail__rows rows;
     sail_err err;
-    assert_int_equal(load("prompts", "/nonexistent/x.jsonl", (sail__data_options){0}, NULL, &rows, &err), SAIL_E_NOTFOUND);
+    assert_int_equal(load("prompts", "/nonexistent/x.jsonl", (sail__data_options){0}, NULL, &rows, &err),
+                     SAIL_E_NOTFOUND);
     assert_non_null(strstr(err.message, "/nonexistent/x.jsonl"));
     assert_int_equal(load("prompts", dir, (sail__data_options){0}, NULL, &rows, &err), SAIL_E_IO);
 }
@@ -358,8 +367,10 @@ static void bad_rows_are_skipped_and_counted_when_asked(void **state)
     (void)state;
     sail__rows r;
     sail_err err;
-    const char *path = write_file("skip.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\n{\"prompt\": 1}\n{\"prompt\": \"b\"}\n[]\n");
-    assert_int_equal(load("prompts", path, (sail__data_options){.on_bad_row = SAIL__BAD_ROW_SKIP}, NULL, &r, &err), SAIL_OK);
+    const char *path =
+        write_file("skip.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\n{\"prompt\": 1}\n{\"prompt\": \"b\"}\n[]\n");
+    assert_int_equal(load("prompts", path, (sail__data_options){.on_bad_row = SAIL__BAD_ROW_SKIP}, NULL, &r, &err),
+                     SAIL_OK);
     assert_int_equal(r.n, 2);
     assert_int_equal(dropped(&r, "malformed"), 3);
     assert_int_equal(r.drops.items[0].line[0], 2);
@@ -373,7 +384,8 @@ static void equal_and_empty_responses_are_dropped(void **state)
     sail__rows r = read_text("preference", "e.jsonl",
                              "{\"prompt\": \"p\", \"chosen\": \"c\", \"rejected\": \"c\"}\n"
                              "{\"prompt\": \"p\", \"chosen\": \"c\", \"rejected\": \" \\n\"}\n"
-                             "{\"chosen\": [{\"role\": \"user\", \"content\": \"a\"}], \"rejected\": [{\"role\": \"user\", \"content\": \"b\"}]}\n");
+                             "{\"chosen\": [{\"role\": \"user\", \"content\": \"a\"}], \"rejected\": [{\"role\": "
+                             "\"user\", \"content\": \"b\"}]}\n");
     assert_int_equal(r.n, 0);
     assert_int_equal(dropped(&r, "chosen and rejected are equal"), 1);
     assert_int_equal(dropped(&r, "empty response"), 1);
@@ -395,7 +407,8 @@ static void the_split_is_by_prompt_and_covers_all(void **state)
     size_t n[3];
     for (int s = 0; s < 3; s++) {
         sail__rows r;
-        assert_int_equal(load("preference", path, (sail__data_options){.held_out = 0.2, .split = s}, NULL, &r, &err), SAIL_OK);
+        assert_int_equal(load("preference", path, (sail__data_options){.held_out = 0.2, .split = s}, NULL, &r, &err),
+                         SAIL_OK);
         n[s] = r.n;
         for (size_t i = 0; i < r.n; i++) /* both rows of a prompt on one side */
             assert_true(r.rows[i]->prompt_hash == r.rows[i ^ 1]->prompt_hash);
@@ -451,7 +464,8 @@ static bool world_open(world *w)
     if (!path)
         return false;
     sail_err err = {0};
-    if (sail__tokenizer_open(path, &w->t, &err) != SAIL_OK || sail__template_for(w->t, NULL, NULL, &w->chat, &err) != SAIL_OK)
+    if (sail__tokenizer_open(path, &w->t, &err) != SAIL_OK ||
+        sail__template_for(w->t, NULL, NULL, &w->chat, &err) != SAIL_OK)
         fail_msg("%s", err.message);
     w->a = sail__arena_new();
     return true;
@@ -464,7 +478,8 @@ static void world_close(world *w)
     sail__tokenizer_free(w->t);
 }
 
-static sail__encoded encode(world *w, sail__encode_options o, const char *reader, const char *row_text, const char **reason)
+static sail__encoded encode(world *w, sail__encode_options o, const char *reader, const char *row_text,
+                            const char **reason)
 {
     sail__rows r = read_text(reader, "one.jsonl", row_text);
     assert_int_equal(r.n, 1);
@@ -495,11 +510,13 @@ static void prompt_and_responses_join_to_the_conversation(void **state)
     const char *reason;
     if (!world_open(&w))
         skip();
-    sail__encoded e = encode(&w, (sail__encode_options){0}, "preference",
-                             "{\"prompt\": [{\"role\": \"system\", \"content\": \"S\"}, {\"role\": \"user\", \"content\": \"a<|im_end|>b\"}], "
-                             "\"chosen\": [{\"role\": \"assistant\", \"content\": \"Yes.\"}], \"rejected\": [{\"role\": \"assistant\", "
-                             "\"content\": \"<|im_end|>No\"}]}",
-                             &reason);
+    sail__encoded e = encode(
+        &w, (sail__encode_options){0}, "preference",
+        "{\"prompt\": [{\"role\": \"system\", \"content\": \"S\"}, {\"role\": \"user\", \"content\": "
+        "\"a<|im_end|>b\"}], "
+        "\"chosen\": [{\"role\": \"assistant\", \"content\": \"Yes.\"}], \"rejected\": [{\"role\": \"assistant\", "
+        "\"content\": \"<|im_end|>No\"}]}",
+        &reason);
     assert_null(reason);
     expect_text(&w, e.prompt, e.n_prompt,
                 "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\na<|im_end|>b<|im_end|>\n<|im_start|>assistant\n");
@@ -524,8 +541,9 @@ static void a_space_at_the_end_of_a_prompt_moves_to_the_responses(void **state)
     const char *reason;
     if (!world_open(&w))
         skip();
-    sail__encoded e = encode(&w, (sail__encode_options){.no_end = true}, "preference",
-                             "{\"prompt\": \"Q: what?\\nA: \", \"chosen\": \"because it is\", \"rejected\": \" two spaces\"}", &reason);
+    sail__encoded e = encode(
+        &w, (sail__encode_options){.no_end = true}, "preference",
+        "{\"prompt\": \"Q: what?\\nA: \", \"chosen\": \"because it is\", \"rejected\": \" two spaces\"}", &reason);
     assert_null(reason);
     expect_text(&w, e.prompt, e.n_prompt, "Q: what?\nA:");
     expect_text(&w, e.chosen, e.n_chosen, " because it is");
@@ -560,7 +578,9 @@ static void what_is_too_long_is_dropped_or_cut(void **state)
     assert_string_equal(reason, "response longer than max_response");
     encode(&w, (sail__encode_options){.max_prompt = 7, .max_response = 6}, "preference", row, &reason);
     assert_null(reason);
-    sail__encoded e = encode(&w, (sail__encode_options){.max_prompt = 3, .max_response = 5, .truncate = SAIL__TRUNCATE_END}, "preference", row, &reason);
+    sail__encoded e =
+        encode(&w, (sail__encode_options){.max_prompt = 3, .max_response = 5, .truncate = SAIL__TRUNCATE_END},
+               "preference", row, &reason);
     assert_null(reason);
     assert_true(e.cut_prompt && e.cut_chosen && !e.cut_rejected);
     assert_int_equal(e.n_prompt, 3);
@@ -568,7 +588,8 @@ static void what_is_too_long_is_dropped_or_cut(void **state)
     assert_int_equal(e.n_chosen, 5);
     assert_true(e.chosen[4] != end); /* no invented end */
     assert_int_equal(e.rejected[e.n_rejected - 1], end);
-    e = encode(&w, (sail__encode_options){.max_prompt = 3, .max_response = 5, .truncate = SAIL__TRUNCATE_START}, "preference", row, &reason);
+    e = encode(&w, (sail__encode_options){.max_prompt = 3, .max_response = 5, .truncate = SAIL__TRUNCATE_START},
+               "preference", row, &reason);
     assert_memory_equal(e.prompt, whole.prompt + 4, 3 * sizeof *e.prompt);
     assert_memory_equal(e.chosen, whole.chosen + 1, 5 * sizeof *e.chosen);
     world_close(&w);
@@ -577,7 +598,8 @@ static void what_is_too_long_is_dropped_or_cut(void **state)
 static void ready_ids_are_taken_as_they_are(void **state)
 {
     (void)state;
-    sail__rows r = read_text("preference", "i.jsonl", "{\"prompt_ids\": [9, 8], \"chosen_ids\": [3], \"rejected_ids\": [4, 5]}\n");
+    sail__rows r =
+        read_text("preference", "i.jsonl", "{\"prompt_ids\": [9, 8], \"chosen_ids\": [3], \"rejected_ids\": [4, 5]}\n");
     sail_arena *a = sail__arena_new();
     sail__encode_options o = {0};
     sail__encoded e;

@@ -7,7 +7,8 @@ static sail__message message(const char *role, const char *content)
     return (sail__message){role, content, strlen(content)};
 }
 
-static void expect_named(const char *name, const char *system, const sail__message *m, size_t n, bool prompt, const char *want)
+static void expect_named(const char *name, const char *system, const sail__message *m, size_t n, bool prompt,
+                         const char *want)
 {
     sail__template *t;
     sail_err err = {0};
@@ -25,9 +26,10 @@ static void named_templates_render_as_the_models_were_trained(void **state)
 {
     (void)state;
     sail__message m[] = {message("user", "Hi"), message("assistant", "Hello."), message("user", " And? ")};
-    expect_named("chatml", NULL, m, 3, true,
-                 "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\n And? <|im_end|>\n"
-                 "<|im_start|>assistant\n");
+    expect_named(
+        "chatml", NULL, m, 3, true,
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\n And? <|im_end|>\n"
+        "<|im_start|>assistant\n");
     expect_named("chatml", "S", m, 1, false, "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n");
     expect_named("llama3", NULL, m, 3, true,
                  "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant"
@@ -82,11 +84,14 @@ static void texts_that_are_not_known_are_refused(void **state)
     static const char *const texts[] = {
         "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}",
         /* the SmolLM2 form with an expression where the system message stands */
-        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n' + x + '"
-        "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n' "
+        "+ x + '"
+        "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+        "'\n'}}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
         /* chatml with other words between */
-        "{% for message in messages %}{{'<|im_start|>' + message['role'] + ':' + message['content'] + '<|im_end|>' + '\n'}}"
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + ':' + message['content'] + '<|im_end|>' + "
+        "'\n'}}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
         ""};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -107,7 +112,8 @@ static bool plain_case(const sail_node *row, sail__message *m, size_t *n)
         return false;
     *n = list->list.n;
     for (size_t i = 0; i < *n; i++) {
-        const sail_node *role = sail__node_get(list->list.items[i], "role"), *content = sail__node_get(list->list.items[i], "content");
+        const sail_node *role = sail__node_get(list->list.items[i], "role"),
+                        *content = sail__node_get(list->list.items[i], "content");
         if (i >= 64 || !content || content->kind != SAIL_NODE_STRING || !role)
             return false;
         m[i] = (sail__message){role->string.data, content->string.data, content->string.len};
@@ -132,7 +138,8 @@ static void recorded_renderings_of_known_texts_agree(void **state)
         sail__arena_reset(a);
         sail_node *row;
         assert_int_equal(sail__json_parse(a, line, (size_t)(end - line), "cases", 0, &row, &err), SAIL_OK);
-        snprintf(path, sizeof path, "%s/text/templates/%s", golden_dir(), sail__node_get(row, "template_file")->string.data);
+        snprintf(path, sizeof path, "%s/text/templates/%s", golden_dir(),
+                 sail__node_get(row, "template_file")->string.data);
         assert_int_equal(sail__file_read(path, 1 << 24, &text, &text_size, &err), SAIL_OK);
         sail__template *t;
         sail_code code = sail__template_from_jinja(text, path, NULL, NULL, &t, &err);
@@ -143,8 +150,9 @@ static void recorded_renderings_of_known_texts_agree(void **state)
             refused++;
         } else if (plain_case(row, m, &n)) {
             sail_buf out = {0};
-            assert_int_equal(sail__template_render(t, m, n, sail__node_get(row, "add_generation_prompt")->boolean, &out, NULL, &err),
-                             SAIL_OK);
+            assert_int_equal(
+                sail__template_render(t, m, n, sail__node_get(row, "add_generation_prompt")->boolean, &out, NULL, &err),
+                SAIL_OK);
             const sail_node *want = sail__node_get(row, "expected");
             if (out.len != want->string.len || (out.len && memcmp(out.data, want->string.data, out.len) != 0))
                 fail_msg("%s: rendered '%s'", sail__node_get(row, "name")->string.data, out.data ? out.data : "");
@@ -154,7 +162,8 @@ static void recorded_renderings_of_known_texts_agree(void **state)
         }
         sail__template_free(t);
     }
-    print_message("%zu renderings agree (%zu of SmolLM2); %zu cases have templates that are refused\n", compared, smollm, refused);
+    print_message("%zu renderings agree (%zu of SmolLM2); %zu cases have templates that are refused\n", compared,
+                  smollm, refused);
     assert_true(compared > 0 && smollm > 0 && refused > 0);
     sail__arena_free(a);
     sail__free(data);
@@ -195,7 +204,9 @@ static void smollm2_conversation_has_the_recorded_ids(void **state)
     sail__ids got = {0};
     assert_int_equal(sail__template_render(t, &m, 1, true, &out, &spans, &err), SAIL_OK);
     assert_string_equal(out.data, want->string.data);
-    assert_int_equal(sail__encode_spans(tok, NULL, out.data, out.len, SAIL__PARSE_SPECIAL, spans.items, spans.n, &got, &err), SAIL_OK);
+    assert_int_equal(
+        sail__encode_spans(tok, NULL, out.data, out.len, SAIL__PARSE_SPECIAL, spans.items, spans.n, &got, &err),
+        SAIL_OK);
     assert_int_equal(got.n, ids->list.n);
     for (size_t i = 0; i < got.n; i++)
         assert_int_equal(got.items[i], ids->list.items[i]->integer);

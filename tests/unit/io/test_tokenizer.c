@@ -48,7 +48,9 @@ static void refuses(const char *text, sail_code code, const char *word)
 }
 
 #define MODEL "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}"
-#define BYTES "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"decoder\": {\"type\": \"ByteLevel\"}"
+#define BYTES                                                                                                          \
+    "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"decoder\": {\"type\": "              \
+    "\"ByteLevel\"}"
 
 static void damaged_files_are_refused_with_what_and_where(void **state)
 {
@@ -60,27 +62,44 @@ static void damaged_files_are_refused_with_what_and_where(void **state)
     refuses("{\"model\": {\"type\": \"Unigram\"}}", SAIL_E_FORMAT, "Unigram");
     refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": [\"a\"], \"merges\": []}}", SAIL_E_FORMAT, "model.vocab");
     refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}}", SAIL_E_FORMAT, "model.merges");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": \"0\"}, \"merges\": []}}", SAIL_E_FORMAT, "must be an integer");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": \"0\"}, \"merges\": []}}", SAIL_E_FORMAT,
+            "must be an integer");
     refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}", SAIL_E_FORMAT, "outside");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 4000000000}, \"merges\": []}}", SAIL_E_FORMAT, "outside");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 16000000}, \"merges\": []}}", SAIL_E_FORMAT, "ids up to");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", SAIL_E_FORMAT, "same id");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"a\": 1}, \"merges\": []}}", SAIL_E_PARSE, "duplicate");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": [\"a c\"]}}", SAIL_E_FORMAT, "'c' is not in");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": [\"a b\"]}}", SAIL_E_FORMAT, "'ab' is not in");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 4000000000}, \"merges\": []}}", SAIL_E_FORMAT,
+            "outside");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 16000000}, \"merges\": []}}", SAIL_E_FORMAT,
+            "ids up to");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", SAIL_E_FORMAT,
+            "same id");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"a\": 1}, \"merges\": []}}", SAIL_E_PARSE,
+            "duplicate");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": [\"a c\"]}}", SAIL_E_FORMAT,
+            "'c' is not in");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": [\"a b\"]}}", SAIL_E_FORMAT,
+            "'ab' is not in");
     refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a\"]}}", SAIL_E_FORMAT, "merges[0]");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]}}", SAIL_E_FORMAT, "merges[0]");
-    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"u\"}}", SAIL_E_FORMAT, "unk_token");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]}}", SAIL_E_FORMAT,
+            "merges[0]");
+    refuses("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"u\"}}",
+            SAIL_E_FORMAT, "unk_token");
     refuses("{" MODEL ", \"normalizer\": {\"type\": \"Precompiled\"}}", SAIL_E_FORMAT, "Precompiled");
-    refuses("{" MODEL ", \"normalizer\": {\"type\": \"Replace\", \"pattern\": {}, \"content\": \"\"}}", SAIL_E_FORMAT, "pattern");
+    refuses("{" MODEL ", \"normalizer\": {\"type\": \"Replace\", \"pattern\": {}, \"content\": \"\"}}", SAIL_E_FORMAT,
+            "pattern");
     refuses("{" MODEL ", \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}}", SAIL_E_FORMAT, "BertPreTokenizer");
-    refuses("{" MODEL ", \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(a\"}}}", SAIL_E_FORMAT, "'(a'");
-    refuses("{" MODEL ", \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"[a&&b]\"}}}", SAIL_E_FORMAT, "[a&&b]");
+    refuses("{" MODEL ", \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(a\"}}}", SAIL_E_FORMAT,
+            "'(a'");
+    refuses("{" MODEL ", \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"[a&&b]\"}}}",
+            SAIL_E_FORMAT, "[a&&b]");
     refuses("{" MODEL ", \"pre_tokenizer\": {\"type\": \"Sequence\"}}", SAIL_E_FORMAT, "pre_tokenizer");
-    refuses("{" MODEL ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}]}}",
-            SAIL_E_FORMAT, "post_processor");
-    refuses("{" MODEL ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}], "
-            "\"special_tokens\": {\"x\": {\"ids\": [9]}}}}", SAIL_E_FORMAT, "not in the vocabulary");
+    refuses(
+        "{" MODEL
+        ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}]}}",
+        SAIL_E_FORMAT, "post_processor");
+    refuses(
+        "{" MODEL
+        ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"x\"}}], "
+        "\"special_tokens\": {\"x\": {\"ids\": [9]}}}}",
+        SAIL_E_FORMAT, "not in the vocabulary");
     refuses("{" MODEL ", \"decoder\": {\"type\": \"WordPiece\"}}", SAIL_E_FORMAT, "WordPiece");
     refuses("{" MODEL ", \"added_tokens\": [{\"id\": 0}]}", SAIL_E_FORMAT, "added_tokens[0]");
     refuses("{" MODEL ", \"added_tokens\": [{\"id\": 0, \"content\": \"z\"}]}", SAIL_E_FORMAT, "added_tokens[0]");
@@ -123,7 +142,9 @@ static sail__tokenizer *must_open(const char *text)
 static void holes_in_a_vocabulary_decode_to_nothing(void **state)
 {
     (void)state;
-    sail__tokenizer *t = must_open("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 5, \"ab\": 7}, \"merges\": [\"a b\"]}, " BYTES "}");
+    sail__tokenizer *t = must_open(
+        "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 5, \"ab\": 7}, \"merges\": [\"a b\"]}, " BYTES
+        "}");
     assert_int_equal(sail__tokenizer_size(t), 8);
     IDS(t, "aba", 0, 7, 0);
     assert_null(sail__tokenizer_bytes(t, 3, NULL));
@@ -141,8 +162,9 @@ static void holes_in_a_vocabulary_decode_to_nothing(void **state)
 static void merges_go_by_rank_then_from_the_left(void **state)
 {
     (void)state;
-    sail__tokenizer *t = must_open("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"aa\": 1, \"aaa\": 2, \"b\": 3, \"ba\": 4, "
-                                   "\"baa\": 5}, \"merges\": [\"b a\", \"a a\", \"ba a\", \"aa a\"]}, " BYTES "}");
+    sail__tokenizer *t =
+        must_open("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"aa\": 1, \"aaa\": 2, \"b\": 3, \"ba\": 4, "
+                  "\"baa\": 5}, \"merges\": [\"b a\", \"a a\", \"ba a\", \"aa a\"]}, " BYTES "}");
     IDS(t, "aaa", 0, 2);
     IDS(t, "aaaa", 0, 1, 1);
     IDS(t, "baaa", 0, 4, 1); /* aa is made before baa, of which then nothing is left */
@@ -164,8 +186,9 @@ static void merges_go_by_rank_then_from_the_left(void **state)
 static void special_strings_are_parsed_only_where_asked(void **state)
 {
     (void)state;
-    sail__tokenizer *t = must_open("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"<\": 0, \"s\": 1, \">\": 2}, \"merges\": []}, " BYTES
-                                   ", \"added_tokens\": [{\"id\": 3, \"content\": \"<s>\", \"special\": true, \"normalized\": false}]}");
+    sail__tokenizer *t =
+        must_open("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"<\": 0, \"s\": 1, \">\": 2}, \"merges\": []}, " BYTES
+                  ", \"added_tokens\": [{\"id\": 3, \"content\": \"<s>\", \"special\": true, \"normalized\": false}]}");
     IDS(t, "<s>s<s>", SAIL__PARSE_SPECIAL, 3, 1, 3);
     IDS(t, "<s>s<s>", 0, 0, 1, 2, 1, 0, 1, 2);
     sail__ids ids = {0};
@@ -197,9 +220,10 @@ static void broken_utf8_is_an_error_that_leaves_the_ids_alone(void **state)
 static void a_pattern_that_goes_astray_is_named(void **state)
 {
     (void)state;
-    sail__tokenizer *t = must_open("{" MODEL ", \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
-                                   "\"pattern\": {\"Regex\": \"(a+)+[bc]\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", "
-                                   "\"add_prefix_space\": false, \"use_regex\": false}]}}");
+    sail__tokenizer *t =
+        must_open("{" MODEL ", \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
+                  "\"pattern\": {\"Regex\": \"(a+)+[bc]\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", "
+                  "\"add_prefix_space\": false, \"use_regex\": false}]}}");
     char text[40];
     memset(text, 'a', sizeof text);
     sail__ids ids = {0};
@@ -233,8 +257,10 @@ static void split_behaviours_cut_as_defined(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[1024];
         snprintf(text, sizeof text,
-                 "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"-\": 2, \"--\": 3, \"a-\": 4, \"-b\": 5, "
-                 "\"b-\": 6}, \"merges\": [\"- -\", \"a -\", \"- b\", \"b -\"]}, \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": "
+                 "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"-\": 2, \"--\": 3, \"a-\": 4, "
+                 "\"-b\": 5, "
+                 "\"b-\": 6}, \"merges\": [\"- -\", \"a -\", \"- b\", \"b -\"]}, \"pre_tokenizer\": {\"type\": "
+                 "\"Split\", \"pattern\": "
                  "{\"String\": \"-\"}, \"behavior\": \"%s\", \"invert\": %s}}",
                  cases[i].behavior, cases[i].invert ? "true" : "false");
         sail__tokenizer *t = must_open(text);
@@ -246,12 +272,15 @@ static void split_behaviours_cut_as_defined(void **state)
 static void white_space_is_unicodes(void **state)
 {
     (void)state;
-    sail__tokenizer *t = must_open("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"x\": 0, \"y\": 1}, \"merges\": []}, \"pre_tokenizer\": "
-                                   "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\s\"}, \"behavior\": \"Removed\"}}");
+    sail__tokenizer *t = must_open(
+        "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"x\": 0, \"y\": 1}, \"merges\": []}, \"pre_tokenizer\": "
+        "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\s\"}, \"behavior\": \"Removed\"}}");
     IDS(t, "x\xC2\x85y\xC2\xA0x\xE2\x80\xA8y\xE3\x80\x80x", 0, 0, 1, 0, 1, 0);
     sail__tokenizer_free(t);
-    t = must_open("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"\xE1\xA0\x8E\": 0, \"\xE2\x80\x8B\": 1, \"\\u001c\": 2}, \"merges\": []}, "
-                  "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"[\\\\s]\"}, \"behavior\": \"Removed\"}}");
+    t = must_open(
+        "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"\xE1\xA0\x8E\": 0, \"\xE2\x80\x8B\": 1, \"\\u001c\": 2}, "
+        "\"merges\": []}, "
+        "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"[\\\\s]\"}, \"behavior\": \"Removed\"}}");
     IDS(t, "\xE1\xA0\x8E\xE2\x80\x8B\x1C", 0, 0, 1, 2); /* U+180E, U+200B, U+001C are not */
     sail__tokenizer_free(t);
 }
@@ -275,7 +304,11 @@ static void long_repetitions_take_no_longer_than_text(void **state)
 {
     (void)state;
     GOLDEN_OR_SKIP();
-    static const char *const tokenizers[] = {"smollm2", "qwen2.5", "mistral-v1"}, *const units[] = {"a", " ", "\n", "1", "ab ", "\xC3\xA9", "Ab", "\xF0\x9F\x98\x80"};
+    static const char *const tokenizers[] = {"smollm2", "qwen2.5", "mistral-v1"}, *const units[] = {
+                                                                                      "a",   " ",
+                                                                                      "\n",  "1",
+                                                                                      "ab ", "\xC3\xA9",
+                                                                                      "Ab",  "\xF0\x9F\x98\x80"};
     enum { BYTES_IN_ALL = 1000000 };
     char *text = sail__malloc(BYTES_IN_ALL);
     for (size_t k = 0; k < sizeof tokenizers / sizeof *tokenizers; k++) {
@@ -313,7 +346,8 @@ static void a_continuation_gets_no_prefix(void **state)
         sail__tokenizer *t = recorded(names[i]);
         if (!t)
             continue;
-        sail__ids begin = encode(t, "hello", 0), on = encode(t, "hello", SAIL__CONTINUATION), space = encode(t, " hello", SAIL__CONTINUATION);
+        sail__ids begin = encode(t, "hello", 0), on = encode(t, "hello", SAIL__CONTINUATION),
+                  space = encode(t, " hello", SAIL__CONTINUATION);
         size_t n;
         const char *first = sail__tokenizer_bytes(t, begin.items[0], &n);
         assert_true(n > 0 && first[0] == ' ');
@@ -391,9 +425,22 @@ static const char *const one_merge[] = {"a b"};
 
 static sail__vocabulary small(void)
 {
-    return (sail__vocabulary){.origin = "small.gguf", .model = "gpt2", .pre = "gpt-2", .tokens = three, .n = 3, .merges = one_merge,
-                              .n_merges = 1, .bos = -1, .eos = 1, .eot = 0, .eom = -1, .unk = -1, .pad = -1, .add_bos = -1,
-                              .add_eos = -1, .add_space_prefix = -1};
+    return (sail__vocabulary){.origin = "small.gguf",
+                              .model = "gpt2",
+                              .pre = "gpt-2",
+                              .tokens = three,
+                              .n = 3,
+                              .merges = one_merge,
+                              .n_merges = 1,
+                              .bos = -1,
+                              .eos = 1,
+                              .eot = 0,
+                              .eom = -1,
+                              .unk = -1,
+                              .pad = -1,
+                              .add_bos = -1,
+                              .add_eos = -1,
+                              .add_space_prefix = -1};
 }
 
 static void vocabulary_refused(const sail__vocabulary *v, const char *word)
@@ -443,8 +490,8 @@ static void a_vocabulary_in_memory_is_checked(void **state)
     vocabulary_refused(&v, "merge 0");
 }
 
-/* Every recorded tokenizer that a GGUF can carry: its vocabulary as plain arrays gives the recorded ids of plain text, and
- * so do the files written from it. */
+/* Every recorded tokenizer that a GGUF can carry: its vocabulary as plain arrays gives the recorded ids of plain text,
+ * and so do the files written from it. */
 static void compare(const char *name, const char *pre, const char *model)
 {
     sail__tokenizer *t = recorded(name), *v = NULL, *w = NULL;
@@ -468,24 +515,41 @@ static void compare(const char *name, const char *pre, const char *model)
         tokens[i] = tokens[i] ? tokens[i] : "";
     }
     for (size_t i = 0; i < added->list.n; i++)
-        types[sail__node_get(added->list.items[i], "id")->integer] = sail__node_get(added->list.items[i], "special")->boolean ? 3 : 4;
+        types[sail__node_get(added->list.items[i], "id")->integer] =
+            sail__node_get(added->list.items[i], "special")->boolean ? 3 : 4;
     const char **merges = sail__arena_array(a, list->list.n, sizeof *merges);
     for (size_t i = 0; i < list->list.n; i++) {
         const sail_node *m = list->list.items[i];
-        merges[i] = m->kind == SAIL_NODE_STRING ? m->string.data
-                                                : sail__arena_printf(a, "%s %s", m->list.items[0]->string.data, m->list.items[1]->string.data);
+        merges[i] = m->kind == SAIL_NODE_STRING
+                        ? m->string.data
+                        : sail__arena_printf(a, "%s %s", m->list.items[0]->string.data, m->list.items[1]->string.data);
     }
     bool spm = strcmp(model, "llama") == 0;
     for (size_t i = list->list.n; spm && i-- > 0;) { /* a piece's score is the rank of its first merge */
         const char *space = strchr(merges[i], ' ');
-        int32_t id = sail__tokenizer_id(t, sail__arena_printf(a, "%.*s%s", (int)(space - merges[i]), merges[i], space + 1));
+        int32_t id =
+            sail__tokenizer_id(t, sail__arena_printf(a, "%.*s%s", (int)(space - merges[i]), merges[i], space + 1));
         assert_true(id >= 0);
         scores[id] = -(float)i;
     }
-    sail__vocabulary voc = {.origin = name, .model = model, .pre = pre, .tokens = tokens, .n = n, .types = types,
-                            .scores = spm ? scores : NULL, .merges = spm ? NULL : merges, .n_merges = spm ? 0 : list->list.n,
-                            .bos = sail__tokenizer_bos(t), .eos = sail__tokenizer_eos(t), .eot = -1, .eom = -1,
-                            .unk = sail__tokenizer_unk(t), .pad = -1, .add_bos = -1, .add_eos = -1, .add_space_prefix = -1};
+    sail__vocabulary voc = {.origin = name,
+                            .model = model,
+                            .pre = pre,
+                            .tokens = tokens,
+                            .n = n,
+                            .types = types,
+                            .scores = spm ? scores : NULL,
+                            .merges = spm ? NULL : merges,
+                            .n_merges = spm ? 0 : list->list.n,
+                            .bos = sail__tokenizer_bos(t),
+                            .eos = sail__tokenizer_eos(t),
+                            .eot = -1,
+                            .eom = -1,
+                            .unk = sail__tokenizer_unk(t),
+                            .pad = -1,
+                            .add_bos = -1,
+                            .add_eos = -1,
+                            .add_space_prefix = -1};
     if (sail__tokenizer_from_vocabulary(&voc, &v, &err) != SAIL_OK)
         fail_msg("%s", err.message);
     sail_buf json = {0}, config = {0};
@@ -504,7 +568,8 @@ static void compare(const char *name, const char *pre, const char *model)
     size_t size, count = 0;
     assert_int_equal(sail__file_read(golden_path(relative), 1 << 28, &data, &size, &err), SAIL_OK);
     sail_arena *rows = sail__arena_new();
-    for (char *line = data, *end; line < data + size && (end = memchr(line, '\n', (size_t)(data + size - line))); line = end + 1) {
+    for (char *line = data, *end; line < data + size && (end = memchr(line, '\n', (size_t)(data + size - line)));
+         line = end + 1) {
         sail__arena_reset(rows);
         sail_node *row;
         assert_int_equal(sail__json_parse(rows, line, (size_t)(end - line), name, 0, &row, &err), SAIL_OK);
@@ -513,7 +578,8 @@ static void compare(const char *name, const char *pre, const char *model)
                          (sail__node_get(row, "parse_special")->boolean ? SAIL__PARSE_SPECIAL : 0);
         for (int k = 0; k < 2; k++) {
             sail__ids got = {0};
-            assert_int_equal(sail__encode(k ? w : v, NULL, text->string.data, text->string.len, flags, &got, &err), SAIL_OK);
+            assert_int_equal(sail__encode(k ? w : v, NULL, text->string.data, text->string.len, flags, &got, &err),
+                             SAIL_OK);
             bool same = got.n == ids->list.n;
             for (size_t i = 0; same && i < got.n; i++)
                 same = got.items[i] == ids->list.items[i]->integer;
@@ -523,7 +589,8 @@ static void compare(const char *name, const char *pre, const char *model)
         }
         count++;
     }
-    print_message("%s as %s/%s: %zu cases, from memory and from the written files\n", name, model, pre ? pre : "-", count);
+    print_message("%s as %s/%s: %zu cases, from memory and from the written files\n", name, model, pre ? pre : "-",
+                  count);
     assert_true(count > 0);
     sail__arena_free(rows);
     sail__free(data);

@@ -54,7 +54,8 @@ static bool boolean(const sail_node *row, const char *key, bool otherwise)
 
 static bool equals(const sail_buf *b, const sail_node *s)
 {
-    return s && s->kind == SAIL_NODE_STRING && b->len == s->string.len && (!b->len || memcmp(b->data, s->string.data, b->len) == 0);
+    return s && s->kind == SAIL_NODE_STRING && b->len == s->string.len &&
+           (!b->len || memcmp(b->data, s->string.data, b->len) == 0);
 }
 
 static sail__ids ids_of(const sail_node *row)
@@ -85,8 +86,9 @@ static bool agrees(const sail__tokenizer *t, sail__token_scratch *s, const sail_
         size_t at = 0;
         while (at < want.n && at < got.n && want.items[at] == got.items[at])
             at++;
-        print_message("  %s: ids differ at %zu (%zu recorded, %zu ours): %d, %d\n", sail__node_get(row, "id")->string.data, at,
-                      want.n, got.n, at < want.n ? want.items[at] : -1, at < got.n ? got.items[at] : -1);
+        print_message("  %s: ids differ at %zu (%zu recorded, %zu ours): %d, %d\n",
+                      sail__node_get(row, "id")->string.data, at, want.n, got.n, at < want.n ? want.items[at] : -1,
+                      at < got.n ? got.items[at] : -1);
     }
     sail_buf out = {0};
     assert_int_equal(sail__decode(t, want.items, want.n, 0, &out, &err), SAIL_OK);
@@ -103,7 +105,10 @@ static bool agrees(const sail__tokenizer *t, sail__token_scratch *s, const sail_
     return ok && decoded;
 }
 
-static int hex(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
+static int hex(char c)
+{
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
 
 static bool stream_agrees(const sail__tokenizer *t, const sail_node *row)
 {
@@ -208,7 +213,8 @@ static void the_comparer_rejects_planted_rows(void **state)
     assert_true(planted > 0);
 }
 
-/* The model file's own vocabulary, through its pre-tokenizer's name, against the recorded cases of the same tokenizer. */
+/* The model file's own vocabulary, through its pre-tokenizer's name, against the recorded cases of the same tokenizer.
+ */
 static void the_gguf_vocabulary_of_smollm2_agrees(void **state)
 {
     (void)state;
@@ -279,8 +285,9 @@ static void the_gguf_vocabularies_of_the_tiny_models_agree(void **state)
         for (size_t k = 0; k < list->list.n; k++) {
             const sail_node *text = sail__node_get(list->list.items[k], "text");
             sail__ids want = ids_of(list->list.items[k]), got = {0};
-            assert_int_equal(sail__encode(t, NULL, text->string.data, text->string.len, SAIL__PARSE_SPECIAL, &got, &err), SAIL_OK);
-            if (got.n != want.n || memcmp(got.items, want.items, want.n * sizeof *want.items) != 0)
+            assert_int_equal(
+                sail__encode(t, NULL, text->string.data, text->string.len, SAIL__PARSE_SPECIAL, &got, &err), SAIL_OK);
+            if (got.n != want.n || (want.n && memcmp(got.items, want.items, want.n * sizeof *want.items) != 0))
                 fail_msg("%s: text %zu", names[i], k);
             sail_buf out = {0};
             assert_int_equal(sail__decode(t, got.items, got.n, 0, &out, &err), SAIL_OK);
