@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli_impl.h"
+#include "align/judge_reward.h"
 #include "sail_lua.h"
 
 /* ---- the tables of a command ---- */
@@ -438,6 +439,7 @@ int sail__cli_main(int argc, char **argv)
         fputs("sail: out of memory\n", stderr);
     } else {
         sail__lua_install(c.ctx);
+        (void)!sail__judge_reward_install(c.ctx, &err);
         status = dispatch(&c, argc, argv, &err);
     }
     sail__screen_free(c.screen);

@@ -121,11 +121,7 @@ sail_code sail__compare(sail__stream *st, const sail_slot *judge, const sail__ro
         bool second = i & 1; /* the model's response shown second */
         const char **texts = sail__arena_array(m, 2, sizeof *texts);
         int64_t *tokens = sail__arena_array(m, 2, sizeof *tokens);
-        sail_buf text = {0};
-        sail__row_conversation(rows->rows[w[0]->row], &text);
-        const char *conversation = sail__arena_strndup(m, text.data ? text.data : "", text.len);
-        sail__buf_free(&text);
-        if (!texts || !tokens || !conversation) {
+        if (!texts || !tokens) {
             code = sail_fail(err, SAIL_E_NOMEM, "out of memory");
             break;
         }
@@ -133,8 +129,7 @@ sail_code sail__compare(sail__stream *st, const sail_slot *judge, const sail__ro
             texts[k] = w[k ^ (int)second]->text;
             tokens[k] = w[k ^ (int)second]->n;
         }
-        items[i] = (sail_judge_item){.prompt = sail__row_last_user(rows->rows[w[0]->row]), .conversation = conversation, .k = 2,
-                                     .response = texts, .tokens = tokens, .id = rows->rows[w[0]->row]->hash};
+        code = sail__stream_item(rows->rows[w[0]->row], 2, texts, tokens, m, &items[i], err);
     }
     if (code == SAIL_OK)
         code = sail__stream_judge(st, judge, items, 2 * n, v, err);

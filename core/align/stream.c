@@ -378,24 +378,38 @@ sail_code sail__stream_judge(sail__stream *st, const sail_slot *judge, const sai
     return code;
 }
 
-static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *a, sail_judge_item *out, sail_err *err)
+sail_code sail__stream_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,
+                            sail_judge_item *out, sail_err *err)
 {
-    const sail_row *row = st->train.rows[g->row];
-    const char **texts = sail__arena_array(a, (size_t)g->k, sizeof *texts);
-    int64_t *tokens = sail__arena_array(a, (size_t)g->k, sizeof *tokens);
+    const sail__part *p = &row->part[SAIL_PART_PROMPT];
+    size_t n = p->messages ? p->n_messages : 1;
+    sail_judge_message *m = sail__arena_array(a, n + 1, sizeof *m);
     sail_buf b = {0};
     sail__row_conversation(row, &b);
     const char *conversation = sail__arena_strndup(a, b.data ? b.data : "", b.len);
+    bool oom = b.oom || !m || !conversation;
     sail__buf_free(&b);
-    if (!texts || !tokens || !conversation)
+    if (oom)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        m[i] = p->messages ? (sail_judge_message){p->messages[i].role, p->messages[i].content}
+                           : (sail_judge_message){"user", p->text ? p->text : conversation};
+    *out = (sail_judge_item){.prompt = sail__row_last_user(row), .conversation = conversation, .k = k, .response = responses, .tokens = tokens,
+                             .id = row->hash, .messages = m, .n_messages = n};
+    return SAIL_OK;
+}
+
+static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *a, sail_judge_item *out, sail_err *err)
+{
+    const char **texts = sail__arena_array(a, (size_t)g->k, sizeof *texts);
+    int64_t *tokens = sail__arena_array(a, (size_t)g->k, sizeof *tokens);
+    if (!texts || !tokens)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (int k = 0; k < g->k; k++) {
         texts[k] = text_of(st, a, g->r[k].ids, g->r[k].n);
         tokens[k] = g->r[k].n;
     }
-    *out = (sail_judge_item){.prompt = sail__row_last_user(row), .conversation = conversation, .k = g->k, .response = texts, .tokens = tokens,
-                             .id = row->hash};
-    return SAIL_OK;
+    return sail__stream_item(st->train.rows[g->row], g->k, texts, tokens, a, out, err);
 }
 
 /* Labels of the groups that a judge labels: the winner goes to slot 0; groups without a verdict leave. */

@@ -62,6 +62,10 @@ typedef struct sail__written {
 sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t n_rows, int k, int64_t max_new,
                              double temperature, uint64_t key, sail_arena *a, sail__written **out, size_t *n, sail_err *err);
 
+/* What a judge sees of a row's prompt and k responses (texts and lengths), in the arena. */
+sail_code sail__stream_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,
+                            sail_judge_item *out, sail_err *err);
+
 /* Ask a judge about groups of texts; verdicts are looked up and kept in the store. */
 sail_code sail__stream_judge(sail__stream *st, const sail_slot *judge, const sail_judge_item *items, int64_t n, sail_verdict *out,
                              sail_err *err);

@@ -11,6 +11,10 @@
 extern "C" {
 #endif
 
+typedef struct sail_judge_message {
+    const char *role, *content;
+} sail_judge_message;
+
 typedef struct sail_judge_item {
     const char *prompt;           /* last user turn */
     const char *conversation;     /* whole, as plain text with roles */
@@ -18,6 +22,8 @@ typedef struct sail_judge_item {
     const char *const *response;  /* [k] */
     const int64_t *tokens;        /* [k] lengths, tokens, end token included */
     uint64_t id;                  /* stable over runs: content hash */
+    const sail_judge_message *messages; /* [n_messages] the conversation before the responses; a bare text is one of `user` */
+    size_t n_messages;
 } sail_judge_item;
 
 typedef struct sail_verdict {
