@@ -98,6 +98,9 @@ sail_code sail__cli_print_json(sail__cli *c, const sail_node *n, sail_err *err);
 /* Colour sequences for standard output; "" when colours are off. */
 typedef enum sail__tone { SAIL__PLAIN, SAIL__BOLD, SAIL__DIM, SAIL__RED, SAIL__GREEN, SAIL__YELLOW, SAIL__BLUE, SAIL__CYAN } sail__tone;
 const char *sail__tone_code(const sail__cli *c, sail__tone tone);
+/* The tokenizer of a model (directory, tokenizer.json or GGUF file), without its weights. */
+struct sail__tokenizer;
+sail_code sail__cli_tokenizer(const char *path, struct sail__tokenizer **out, sail_err *err);
 /* Where recipes lie: the build tree's or the installed ones; NULL when there are none. */
 const char *sail__cli_recipes_dir(sail__cli *c);
 

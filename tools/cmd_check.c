@@ -1,0 +1,143 @@
+/* cmd_check.c - sail check: everything that is wrong with a recipe, at once. */
+#include <string.h>
+
+#include "cli.h"
+#include "recipe/recipe.h"
+
+struct check {
+    bool print;
+};
+#define T struct check
+static const sail_opt options[] = {
+    SAIL_OPT_BOOL(T, print, .help = "print the resolved recipe, with the origin of every value"),
+    {0},
+};
+#undef T
+
+/* ---- files that must be there; the recipe's tables know only that they are paths ---- */
+
+static void need_file(sail__cli *c, sail_problems *p, const sail_node *at, const char *stage, const char *key, const char *path)
+{
+    if (!path || *path == '@' || sail__file_exists(path) || sail__is_dir(path))
+        return;
+    sail__problem(p, at, sail__arena_printf(c->arena, "%s.%s", stage, key), "there is no file or directory %s", path);
+}
+
+static void need_files(sail__cli *c, sail_problems *p, const char *stage, const char *key, const sail_node *files)
+{
+    size_t n = !files ? 0 : files->kind == SAIL_NODE_LIST ? files->list.n : 1;
+    for (size_t i = 0; i < n; i++) {
+        const sail_node *one = files->kind == SAIL_NODE_LIST ? files->list.items[i] : files;
+        if (one->kind == SAIL_NODE_STRING)
+            need_file(c, p, one, stage, key, one->string.data);
+    }
+}
+
+static void files(sail__cli *c, const sail__recipe *r, sail_problems *p)
+{
+    for (size_t i = 0; i < r->n_stages; i++) {
+        const sail__stage *s = &r->stages[i];
+        const char *const keys[] = {"path", "adapter_path", "tokenizer"};
+        const char *const values[] = {s->model.path, s->model.adapter_path, s->model.tokenizer};
+        for (size_t k = 0; k < 3; k++) {
+            const char *key = sail__arena_printf(c->arena, "model.%s", keys[k]);
+            need_file(c, p, key ? sail__node_find(s->node, key) : NULL, s->name, key, values[k]);
+        }
+        need_files(c, p, s->name, "data.train", s->data.train);
+        need_files(c, p, s->name, "data.eval", s->data.eval);
+    }
+}
+
+/* ---- telling ---- */
+
+static sail_code tell(sail__cli *c, const sail__recipe *r, const sail_problems *p, sail_err *err)
+{
+    if (c->json) {
+        sail_node *out = sail__cli_map(c), *list = sail__cli_list(c), *stages = sail__cli_list(c);
+        for (size_t i = 0; list && i < p->n; i++) {
+            sail_node *row = sail__cli_map(c);
+            sail__cli_put_string(c, row, "where", p->items[i].where);
+            sail__cli_put_string(c, row, "path", p->items[i].path);
+            sail__cli_put_string(c, row, "message", p->items[i].message);
+            if (row)
+                sail__node_append(c->arena, list, row);
+        }
+        for (size_t i = 0; r && stages && i < r->n_stages; i++)
+            sail__node_append(c->arena, stages, sail__node_string(c->arena, r->stages[i].name, "sail"));
+        sail__cli_put_bool(c, out, "ok", !p->n);
+        sail__cli_put(c, out, "problems", list);
+        sail__cli_put(c, out, "stages", stages);
+        SAIL_TRY(sail__cli_print_json(c, out, err));
+        *err = (sail_err){.code = p->n ? SAIL_E_RECIPE : SAIL_OK};
+        return err->code;
+    }
+    if (p->n) {
+        /* the first is the error; the others follow it */
+        sail_buf b = {0};
+        for (size_t i = 0; i < p->n; i++)
+            sail__buf_printf(&b, "%s%s%s%s%s%s", i ? "\n" : "", p->items[i].where, *p->items[i].where ? ": " : "", p->items[i].path,
+                             *p->items[i].path ? ": " : "", p->items[i].message);
+        sail__cli_clear(c);
+        fprintf(stderr, "%s\n", b.data ? b.data : "out of memory");
+        sail__buf_free(&b);
+        return sail_fail(err, SAIL_E_RECIPE, "%zu problem%s", p->n, p->n == 1 ? "" : "s");
+    }
+    return SAIL_OK;
+}
+
+static void good(sail__cli *c, const sail__recipe *r)
+{
+    sail_buf b = {0};
+    for (size_t i = 0; i < r->n_stages; i++)
+        sail__buf_printf(&b, "%s%s", i ? ", " : "", r->stages[i].name);
+    sail__cli_line(c, "%s%s is right%s: %zu stage%s (%s)", sail__tone_code(c, SAIL__GREEN), c->args[0], sail__tone_code(c, SAIL__PLAIN), r->n_stages,
+                   r->n_stages == 1 ? "" : "s", b.data ? b.data : "");
+    sail__buf_free(&b);
+}
+
+static sail_code checked(sail__cli *c, const sail__recipe *r, sail_problems *problems, sail_err *err)
+{
+    const struct check *o = c->options;
+    files(c, r, problems);
+    if (o->print && !c->json) {
+        sail_buf b = {0};
+        sail__recipe_print(r, true, &b);
+        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, NULL, b.data, b.len, err);
+        sail__buf_free(&b);
+        SAIL_TRY(code);
+    }
+    SAIL_TRY(tell(c, r, problems, err));
+    if (!o->print && !c->json)
+        good(c, r);
+    return SAIL_OK;
+}
+
+static sail_code run(sail__cli *c, sail_err *err)
+{
+    sail_problems problems = {.arena = c->arena};
+    sail__recipe *r = NULL;
+    sail_code code = sail__recipe_load(c->ctx, c->args[0], c->args + 1, c->n_args - 1, &problems, &r, err);
+    if (code != SAIL_OK && !problems.n)
+        sail__problem(&problems, NULL, "", "%s", err->message);
+    if (code != SAIL_OK) {
+        sail_code status = code == SAIL_E_RECIPE || code == SAIL_E_PARSE ? SAIL_OK : code;
+        code = tell(c, NULL, &problems, err);
+        return status ? err->code = status : code;
+    }
+    code = checked(c, r, &problems, err);
+    sail__recipe_free(r);
+    return code;
+}
+
+static const sail__example examples[] = {
+    {"sail check mine.yaml train.steps=100", "before a long run"},
+    {"sail check mine.yaml --print", "every value, and where it comes from"},
+    {0},
+};
+const sail__command sail__cmd_check = {
+    .name = "check", .args = "RECIPE [key=value …]", .summary = "say everything that is wrong with a recipe, at once",
+    .doc = "Each problem is one line: file and line, key, what is wrong and what would be right. Files that the recipe names must be there. "
+           "The exit status is 2 when there is any problem.",
+    .min_args = 1, .max_args = -1, .flags = SAIL__CLI_JSON, .options = options, .options_size = sizeof(struct check), .examples = examples,
+    .run = run,
+};
