@@ -296,10 +296,12 @@ static void hh_rlhf_turns_become_messages(void **state)
         "{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\\n\\nHuman: c\\n\\nAssistant: d\", "
         "\"rejected\": \"\\n\\nHuman: a\\n\\nAssistant: b\\n\\nHuman: c\\n\\nAssistant: e\"}\n"
         "{\"chosen\": \"no transcript\", \"rejected\": \"none\"}\n"
-        "{\"chosen\": \"x\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"x\\n\\nHuman: a\\n\\nAssistant: c\"}\n");
+        "{\"chosen\": \"x\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"x\\n\\nHuman: a\\n\\nAssistant: c\"}\n"
+        "{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"\\n\\nHuman: z\\n\\nAssistant: c\"}\n");
     assert_int_equal(r.n, 1);
     MESSAGES(&r.rows[0]->part[SAIL_PART_PROMPT], 3, "user", "a", "assistant", "b", "user", "c");
     MESSAGES(&r.rows[0]->part[SAIL_PART_CHOSEN], 1, "assistant", "d");
+    assert_int_equal(dropped(&r, "chosen and rejected do not share the prompt"), 1);
     assert_int_equal(dropped(&r, "transcript without an answer of Assistant"), 1);
     assert_int_equal(dropped(&r, "transcript does not begin with Human"), 1);
     sail__rows_free(&r);
