@@ -45,6 +45,23 @@ static double total_of(const float *x, int64_t n, double *p, float *max, int64_t
     return total;
 }
 
+/* The same for logits that are capped. */
+static double capped_total_of(const float *x, int64_t n, float cap, double *p, float *max, int64_t *nan)
+{
+    double most = -INFINITY, total = 0;
+    *nan = -1;
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(x[i]) && *nan < 0)
+            *nan = i;
+        p[i] = (double)cap * tanh((double)x[i] / (double)cap);
+        most = p[i] > most ? p[i] : most;
+    }
+    *max = (float)most;
+    for (int64_t i = 0; i < n; i++)
+        total += exp(p[i] - (double)*max);
+    return total;
+}
+
 static void draw(void *arg, size_t task, int thread)
 {
     struct job *j = arg;
@@ -55,8 +72,8 @@ static void draw(void *arg, size_t task, int thread)
     double *p = cpu_each(j->d, thread);
     int32_t *order = (int32_t *)(void *)((char *)p + cpu_round((size_t)n * sizeof *p));
     const float *logits = cpu_row(&c->in[0], row), *f = cpu_row(params, row);
-    float max;
-    double total = total_of(logits, n, p, &max, &nan);
+    float max, cap = c->attr.softcap;
+    double total = cap > 0 ? capped_total_of(logits, n, cap, p, &max, &nan) : total_of(logits, n, p, &max, &nan);
     *bad = nan >= 0 ? nan : FINE;
     if (nan >= 0)
         return;
@@ -72,7 +89,8 @@ static void draw(void *arg, size_t task, int thread)
                                 (uint32_t)cpu_id(keys, row, 5));
     int64_t id = sail_filter_draw(p, n, u);
     *(int32_t *)cpu_row(&c->out[0], row) = (int32_t)id;
-    *(float *)cpu_row(&c->out[1], row) = (float)((double)logits[id] - (double)max - log(total));
+    double z = cap > 0 ? (double)cap * tanh((double)logits[id] / (double)cap) : (double)logits[id];
+    *(float *)cpu_row(&c->out[1], row) = (float)(z - (double)max - log(total));
     *(float *)cpu_row(&c->out[2], row) = (float)log(p[id]);
 }
 

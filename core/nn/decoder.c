@@ -282,7 +282,7 @@ static sail_code build(builder *b, sail_err *err)
         x = layer(b, x, i, i + 1 == c->layers);
     }
     sail_graph_block(b->g, -1);
-    x = norm(b, x, SAIL__ROLE_FINAL_NORM, -1, 1, s->dtype);
+    x = norm(b, x, SAIL__ROLE_FINAL_NORM, -1, 1, s->head == SAIL__HEAD_SCORE ? SAIL_F32 : s->dtype); /* score heads are float32 */
     sail_value w = s->head == SAIL__HEAD_SCORE ? need(b, SAIL__ROLE_SCORE, -1, NULL)
                    : c->tied                   ? table
                                                : need(b, SAIL__ROLE_HEAD, -1, NULL);

@@ -2,8 +2,9 @@
  * log-probabilities, entropies, greedy continuations; a preference batch with its loss and gradients. Both spellings of
  * config.json.
  *
- * Limits of float32 are those of golden/models/README.md. bfloat16 has its own: weights and inputs of products carry 8 bits, so
- * logits of these models (a few units large) move by some hundredths; the limits are about twice the largest deviation measured. */
+ * Limits of float32 are those of golden/models/README.md. bfloat16 has its own: weights and inputs of products carry 8 bits,
+ * so logits of these models (some units large) move by tenths, on ref with its exact sums as much as on cpu; the limits are about
+ * twice the largest deviation measured. */
 #include "../lesson.h"
 
 #include "nn/generate.h"
@@ -16,7 +17,7 @@ typedef struct limits {
     double norm, gradient; /* relative; of the largest entry */
 } limits;
 static const limits limits_f32 = {1e-4, 5e-5, 5e-5, 1e-4, 2e-4, {5e-5, 1e-4, 1e-5, 2e-5, 5e-6}, 1e-5, 5e-5};
-static const limits limits_bf16 = {0.15, 0.1, 0.1, 0.1, 0.3, {0.1, 0.3, 0.05, 0.05, 2e-2}, 0.1, 0.1};
+static const limits limits_bf16 = {0.55, 0.35, 0.2, 0.3, 1, {0.3, 0.45, 0.045, 0.06, 2e-2}, 0.1, 0.25};
 
 static const limits *limits_of(const rig *r) { return r->variant.dtype == SAIL_BF16 ? &limits_bf16 : &limits_f32; }
 
@@ -215,7 +216,7 @@ static void reward_model(void **state)
     labels = (size_t)sail__weights_config(r.weights)->labels;
     assert_int_equal(labels, 1);
     golden_open(&f, "models/reward/expected.safetensors");
-    double limit = r.variant.dtype == SAIL_BF16 ? 0.1 : 5e-5;
+    double limit = r.variant.dtype == SAIL_BF16 ? 0.15 : 5e-5;
     int64_t *lengths = golden_ints(&f, "lengths", &n_rows);
     int32_t *ids = rig_ids(&r, &f, "input_ids", &width);
     width /= n_rows;
@@ -247,7 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VARIANT(families, 0, "ref"),     VARIANT(families, 1, "ref, strict"),     VARIANT(families, 2, "cpu f32"),
-        VARIANT(families, 3, "cpu bf16"), VARIANT(reward_model, 0, "ref"),        VARIANT(reward_model, 1, "ref, strict"),
+        VARIANT(families, 3, "cpu bf16"), VARIANT(families, 4, "ref bf16"), VARIANT(reward_model, 0, "ref"),        VARIANT(reward_model, 1, "ref, strict"),
         VARIANT(reward_model, 2, "cpu f32"), VARIANT(reward_model, 3, "cpu bf16"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
