@@ -148,7 +148,7 @@ static void set_var(lua_State *L, const char *name, sail_var v)
     lua_setfield(L, -2, name);
 }
 
-static void set_side(lua_State *L, const char *name, const sail_side *s)
+static void push_side(lua_State *L, const sail_side *s)
 {
     lua_createtable(L, 0, 5);
     set_var(L, "logp", s->logp);
@@ -156,7 +156,19 @@ static void set_side(lua_State *L, const char *name, const sail_side *s)
     set_var(L, "rho", s->rho);
     set_var(L, "score", s->score);
     set_var(L, "length", s->length);
-    lua_setfield(L, -2, name);
+}
+
+/* b.sides(): winner, loser, decided. */
+static int sides(lua_State *L)
+{
+    const sail_pairs *b = running(L)->b;
+    sail_side winner, loser;
+    sail_var decided;
+    sail_labelled_sides(b->tape, b, &winner, &loser, &decided);
+    push_side(L, &winner);
+    push_side(L, &loser);
+    sail__lua_push_var(L, decided);
+    return 3;
 }
 
 static void set_coefficient(lua_State *L, const char *name, const sail_pairs *b, const double *x)
@@ -190,6 +202,8 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     set_integer(L, "step", b->step);
     lua_pushnumber(L, b->beta);
     lua_setfield(L, -2, "beta");
+    lua_pushnumber(L, b->max_margin);
+    lua_setfield(L, -2, "max_margin");
     set_var(L, "logp", b->logp);
     set_var(L, "ref", b->ref);
     set_var(L, "rho", b->rho);
@@ -198,14 +212,16 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     lua_createtable(L, 0, 4);
     set_var(L, "logp", b->token_logp);
     set_var(L, "ref", b->token_ref);
-    if (caps & SAIL_CAP_ENTROPY)
+    if ((caps & SAIL_CAP_ENTROPY) && b->token_entropy.id >= 0)
         set_var(L, "entropy", b->token_entropy);
-    if (caps & SAIL_CAP_LSS)
+    if ((caps & SAIL_CAP_LSS) && b->token_lss.id >= 0)
         set_var(L, "lss", b->token_lss);
     lua_setfield(L, -2, "tokens");
     if (b->has_sides) {
-        set_side(L, "chosen", &b->chosen);
-        set_side(L, "rejected", &b->rejected);
+        push_side(L, &b->chosen);
+        lua_setfield(L, -2, "chosen");
+        push_side(L, &b->rejected);
+        lua_setfield(L, -2, "rejected");
     }
     push_outcomes(L, b->outcome, b->n);
     lua_setfield(L, -2, "outcome");
@@ -220,6 +236,8 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     lua_pushstring(L, b->preference.name);
     lua_setfield(L, -2, "name");
     lua_setfield(L, -2, "preference");
+    lua_pushcfunction(L, sides);
+    lua_setfield(L, -2, "sides");
     lua_pushcfunction(L, baseline);
     lua_setfield(L, -2, "baseline");
 }
@@ -303,8 +321,8 @@ static sail_code run_objective(sail__lua_loss *c, sail_tape *t)
     sail_code code = sail__lua_call(s, loss_body, c, &err);
     s->loss = outer;
     sail__lua_leave_tape(s, before);
-    if (code != SAIL_OK && sail_tape_status(t) == SAIL_OK)
-        sail_tape_fail(t, code, "%s", err.message);
+    if (code != SAIL_OK)
+        sail__lua_fail_tape(t, &err);
     return code;
 }
 
@@ -412,8 +430,7 @@ static sail_var preference_logprob_of(const void *self, sail_tape *t, int k, con
     sail__lua_leave_tape(p->s, before);
     if (code == SAIL_OK)
         return c.result;
-    if (sail_tape_status(t) == SAIL_OK)
-        sail_tape_fail(t, code, "%s", err.message);
+    sail__lua_fail_tape(t, &err);
     return score[0];
 }
 
@@ -582,7 +599,7 @@ static void choose_name(lua_State *L, lua_plugin *p, sail_kind kind, const char 
         const sail_loaded *other = NULL;
         if (sail__plugin_get(p->s->ctx, kind, p->name, &other, &(sail_err){0}) != SAIL_OK)
             return;
-        if (other->plugin.ops != p->description.ops)
+        if (!other->plugin.self)
             luaL_error(L, "sail.%s: there is a plugin named `%s` already; give another name", sail__kind_name(kind), wanted);
         snprintf(p->name, sizeof p->name, "%s_%d", wanted, k);
     }

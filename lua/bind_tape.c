@@ -3,11 +3,12 @@
  * A value is good for the call it was made in: kept in an upvalue, it is refused later, since its tape is gone. */
 #include "state.h"
 
-#include "bind_tape.h"
-
 #include <string.h>
 
-#define VAR "sail.var"
+#include "align/tape_internal.h"
+#include "bind_tape.h"
+
+#define VAR "value on the tape"
 
 typedef struct value {
     sail_var var;
@@ -28,6 +29,14 @@ void sail__lua_leave_tape(sail__lua *s, sail__lua_tape before)
 {
     s->tape = before.tape;
     s->epoch = before.epoch;
+}
+
+void sail__lua_fail_tape(sail_tape *t, const sail_err *err)
+{
+    if (sail_tape_status(t) == SAIL_OK)
+        sail_tape_fail(t, err->code, "%s", err->message);
+    else /* the tape's own message, now with the place in the recipe */
+        snprintf(t->err.message, sizeof t->err.message, "%s", err->message);
 }
 
 static sail_tape *tape(lua_State *L)

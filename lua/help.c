@@ -67,6 +67,7 @@ static const entry module[] = {
 static const entry batch[] = {
     {"b.logp, b.ref, b.rho, b.scores, b.length", "response: log p, the reference's, their difference, beta * rho, tokens"},
     {"b.chosen.logp …, b.rejected.logp …", "pair: logp, ref, rho, score, length of slots 1 and 2 (pairs of two)"},
+    {"winner, loser, decided = b.sides()", "the same by the label, and 1 where somebody won, else 0"},
     {"b.tokens.logp, .ref [, .entropy, .lss]", "token: what the head gives"},
     {"b.outcome, b.reversed", "outcomes, counted from 1: b.outcome[i], #b.outcome, b.outcome:is(k) (pair, 1 or 0)"},
     {"b.preference:logprob(scores, outcome)", "pair: log q(outcome); outcome: b.outcome, b.reversed or a number"},
@@ -74,7 +75,7 @@ static const entry batch[] = {
     {"b.baseline(F)", "pair: mean of F over the other pairs of the step that the policy wrote; once"},
     {"b.coef_written, b.coef_labelled", "pair: the route's coefficient where the policy wrote, or labelled; else 0"},
     {"b.written, b.labelled, b.judged", "pair: 1 where the policy wrote, the policy labelled, a judge labelled"},
-    {"b.n, b.first, b.step, b.beta", "numbers: pairs here, index of the first in the step, step from 0, beta"},
+    {"b.n, b.first, b.step, b.beta, b.max_margin", "numbers: pairs here, the first one's index in the step, step from 0, …"},
     {"return loss [, {name = value}]", "a scalar to be minimised; metrics; per_pair = the loss of each pair"},
     {NULL, NULL},
 };

@@ -174,6 +174,28 @@ static int set_metatable(lua_State *L)
     return 1;
 }
 
+/* xpcall whose handler runs after the error has been caught: inside it, where Lua runs it, no hook fires once the hook
+ * itself has raised the error, and an endless handler would never be stopped. */
+static int xpcall(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 1);
+    int n = lua_gettop(L) - 3;
+    lua_insert(L, 3);
+    if (lua_pcall(L, n, LUA_MULTRET, 0) == LUA_OK) {
+        lua_pushboolean(L, 1);
+        lua_insert(L, 3);
+        return lua_gettop(L) - 2;
+    }
+    sail__lua_tick(L);
+    lua_pushvalue(L, 2);
+    lua_insert(L, -2);
+    lua_pcall(L, 1, 1, 0); /* the handler's own error takes the place of its result */
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
 static int print(lua_State *L)
 {
     luaL_Buffer b;
@@ -268,7 +290,7 @@ static int build(lua_State *L)
     static const char *const base[] = {"dofile", "loadfile", "load", "collectgarbage", "warn", NULL};
     static const char *const random[] = {"random", "randomseed", NULL}; /* recipes are functions of their arguments */
     static const char *const string[] = {"dump", "pack", "unpack", "packsize", NULL};
-    static const luaL_Reg own[] = {{"setmetatable", set_metatable}, {"print", print}, {"require", require}, {NULL, NULL}};
+    static const luaL_Reg own[] = {{"setmetatable", set_metatable}, {"xpcall", xpcall}, {"print", print}, {"require", require}, {NULL, NULL}};
     open_library(L, "_G", luaopen_base);
     open_library(L, "string", luaopen_string);
     open_library(L, "table", luaopen_table);

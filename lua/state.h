@@ -73,6 +73,8 @@ void sail__lua_open_recipe(lua_State *L);   /* adds to the module on the top */
 sail_var sail__lua_check_var(lua_State *L, int i);  /* a value, or a number that becomes one */
 void sail__lua_push_var(lua_State *L, sail_var v);  /* raises the tape's error, if any */
 bool sail__lua_is_var(lua_State *L, int i);
+/* A call that worked on t failed: t has failed too, with a message that says where in the recipe. */
+void sail__lua_fail_tape(sail_tape *t, const sail_err *err);
 /* Work on tape t until the matching leave; values of an earlier call cannot be used any more. */
 typedef struct sail__lua_tape {
     sail_tape *tape;

@@ -1,4 +1,4 @@
-/* tape_internal.h - a tape from inside: shared by tape.c, tape_ops.c and tape_shape.c only.
+/* tape_internal.h - a tape from inside: shared by the files of the tape, and by check.c.
  *
  * Floor: align. A node owns its value and its derivative, which live in the tape's arena; nodes are in topological
  * order, since an operator can only name values that exist. */
@@ -24,6 +24,14 @@ struct sail__tape_node {
     const uint8_t *mask;   /* select */
 };
 
+/* What sail_detach gave, in order: taken down, or given again whatever its operand is now. So a loss can be differenced as
+ * its derivative is meant, with what is detached held still. */
+typedef struct sail__frozen {
+    double *values;
+    size_t n, cap, next;
+    bool replay, failed;
+} sail__frozen;
+
 struct sail_tape {
     sail_arena *arena;
     sail__tape_node *nodes;
@@ -31,6 +39,7 @@ struct sail_tape {
     const sail_layout *layout;
     double *zeros; /* what a value that does not exist reads as: as long as the longest domain */
     sail_err err;
+    sail__frozen *frozen; /* NULL: detach is an operator like the others */
 };
 
 sail__tape_node *sail__tape_at(const sail_tape *t, sail_var v);      /* NULL for a value that does not exist */

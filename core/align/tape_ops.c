@@ -59,6 +59,19 @@ static void unary_back(sail_tape *t, const sail__tape_node *n)
             a->grad[i] += n->grad[i] * unaries[n->row].d(a->value[i], n->value[i]);
 }
 
+static void freeze(sail__frozen *f, sail__tape_node *n)
+{
+    if (f->replay) {
+        f->failed |= f->next + (size_t)n->n > f->n;
+        for (int64_t i = 0; !f->failed && i < n->n; i++)
+            n->value[i] = f->values[f->next++];
+    } else if (!f->failed) {
+        f->failed = sail__grow(&f->values, &f->cap, f->n + (size_t)n->n, sizeof *f->values, NULL) != SAIL_OK;
+        for (int64_t i = 0; !f->failed && i < n->n; i++)
+            f->values[f->n++] = n->value[i];
+    }
+}
+
 static sail_var apply_unary(sail_tape *t, int row, sail_var a)
 {
     sail_var out, none = {-1};
@@ -77,6 +90,8 @@ static sail_var apply_unary(sail_tape *t, int row, sail_var a)
     if (row == ROW_detach) {
         n->needs = false;
         n->back = NULL;
+        if (t->frozen)
+            freeze(t->frozen, n);
     }
     return out;
 }

@@ -1,0 +1,29 @@
+/* check.h - derivatives of objectives and preference models against central differences, on small random batches.
+ *
+ * Floor: align. For `sail check --gradients`: works on any plugin, in C or in Lua. What is detached (sail_detach) and the
+ * baseline are held still while the loss is differenced, as their derivatives are meant; numbers read off the tape are
+ * not, so that a formula which loses a derivative through them is found. */
+#ifndef SAIL_ALIGN_CHECK_H
+#define SAIL_ALIGN_CHECK_H
+
+#include "batch.h"
+
+typedef struct sail__check {
+    bool ok;
+    int64_t compared, kinks; /* derivatives compared; left out because the function has a kink there */
+    double largest;          /* difference of the two, relative to the largest derivative */
+    double derivative, difference; /* where it is largest */
+    char where[160];
+    char message[256]; /* what is wrong; "" when ok */
+} sail__check;
+
+/* The loss's derivatives with respect to every token's log p (and entropy and log sum p^2 where caps say so). The batch has
+ * pairs of two (of three where the model does not apply to two) on every route given. */
+sail_code sail__objective_check(const sail__objective *o, uint32_t caps, const sail_preference_model *m, const sail_route *routes,
+                                int n_routes, double beta, double max_margin, uint64_t seed, sail__check *out, sail_err *err);
+
+/* Log-probabilities of every outcome of k responses with respect to each score; that probabilities sum to 1, and that no
+ * derivative is lost far out (margins to 1e3). */
+sail_code sail__preference_check(const sail_preference_model *m, int k, uint64_t seed, sail__check *out, sail_err *err);
+
+#endif
