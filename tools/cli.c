@@ -7,7 +7,7 @@
 
 #include "cli_impl.h"
 #include "align/judge_reward.h"
-#include "sail_lua.h"
+#include "../lua/sail_lua.h"
 
 /* ---- the tables of a command ---- */
 

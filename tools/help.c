@@ -1,7 +1,7 @@
 /* help.c - help texts, all from the tables of commands and options. */
 #include "align/config.h"
 #include "cli_impl.h"
-#include "sail_lua.h"
+#include "../lua/sail_lua.h"
 
 static const char *tone(const sail__cli *c, sail__tone t) { return c ? sail__tone_code(c, t) : ""; }
 

@@ -1,5 +1,5 @@
 # lib.sh - what the command line tests share. usage: source lib.sh; it sets SAIL, WORK and counts failures.
-SAIL=$1
+SAIL=$(realpath "$1")
 WORK=$(mktemp -d /tmp/sail-cli-XXXXXX)
 trap 'rm -rf "$WORK"' EXIT
 unset NO_COLOR
