@@ -439,6 +439,9 @@ int sail__cli_main(int argc, char **argv)
         fputs("sail: out of memory\n", stderr);
     } else {
         sail__lua_install(c.ctx);
+        const char *recipes = sail__cli_recipes_dir(&c);
+        if (recipes)
+            sail__recipe_set_library(c.ctx, recipes);
         (void)!sail__judge_reward_install(c.ctx, &err);
         status = dispatch(&c, argc, argv, &err);
     }

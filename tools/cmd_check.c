@@ -1,15 +1,17 @@
 /* cmd_check.c - sail check: everything that is wrong with a recipe, at once. */
 #include <string.h>
 
+#include "align/check.h"
 #include "cli.h"
 #include "recipe/recipe.h"
 
 struct check {
-    bool print;
+    bool print, gradients;
 };
 #define T struct check
 static const sail_opt options[] = {
     SAIL_OPT_BOOL(T, print, .help = "print the resolved recipe, with the origin of every value"),
+    SAIL_OPT_BOOL(T, gradients, .help = "compare the derivatives of objectives and preference models with central differences"),
     {0},
 };
 #undef T
@@ -45,6 +47,47 @@ static void files(sail__cli *c, const sail__recipe *r, sail_problems *p)
         }
         need_files(c, p, s->name, "data.train", s->data.train);
         need_files(c, p, s->name, "data.eval", s->data.eval);
+    }
+}
+
+/* ---- derivatives ---- */
+
+static void told(sail__cli *c, const sail__stage *s, const char *what, const char *name, const sail__check *k, sail_problems *p)
+{
+    if (!k->ok)
+        sail__problem(p, s->node, sail__arena_printf(c->arena, "%s.method.%s", s->name, what), "%s: %s", name, k->message);
+    else if (!c->json)
+        sail__cli_line(c, "%s: %s %s: %lld derivatives agree with differences to %.1e%s", s->name, what, name, (long long)k->compared,
+                       k->largest, k->kinks ? " (besides kinks)" : "");
+}
+
+static sail_code gradients_of(sail__cli *c, const sail__stage *s, sail_problems *p, sail_err *err)
+{
+    enum { SEED = 1 };
+    sail_preference_model m = {s->preference.loaded->ops, s->preference.options, s->preference.loaded->plugin.name};
+    sail__objective o = {s->objective.loaded->ops, s->objective.options, s->objective.loaded->plugin.name};
+    const sail_strategy *strategy = s->strategy.loaded ? s->strategy.loaded->ops : NULL;
+    sail_route routes[SAIL_MAX_ROUTES];
+    int n = strategy ? strategy->routes(s->strategy.options, 0, routes) : 0;
+    sail__check k;
+    for (int i = 2; i <= 3; i++) {
+        if (m.ops->outcomes(m.self, i) <= 0)
+            continue;
+        SAIL_TRY(sail__preference_check(&m, i, SEED, &k, err));
+        told(c, s, "preference", m.name, &k, p);
+    }
+    SAIL_TRY(sail__objective_check(&o, s->objective.loaded->plugin.caps, &m, routes, n, s->method.beta, s->method.max_margin, SEED, &k, err));
+    told(c, s, "objective", o.name, &k, p);
+    return SAIL_OK;
+}
+
+static void gradients(sail__cli *c, const sail__recipe *r, sail_problems *p)
+{
+    for (size_t i = 0; i < r->n_stages; i++) {
+        const sail__stage *s = &r->stages[i];
+        sail_err err = {0};
+        if (s->kind == SAIL__ALIGN && gradients_of(c, s, p, &err) != SAIL_OK)
+            sail__problem(p, s->node, sail__arena_printf(c->arena, "%s.method", s->name), "%s", err.message);
     }
 }
 
@@ -99,6 +142,8 @@ static sail_code checked(sail__cli *c, const sail__recipe *r, sail_problems *pro
 {
     const struct check *o = c->options;
     files(c, r, problems);
+    if (o->gradients)
+        gradients(c, r, problems);
     if (o->print && !c->json) {
         sail_buf b = {0};
         sail__recipe_print(r, true, &b);
@@ -132,6 +177,7 @@ static sail_code run(sail__cli *c, sail_err *err)
 static const sail__example examples[] = {
     {"sail check mine.yaml train.steps=100", "before a long run"},
     {"sail check mine.yaml --print", "every value, and where it comes from"},
+    {"sail check mine.lua --gradients", "is the objective's derivative what its values say?"},
     {0},
 };
 const sail__command sail__cmd_check = {

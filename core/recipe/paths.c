@@ -11,7 +11,7 @@ const char *sail__recipe_path(sail_arena *a, const sail_node *n)
 {
     const char *name = n->string.data;
     char here[4096];
-    if (*name == '/' || !getcwd(here, sizeof here))
+    if (*name == '/' || *name == '@' || !getcwd(here, sizeof here)) /* @STAGE: what an earlier stage wrote */
         return name;
     while (name[0] == '.' && name[1] == '/')
         name += 2;

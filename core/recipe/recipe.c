@@ -343,14 +343,25 @@ static void check_judge(builder *b, const sail__stage *s)
         }
 }
 
+/* The model is a path, "@STAGE" for what an earlier stage wrote, or made from nothing. */
+static void check_model(builder *b, size_t i)
+{
+    const sail__stage *s = &b->r->stages[i];
+    const sail_node *at = sail__node_find(s->node, "model.path");
+    if (!s->model.path && unset(s->model.init))
+        sail__problem(b->problems, s->node, "model.path",
+                      "is missing: a Hugging Face directory or a GGUF file%s (on the command line: model.path=…)",
+                      i ? ", or \"@STAGE\" for the model of an earlier stage" : "");
+    else if (s->model.path && *s->model.path == '@' && !name_taken(b->r, i, s->model.path + 1))
+        sail__problem(b->problems, at ? at : s->node, "model.path", "there is no stage `%s` before this one", s->model.path + 1);
+}
+
 static void check_stage(builder *b, size_t i)
 {
     const sail__stage *s = &b->r->stages[i];
     if (s->kind == SAIL__REPORT)
         return;
-    if (i == 0 && !s->model.path && unset(s->model.init))
-        sail__problem(b->problems, s->node, "model.path",
-                      "is missing: a Hugging Face directory or a GGUF file (on the command line: model.path=…)");
+    check_model(b, i);
     if (s->kind != SAIL__SFT && s->kind != SAIL__ALIGN)
         return;
     if (unset(s->data.train))

@@ -241,7 +241,7 @@ static void the_command_line_wins(void **state)
 static void stages_share_and_override(void **state)
 {
     world *w = *state;
-    put(w, "a.yaml", "model: {backend: ref, dtype: f32}\n"
+    put(w, "a.yaml", "model: {backend: ref, dtype: f32, path: \"@sft\"}\n"
                      "train: {batch: 3, steps: 1}\n"
                      "seed: 9\n"
                      "stages:\n"
@@ -268,7 +268,13 @@ static void stages_share_and_override(void **state)
     assert_int_equal(r->stages[2].train.steps, 1);
     assert_int_equal(r->stages[1].train.batch, 8);
     assert_int_equal(r->stages[2].seed, 1);
+    assert_string_equal(r->stages[1].model.path, "@sft");
     sail__recipe_free(r);
+    put(w, "e.yaml", BASE "stages: [{stage: sft}, {model: {path: \"@stf\"}}, {model: {path: null}}]\n");
+    assert_null(load(w, "e.yaml", NULL));
+    assert_int_equal(w->problems.n, 2);
+    problem(w, 0, "e.yaml:4", "model.path", "is missing");
+    problem(w, 1, "e.yaml:4", "model.path", "no stage `stf` before");
     /* A mistake in what all share is told once. */
     assert_null(load(w, "a.yaml", (const char *[]){"train.bach=8", NULL}));
     assert_int_equal(w->problems.n, 1);
