@@ -39,4 +39,4 @@ static void plan(const void *self, sail_optimizer_plan *out)
 }
 
 static const sail_optimizer ops = {.size = sizeof ops, .plan = plan};
-SAIL_PLUGIN(SAIL_KIND_OPTIMIZER, rmsprop, "RMSprop", "Hinton, lecture 6e of CSC321", struct rmsprop, opts, &ops, 0)
+SAIL_PLUGIN(SAIL_KIND_OPTIMIZER, rmsprop, "RMSprop: steps divided by a running root of squares", "Hinton, lecture 6e of CSC321", struct rmsprop, opts, &ops, 0)
