@@ -81,7 +81,7 @@ typedef const sail_plugin *sail_plugin_query_fn(void);
 #define SAIL_PLUGIN_(kind_, name_, doc_, source_, opts_, opts_size_, ops_, caps_)                                      \
     static const sail_plugin sail_plugin_description_ = {sizeof(sail_plugin), SAIL_ABI_MAJOR, SAIL_ABI_MINOR, kind_,  \
                                                          caps_, #name_, doc_, source_, opts_,                          \
-                                                         (uint32_t)sizeof(sail_opt), opts_size_, ops_};                \
+                                                         (uint32_t)sizeof(sail_opt), opts_size_, ops_, NULL};          \
     SAIL_PLUGIN_EXTERN __attribute__((visibility("default"))) const sail_plugin *SAIL_PLUGIN_QUERY(kind_, name_)(void); \
     const sail_plugin *SAIL_PLUGIN_QUERY(kind_, name_)(void) { return &sail_plugin_description_; }
 #define SAIL_PLUGIN(kind_, name_, doc_, source_, struct_, opts_, ops_, caps_)                                          \

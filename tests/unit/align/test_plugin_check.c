@@ -57,6 +57,8 @@ static void every_plugin_of_this_build_passes(void **state)
     snprintf(path, sizeof path, "%s/backends/ref", build());
     backends = check_folder(path, &failed);
     assert_int_equal(backends, 1);
+    snprintf(path, sizeof path, "%s/tests/install", build()); /* plugins/template.c, every part */
+    assert_int_equal(check_folder(path, &failed), 6);
     assert_int_equal(failed, 0);
 }
 
