@@ -3,6 +3,15 @@
 
 #include "backend/registry.h"
 #include "cli.h"
+#include "sail/check.h"
+
+struct plugins {
+    const char *check;
+};
+static const sail_opt table[] = {
+    SAIL_OPT_STR(struct plugins, check, .flags = SAIL_OPT_PATH, .help = "check this plugin file against what its kind must hold"),
+    {0},
+};
 
 /* ---- all of them ---- */
 
@@ -44,7 +53,7 @@ static sail_code list(sail__cli *c, sail_err *err)
     }
     for (size_t i = 0; i < n; i++)
         if (found[i].problem)
-            sail_log(c->ctx, SAIL_LOG_WARN, "%s: %s", found[i].path, found[i].problem);
+            sail_log(c->ctx, SAIL_LOG_WARN, "%s", found[i].problem); /* begins with the path */
     return SAIL_OK;
 }
 
@@ -153,7 +162,7 @@ static sail_code one(sail__cli *c, const char *wanted, sail_err *err)
         if (!kind_fits || !found[i].name || !sail__name_equal(found[i].name, name))
             continue;
         if (found[i].problem)
-            return sail_fail(err, SAIL_E_PLUGIN, "%s: %s", found[i].path, found[i].problem);
+            return sail_fail(err, SAIL_E_PLUGIN, "%s", found[i].problem);
         const sail_loaded *loaded = NULL;
         SAIL_TRY(sail__plugin_get(c->ctx, found[i].kind, found[i].name, &loaded, err));
         if (c->json)
@@ -169,17 +178,60 @@ static sail_code one(sail__cli *c, const char *wanted, sail_err *err)
                 : sail_fail(err, SAIL_E_NOTFOUND, "there is no plugin `%s`; `sail plugins` lists them", wanted);
 }
 
-static sail_code run(sail__cli *c, sail_err *err) { return c->n_args ? one(c, c->args[0], err) : list(c, err); }
+/* ---- checks of a file ---- */
+
+typedef struct checks {
+    sail__cli *c;
+    sail_node *items;
+} checks;
+
+static void told(void *user, const char *what, bool holds, const char *detail)
+{
+    checks *x = user;
+    sail__cli *c = x->c;
+    if (!c->json) {
+        sail__cli_line(c, "%s%-5s%s %-12s %s", sail__tone_code(c, holds ? SAIL__GREEN : SAIL__RED), holds ? "ok" : "FAILS",
+                       sail__tone_code(c, SAIL__PLAIN), what, detail);
+        return;
+    }
+    sail_node *row = sail__cli_map(c);
+    sail__cli_put_string(c, row, "check", what);
+    sail__cli_put_bool(c, row, "holds", holds);
+    sail__cli_put_string(c, row, "detail", detail);
+    if (row && x->items)
+        sail__node_append(c->arena, x->items, row);
+}
+
+static sail_code check(sail__cli *c, const char *path, sail_err *err)
+{
+    sail_err ignored;
+    checks x = {c, c->json ? sail__cli_list(c) : NULL};
+    sail_code code = sail_plugin_check(c->ctx, path, c->args, (size_t)c->n_args, told, &x, err);
+    if (c->json && x.items)
+        (void)sail__cli_print_json(c, x.items, code == SAIL_OK ? err : &ignored);
+    return code;
+}
+
+static sail_code run(sail__cli *c, sail_err *err)
+{
+    const struct plugins *o = c->options;
+    if (o->check)
+        return check(c, o->check, err);
+    if (c->n_args > 1)
+        return sail_fail(err, SAIL_E_USAGE, "one plugin at a time, not also `%s`", c->args[1]);
+    return c->n_args ? one(c, c->args[0], err) : list(c, err);
+}
 
 static const sail__example examples[] = {
     {"sail plugins", "everything that a recipe can name"},
     {"sail plugins dpo", "one plugin: what it does and its options"},
-    {"sail plugins judge/length --json", "by kind, for a script"},
+    {"sail plugins judge/rule --json", "by kind, for a script"},
+    {"sail plugins --check ./mine.so target=2", "what a plugin of its kind must hold, with these options"},
     {0},
 };
 const sail__command sail__cmd_plugins = {
-    .name = "plugins", .args = "[NAME|KIND/NAME]", .summary = "list plugins, or show one with its options", .max_args = 1,
+    .name = "plugins", .args = "[NAME|KIND/NAME|OPTION=VALUE...]", .summary = "list plugins, show one with its options, or check a file", .max_args = 64,
     .doc = "Files that cannot be used (wrong ABI, missing symbol, a crash while loading) are named with their fault; each unknown file "
            "is tried in a process of its own.",
-    .flags = SAIL__CLI_JSON, .examples = examples, .run = run,
+    .flags = SAIL__CLI_JSON, .options = table, .options_size = sizeof(struct plugins), .examples = examples, .run = run,
 };
