@@ -41,11 +41,30 @@ static void value(sail_buf *b, const sail__metrics *m, const char *name, const c
     sail__buf_printf(b, format, v);
 }
 
+/* Win rates of a comparison, a line each. */
+static void win_rates(const progress *p, const sail__metrics *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        const char *name = m->items[i].name;
+        char side[2][220];
+        if (strncmp(name, "win_rate/", 9) != 0 || strchr(name + 9, '/'))
+            continue;
+        snprintf(side[0], sizeof side[0], "%s/low", name);
+        snprintf(side[1], sizeof side[1], "%s/high", name);
+        sail__cli_line(p->c, "win rate %-24s %.3f  [%.3f, %.3f]", name + 9, sail__metric_value(&m->items[i]), sail__metrics_get(m, side[0]),
+                       sail__metrics_get(m, side[1]));
+    }
+}
+
 static void on_step(void *user, int64_t step, int64_t steps, const sail__metrics *m)
 {
     progress *p = user;
     sail_buf b = {0};
     bool eval = !isnan(sail__metrics_get(m, "time/evaluation"));
+    if (steps == 0) {
+        win_rates(p, m);
+        return;
+    }
     if (eval) {
         sail__buf_printf(&b, "%s: evaluation at step %lld", p->stage, (long long)step);
         value(&b, m, "eval_loss", "loss ", "%.4f");

@@ -103,6 +103,8 @@ const sail_opt sail__eval_table[] = {
     SAIL_OPT_NODE(T, judge, .flags = SAIL_OPT_SLOT, .unit = "judge", .help = "for the win rate against the reference"),
     SAIL_OPT_INT(T, bootstrap, .def = 1000, .min = 10, .max = 1e6, .help = "resamples of the interval"),
     SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .help = "of the responses; 0: greedy"),
+    SAIL_OPT_NODE(T, models, .flags = SAIL_OPT_PATH, .help = "stage eval: {NAME: model, …}; a list of models under one name: seeds of one method"),
+    SAIL_OPT_NODE(T, against, .help = "stage eval: NAME or list of names that the others are compared with"),
     {0},
 };
 #undef T

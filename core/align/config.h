@@ -83,6 +83,8 @@ typedef struct sail__eval_section {
     const sail_node *judge;    /* slot: win rate against the reference's responses */
     int64_t bootstrap;         /* resamples */
     double temperature;        /* of the responses; 0: greedy */
+    const sail_node *models;   /* stage eval: {NAME: PATH or list of PATHs (seeds of one method)} */
+    const sail_node *against;  /* stage eval: names of models that the others are compared with */
 } sail__eval_section;
 
 typedef struct sail__checkpoint_section {

@@ -25,12 +25,14 @@ const char *sail__recipe_path(sail_arena *a, const sail_node *n)
 
 static bool resolve(sail_arena *a, sail_node *n)
 {
-    if (n && n->kind == SAIL_NODE_LIST) {
+    if (n && (n->kind == SAIL_NODE_LIST || n->kind == SAIL_NODE_MAP)) { /* a map: paths by name */
         for (size_t i = 0; i < n->list.n; i++)
-            if (n->list.items[i]->kind == SAIL_NODE_STRING && !resolve(a, n->list.items[i]))
+            if (!resolve(a, n->list.items[i]))
                 return false;
         return true;
     }
+    if (n && n->kind == SAIL_NODE_STRING && n->string.data[0] == '@')
+        return true; /* the output of a stage */
     if (!n || n->kind != SAIL_NODE_STRING || n->string.len == 0 || strlen(n->string.data) != n->string.len)
         return true;
     const char *path = sail__recipe_path(a, n);

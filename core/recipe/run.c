@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../align/compare.h"
 #include "../io/report.h"
 
 char *sail__run_dir(const sail__recipe *r) { return sail__path_join(r->arena, r->runs ? r->runs : "runs", r->name); }
@@ -147,6 +148,88 @@ static sail_code report_stage(const sail__recipe *r, const char *dir, sail_err *
     return code;
 }
 
+/* ---- stage eval: models by name, compared ---- */
+
+static sail_code contender(const sail__recipe *r, const char *dir, const sail__stage *s, const char *name, const sail_node *paths,
+                           sail__contender *out, sail_err *err)
+{
+    bool many = paths->kind == SAIL_NODE_LIST;
+    size_t n = many ? paths->list.n : 1;
+    *out = (sail__contender){.name = name, .n = n, .models = sail__arena_array(r->arena, n + 1, sizeof *out->models)};
+    if (!out->models)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (n == 0)
+        return sail_fail(err, SAIL_E_RECIPE, "eval.models.%s is an empty list", name);
+    for (size_t i = 0; i < n; i++) {
+        out->models[i] = s->model;
+        out->models[i].adapter_path = NULL;
+        out->models[i].adapter = out->models[i].init = NULL;
+        SAIL_TRY(sail__node_as_string(many ? paths->list.items[i] : paths, name, &out->models[i].path, err));
+        SAIL_TRY(sail__run_resolve(r, dir, &out->models[i], r->arena, err));
+    }
+    return SAIL_OK;
+}
+
+static sail_code baselines(const sail__stage *s, sail__contender *c, size_t n, sail_err *err)
+{
+    const sail_node *node = s->eval.against;
+    size_t count = !node ? 0 : node->kind == SAIL_NODE_LIST ? node->list.n : 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *name;
+        size_t k = 0;
+        SAIL_TRY(sail__node_as_string(node->kind == SAIL_NODE_LIST ? node->list.items[i] : node, "eval.against", &name, err));
+        while (k < n && !sail__name_equal(c[k].name, name))
+            k++;
+        if (k == n)
+            return sail_fail(err, SAIL_E_RECIPE, "eval.against: `%s` is not among eval.models", name);
+        c[k].baseline = true;
+    }
+    c[0].baseline = c[0].baseline || count == 0;
+    return SAIL_OK;
+}
+
+/* The output is a file, there as soon as all figures are in the store. */
+static sail_code eval_output(const char *at, const sail__metrics *m, sail_err *err)
+{
+    char *part = sail__path_join(m->arena, at, "output.part"), *output = sail__path_join(m->arena, at, "output");
+    sail_buf b = {0};
+    for (size_t i = 0; i < m->n; i++)
+        sail__buf_printf(&b, "%s\n \"%s\": %.17g", i ? "," : "{", m->items[i].name, sail__metric_value(&m->items[i]));
+    sail__buf_str(&b, m->n ? "\n}\n" : "{}\n");
+    sail_code code = sail__remove_tree(part, err);
+    if (code == SAIL_OK)
+        code = sail__make_dirs(part, err);
+    if (code == SAIL_OK)
+        code = write_text(sail__path_join(m->arena, part, "results.json"), &b, err);
+    if (code == SAIL_OK && rename(part, output) != 0)
+        code = sail_fail(err, SAIL_E_IO, "%s: %s", output, strerror(errno));
+    sail__buf_free(&b);
+    return code;
+}
+
+static sail_code eval_stage(const sail__run_options *o, const char *dir, const char *at, const sail__stage *s, sail__store *store,
+                            sail_err *err)
+{
+    const sail__recipe *r = o->recipe;
+    const sail_node *models = s->eval.models;
+    if (!models || models->kind != SAIL_NODE_MAP || models->list.n == 0)
+        return sail_fail(err, SAIL_E_RECIPE, "eval.models must be a map of names and models, such as {sft: \"@sft\", dpo: [\"@dpo-1\", \"@dpo-2\"]}");
+    sail__contender *c = sail__arena_array(r->arena, models->list.n, sizeof *c);
+    if (!c)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < models->list.n; i++)
+        SAIL_TRY(contender(r, dir, s, models->list.keys[i], models->list.items[i], &c[i], err));
+    SAIL_TRY(baselines(s, c, models->list.n, err));
+    sail__metrics m = {.arena = r->arena};
+    sail_code code = sail__compare_models(o->ctx, s, c, models->list.n, store, &m, err);
+    if (code == SAIL_OK)
+        code = eval_output(at, &m, err);
+    if (code == SAIL_OK && o->on_step)
+        o->on_step(o->user, 0, 0, &m);
+    sail__free(m.items);
+    return code;
+}
+
 static sail_code run_stage(const sail__run_options *o, const char *dir, const sail__stage *stage, sail__store *store, sail_err *err)
 {
     const sail__recipe *r = o->recipe;
@@ -154,8 +237,10 @@ static sail_code run_stage(const sail__run_options *o, const char *dir, const sa
     char *at = sail__path_join(r->arena, dir, s.name);
     if (s.kind == SAIL__REPORT)
         return report_stage(r, dir, err);
-    SAIL_TRY(sail__run_resolve(r, dir, &s.model, r->arena, err));
     SAIL_TRY(sail__make_dirs(at, err));
+    if (s.kind == SAIL__EVAL)
+        return eval_stage(o, dir, at, &s, store, err);
+    SAIL_TRY(sail__run_resolve(r, dir, &s.model, r->arena, err));
     if (s.kind == SAIL__SFT || s.kind == SAIL__ALIGN) {
         sail__train_options t = {.ctx = o->ctx, .stage = &s, .dir = at, .store = store, .hooks = &r->hooks, .on_step = o->on_step, .user = o->user};
         return sail__train(&t, err);
