@@ -3,13 +3,11 @@
 -- sees through labels only (DPR asks it as a judge).
 --
 --   sail world runs/world && sail run recipes/quickstart.lua
-local sail = require "sail"
-
-local r = sail.recipe {
+local r = {
   title = "Quickstart: a small world",
   name = "quickstart",
   seed = 1,
-  model = { dtype = "f32", template = "none" },
+  model = { dtype = "f32" },
 }
 
 local world = "../runs/world/"

@@ -218,7 +218,7 @@ static sail_code compare_all(comparison *x, sail__metrics *out, sail_err *err)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (size_t b = 0; x->stage->eval_judge.loaded && b < x->n; b++)
         for (size_t a = 0; x->c[b].baseline && a < x->n; a++) {
-            const double *own;
+            const double *own = NULL;
             if (a == b)
                 continue;
             SAIL_TRY(meet(x, a, b, &own, out, err));
