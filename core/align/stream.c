@@ -412,6 +412,16 @@ static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *
     return sail__stream_item(st->train.rows[g->row], g->k, texts, tokens, a, out, err);
 }
 
+/* A tie under a preference model that knows none: either response wins by a fair coin, which is the tie in expectation. To drop
+ * the pair would bias the term of what the policy writes (METHOD 3). */
+static int32_t settled(const sail__stage *live, const sail__step *step, int64_t i, int32_t outcome, int k)
+{
+    const sail_preference *ops = live->preference.loaded ? live->preference.loaded->ops : NULL;
+    if (outcome != SAIL_TIE || k != 2 || !ops || ops->outcomes(live->preference.options, k) > SAIL_TIE)
+        return outcome;
+    return sail_rng_uniform(step->seed, SAIL_RNG_ORDER, (uint64_t)step->step, (uint64_t)i, 0) < 0.5 ? 0 : 1;
+}
+
 /* Labels of the groups that a judge labels: the winner goes to slot 0; groups without a verdict leave. */
 static sail_code label(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
 {
@@ -431,8 +441,8 @@ static sail_code label(sail__stream *st, const sail__stage *live, sail__step *st
             const sail_verdict *w = &v[n++];
             for (int k = 0; k < g->k; k++)
                 g->r[k].score = w->score[k];
-            g->outcome = w->outcome;
-            if (w->outcome == 1 && g->k == 2) {
+            g->outcome = settled(live, step, i, w->outcome, g->k);
+            if (g->outcome == 1 && g->k == 2) {
                 sail__response t = g->r[0];
                 g->r[0] = g->r[1];
                 g->r[1] = t;
