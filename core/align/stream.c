@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "../sail/rng.h"
+
 #include "routes.h"
 
 /* ---- data ---- */
