@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../io/hash.h"
 #include "../io/safetensors.h"
 #include "trainer.h"
 
@@ -97,13 +98,32 @@ static sail_code load_flat(sail__trainer *t, const char *path, sail_arena *a, sa
 
 /* ---- state.json ---- */
 
-static void set(sail_arena *a, sail_node *map, const char *key, double v)
+/* A map being filled; `failed` is looked at once, at the end: a checkpoint that lacks a value must not be written. */
+typedef struct filling {
+    sail_arena *arena;
+    sail_node *map;
+    bool failed;
+} filling;
+
+static void set_node(filling *f, const char *key, sail_node *n)
 {
-    sail_node *n = sail__node_new(a, SAIL_NODE_FLOAT, "checkpoint", 0, 0);
+    if (!key || !n || !sail__node_set(f->arena, f->map, key, n))
+        f->failed = true;
+}
+
+static void set(filling *f, const char *key, double v)
+{
+    if (!isfinite(v)) /* JSON has no NaN: what is absent is NaN */
+        return;
+    sail_node *n = sail__node_new(f->arena, SAIL_NODE_FLOAT, "checkpoint", 0, 0);
     if (n)
         n->number = v;
-    if (n && isfinite(v)) /* JSON has no NaN: what is absent is NaN */
-        sail__node_set(a, map, key, n);
+    set_node(f, key, n);
+}
+
+static void set_text(filling *f, const char *key, const char *text)
+{
+    set_node(f, key, text ? sail__node_string(f->arena, text, "checkpoint") : NULL);
 }
 
 static double get(const sail_node *map, const char *key)
@@ -114,51 +134,93 @@ static double get(const sail_node *map, const char *key)
     return n && sail__node_as_double(n, key, &v, &ignored) == SAIL_OK ? v : NAN;
 }
 
-static int64_t get_int(const sail_node *map, const char *key)
+static bool text_is(const sail_node *map, const char *key, const char *text)
 {
-    double v = get(map, key);
-    return isnan(v) ? 0 : (int64_t)v;
+    const sail_node *n = sail__node_get(map, key);
+    return n && n->kind == SAIL_NODE_STRING && strcmp(n->string.data, text) == 0;
 }
 
-static sail_code hook_state(sail__trainer *t, sail_arena *a, sail_node *map, sail_err *err)
+/* The numbers that every checkpoint has. */
+typedef struct field {
+    const char *key;
+    int64_t *integer;
+    double *number;
+} field;
+enum { FIELDS = 11 };
+
+static void fields_of(sail__trainer *t, field out[FIELDS])
+{
+    sail__train_state *s = &t->state;
+    const field f[FIELDS] = {
+        {"step", &s->step, NULL},           {"updates", &s->updates, NULL},        {"skips", &s->skips, NULL},
+        {"skipped", &s->skipped, NULL},     {"loss_mean", NULL, &s->loss_mean},    {"loss_var", NULL, &s->loss_var},
+        {"loss_n", &s->loss_n, NULL},       {"best_step", &s->best_step, NULL},    {"evaluated", &s->evaluated, NULL},
+        {"position", &t->stream.position, NULL}, {"backoff", NULL, &t->stream.backoff},
+    };
+    memcpy(out, f, sizeof f);
+}
+
+/* All that the rows are to the model: two data sets with the same hash train alike. */
+static void hash_rows(sail__hasher *h, const sail__rows *rows)
+{
+    sail__hasher_integer(h, (int64_t)rows->n);
+    for (size_t i = 0; i < rows->n; i++) {
+        const sail__encoded *e = &rows->encoded[i];
+        sail__hasher_bytes(h, e->prompt, e->n_prompt * sizeof *e->prompt);
+        sail__hasher_bytes(h, e->chosen, e->n_chosen * sizeof *e->chosen);
+        sail__hasher_bytes(h, e->rejected, e->n_rejected * sizeof *e->rejected);
+    }
+}
+
+static const char *data_hash(sail__trainer *t)
+{
+    if (!t->data_hash[0]) {
+        sail__hasher h;
+        sail__hasher_begin(&h);
+        hash_rows(&h, &t->stream.train);
+        hash_rows(&h, &t->stream.held_out);
+        sail__hasher_hex(&h, t->data_hash);
+    }
+    return t->data_hash;
+}
+
+static sail_code hook_state(sail__trainer *t, filling *f, sail_err *err)
 {
     sail_buf json = {0};
     if (!t->o.hooks || !t->o.hooks->state_save)
         return SAIL_OK;
     sail_code code = t->o.hooks->state_save(t->o.hooks->user, &json, err);
+    if (code == SAIL_OK && json.oom)
+        f->failed = true;
     if (code == SAIL_OK && json.len)
-        sail__node_set(a, map, "hooks", sail__node_string(a, sail__arena_strndup(a, json.data, json.len), "checkpoint"));
+        set_text(f, "hooks", sail__arena_strndup(f->arena, json.data, json.len));
     sail__buf_free(&json);
     return code;
 }
 
 static sail_code state_node(sail__trainer *t, sail_arena *a, sail_node **out, sail_err *err)
 {
-    sail_node *m = sail__node_new(a, SAIL_NODE_MAP, "checkpoint", 0, 0);
-    const sail__train_state *s = &t->state;
-    if (!m)
+    filling f = {.arena = a, .map = sail__node_new(a, SAIL_NODE_MAP, "checkpoint", 0, 0)};
+    field fields[FIELDS];
+    if (!f.map)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     SAIL_TRY(sail__session_hash(t->session, err));
-    sail__node_set(a, m, "base", sail__node_string(a, t->session->base_hash, "checkpoint"));
-    sail__node_set(a, m, "stage", sail__node_string(a, t->o.stage->name, "checkpoint"));
-    set(a, m, "version", 1);
-    set(a, m, "step", (double)s->step);
-    set(a, m, "updates", (double)s->updates);
-    set(a, m, "skips", (double)s->skips);
-    set(a, m, "skipped", (double)s->skipped);
-    set(a, m, "loss_mean", s->loss_mean);
-    set(a, m, "loss_var", s->loss_var);
-    set(a, m, "loss_n", (double)s->loss_n);
-    set(a, m, "best", s->best);
-    set(a, m, "best_step", (double)s->best_step);
-    set(a, m, "position", (double)t->stream.position);
-    set(a, m, "backoff", t->stream.backoff);
-    set(a, m, "seed_low", (double)(uint32_t)t->o.stage->seed);
-    set(a, m, "rows", (double)t->stream.train.n);
+    set_text(&f, "base", t->session->base_hash);
+    set_text(&f, "data", data_hash(t));
+    set_text(&f, "stage", t->o.stage->name);
+    set(&f, "version", 1);
+    fields_of(t, fields);
+    for (int i = 0; i < FIELDS; i++)
+        set(&f, fields[i].key, fields[i].integer ? (double)*fields[i].integer : *fields[i].number);
+    set(&f, "best", t->state.best);
+    set(&f, "stopped", t->state.stopped);
+    set(&f, "seed_low", (double)(uint32_t)t->o.stage->seed);
+    set(&f, "rows", (double)t->stream.train.n);
     for (int i = 0; i < SAIL_OBJECTIVE_STATE; i++)
-        set(a, m, sail__arena_printf(a, "objective_%d", i), t->learner.state[i]);
-    *out = m;
-    return hook_state(t, a, m, err);
+        set(&f, sail__arena_printf(a, "objective_%d", i), t->learner.state[i]);
+    SAIL_TRY(hook_state(t, &f, err));
+    *out = f.map;
+    return f.failed ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : SAIL_OK;
 }
 
 static sail_code save_cache(sail__checkpoint_writer *w, const char *name, const sail__ref_cache *c, size_t rows, sail_err *err)
@@ -222,25 +284,30 @@ static sail_code load_cache(const char *path, const sail__rows *rows, sail__ref_
 
 static sail_code take_state(sail__trainer *t, const sail_node *m, const char *path, sail_err *err)
 {
-    sail__train_state *s = &t->state;
-    const sail_node *base = sail__node_get(m, "base"), *hooks = sail__node_get(m, "hooks");
+    field fields[FIELDS];
+    const sail_node *hooks = sail__node_get(m, "hooks");
     SAIL_TRY(sail__session_hash(t->session, err));
-    if (!base || base->kind != SAIL_NODE_STRING || strcmp(base->string.data, t->session->base_hash) != 0)
-        return sail_fail(err, SAIL_E_STATE, "%s: the checkpoint was made from another base model than %s", path, t->session->path);
-    if (get_int(m, "rows") != (int64_t)t->stream.train.n)
-        return sail_fail(err, SAIL_E_STATE, "%s: the data has %zu usable rows now, %lld when the checkpoint was made", path, t->stream.train.n,
-                         (long long)get_int(m, "rows"));
-    s->step = get_int(m, "step");
-    s->updates = get_int(m, "updates");
-    s->skips = get_int(m, "skips");
-    s->skipped = get_int(m, "skipped");
-    s->loss_mean = get(m, "loss_mean");
-    s->loss_var = get(m, "loss_var");
-    s->loss_n = get_int(m, "loss_n");
-    s->best = get(m, "best");
-    s->best_step = get_int(m, "best_step");
-    t->stream.position = get_int(m, "position");
-    t->stream.backoff = get(m, "backoff");
+    if (!text_is(m, "base", t->session->base_hash))
+        return sail_fail(err, SAIL_E_STATE, "%s: the checkpoint was made from another base model than %s is now: put the old one back, or begin "
+                         "anew with `sail run --force`", path, t->session->path);
+    if (get(m, "rows") != (double)t->stream.train.n)
+        return sail_fail(err, SAIL_E_STATE, "%s: the data has %zu usable rows now, %g when the checkpoint was made: put the old data back, or "
+                         "begin anew with `sail run --force`", path, t->stream.train.n, get(m, "rows"));
+    if (!text_is(m, "data", data_hash(t)))
+        return sail_fail(err, SAIL_E_STATE, "%s: the data (or how it is made tokens) has changed since the checkpoint was made: put the old data "
+                         "back, or begin anew with `sail run --force`", path);
+    fields_of(t, fields);
+    for (int i = 0; i < FIELDS; i++) {
+        double v = get(m, fields[i].key);
+        if (isnan(v))
+            return sail_fail(err, SAIL_E_FORMAT, "%s: state.json has no number `%s`", path, fields[i].key);
+        if (fields[i].integer)
+            *fields[i].integer = (int64_t)v;
+        else
+            *fields[i].number = v;
+    }
+    t->state.best = get(m, "best");
+    t->state.stopped = get(m, "stopped") > 0;
     for (int i = 0; i < SAIL_OBJECTIVE_STATE; i++) {
         char key[32];
         snprintf(key, sizeof key, "objective_%d", i);

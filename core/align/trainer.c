@@ -134,8 +134,11 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
     SAIL_TRY(count_steps(t, err));
     SAIL_TRY(sail__evaluator_init(&t->evaluator, &t->stream, &t->learner, err));
     SAIL_TRY(check_routes(t, stage, 0, err));
-    t->checkpoints = sail__path_join(t->arena, t->o.dir, "checkpoints");
+    if (!(t->checkpoints = sail__path_join(t->arena, t->o.dir, "checkpoints")))
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     t->state.best = NAN;
+    t->state.evaluated = -1;
+    SAIL_TRY(sail__checkpoint_clean(t->checkpoints, err));
     SAIL_TRY(sail__trainer_load(t, resumed, err));
     int64_t at = *resumed ? t->state.step : -1;
     SAIL_TRY(sail__store_cut(t->o.store, stage->name, at, err));
@@ -145,6 +148,7 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
         SAIL_TRY(fill_cache(t, &t->stream.train, &t->stream.train_ref, err));
         SAIL_TRY(fill_cache(t, &t->stream.held_out, &t->stream.held_ref, err));
     }
+    t->ready = true;
     char text[64];
     snprintf(text, sizeof text, *resumed ? "from step %lld" : "%lld steps", (long long)(*resumed ? t->state.step : t->steps));
     return sail__store_add_event(t->o.store, stage->name, at, *resumed ? "resume" : "start", text, err);
@@ -194,6 +198,8 @@ static sail_code evaluate(sail__trainer *t, const sail__stage *live, sail_err *e
         t->state.best = loss;
         t->state.best_step = t->state.step;
     }
+    if (code == SAIL_OK)
+        t->state.evaluated = t->state.step;
     if (code == SAIL_OK && t->o.on_step && m.n)
         t->o.on_step(t->o.user, t->state.step, t->steps, &m);
     sail__free(m.items);
@@ -246,12 +252,13 @@ static sail_code update(sail__trainer *t, const sail__stage *live, const sail__l
     SAIL_TRY(sail__metrics_mean(m, "sail/clip", u.clip, 1, err));
     SAIL_TRY(sail__metrics_mean(m, "sail/skipped", (double)u.skipped, 1, err));
     if (s->skips >= live->guard.skips)
-        return sail_fail(err, SAIL_E_NUMERIC, "%lld steps in a row were skipped (loss %g, gradient norm %g); the last checkpoint is whole",
+        return sail_fail(err, SAIL_E_NUMERIC, "%lld steps in a row were skipped (loss %g, gradient norm %g); the last checkpoint is whole; try a smaller train.lr, "
+                         "and look for NaN in the model's files and for odd rows in the data",
                          (long long)s->skips, loss, u.norm);
     return SAIL_OK;
 }
 
-static sail_code call_hook(sail__trainer *t, const sail__metrics *m, bool *stop, sail_err *err)
+static sail_code call_hook(sail__trainer *t, const sail__metrics *m, sail_err *err)
 {
     const sail__hooks *h = t->o.hooks;
     if (!h || !h->on_step)
@@ -269,7 +276,7 @@ static sail_code call_hook(sail__trainer *t, const sail__metrics *m, bool *stop,
     if (!(s.backoff >= 0) || !isfinite(s.backoff))
         return sail_fail(err, SAIL_E_RECIPE, "on.step: backoff must be a number of at least 0");
     t->stream.backoff *= s.backoff;
-    *stop = s.stop;
+    t->state.stopped = s.stop;
     return SAIL_OK;
 }
 
@@ -325,7 +332,7 @@ static sail_code timing(sail__trainer *t, double start, const sail__step *s, sai
     return sail__metrics_mean(m, "memory/peak_mib", sail__rss_peak_mib(), 1, err);
 }
 
-static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, bool *stop, sail_err *err)
+static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail_err *err)
 {
     double start = sail__now(), loss;
     bool numeric;
@@ -349,15 +356,15 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
         code = record(t, t->state.step, &m, err);
     }
     if (code == SAIL_OK)
-        code = call_hook(t, &m, stop, err);
+        code = call_hook(t, &m, err);
     if (code == SAIL_OK && t->o.on_step)
         t->o.on_step(t->o.user, t->state.step, t->steps, &m);
     sail__free(m.items);
     return code;
 }
 
-/* The stage with its schedules as they stand at this step. */
-static sail_code live_stage(sail__trainer *t, sail_arena *a, sail__stage *live, sail_err *err)
+/* The stage with its schedules as they stand at a step. */
+static sail_code live_stage(sail__trainer *t, int64_t step, sail_arena *a, sail__stage *live, sail_err *err)
 {
     const sail__stage *s = t->o.stage;
     if (!sail__stage_is_scheduled(s)) {
@@ -366,11 +373,47 @@ static sail_code live_stage(sail__trainer *t, sail_arena *a, sail__stage *live, 
     }
     sail_problems problems = {.arena = a};
     const sail__hooks *h = t->o.hooks;
-    if (!sail__stage_parse(t->o.ctx, a, s->kind, s->node, t->state.step, h ? h->call_schedule : NULL, h ? h->user : NULL, live, &problems))
-        return sail_fail(err, SAIL_E_RECIPE, "%s: %s: %s (step %lld)", problems.items[0].where, problems.items[0].path,
-                         problems.items[0].message, (long long)t->state.step);
+    if (!sail__stage_parse(t->o.ctx, a, s->kind, s->node, step, h ? h->call_schedule : NULL, h ? h->user : NULL, live, &problems))
+        return problems.n == 0 ? sail_fail(err, SAIL_E_NOMEM, "out of memory")
+                               : sail_fail(err, SAIL_E_RECIPE, "%s: %s: %s (step %lld)", problems.items[0].where, problems.items[0].path,
+                                           problems.items[0].message, (long long)step);
     live->name = s->name;
     return SAIL_OK;
+}
+
+static bool at_end(const sail__trainer *t) { return t->state.step >= t->steps || t->state.stopped; }
+
+static bool evaluation_due(const sail__trainer *t, const sail__stage *live)
+{
+    int64_t step = t->state.step;
+    if (t->state.evaluated == step)
+        return false;
+    if (step == 0)
+        return live->eval.before;
+    return at_end(t) || (live->eval.every > 0 && step % live->eval.every == 0);
+}
+
+/* What is due after a step: evaluation, then a checkpoint. */
+static sail_code after_step(sail__trainer *t, const sail__stage *live, sail_err *err)
+{
+    if (evaluation_due(t, live))
+        SAIL_TRY(evaluate(t, live, err));
+    int64_t every = t->o.stage->checkpoint.every, step = t->state.step;
+    return at_end(t) || (every > 0 && step > 0 && step % every == 0) ? sail__trainer_save(t, err) : SAIL_OK;
+}
+
+/* The evaluation before the first step, or one that was due at the checkpoint and was cut short by a signal. */
+static sail_code first_evaluation(sail__trainer *t, sail_err *err)
+{
+    sail_arena *a = sail__arena_new();
+    sail__stage live;
+    int64_t step = t->state.step;
+    sail_code code = a ? live_stage(t, step > 0 ? step - 1 : 0, a, &live, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (code == SAIL_OK && evaluation_due(t, &live))
+        code = after_step(t, &live, err);
+    if (a)
+        sail__arena_free(a);
+    return code;
 }
 
 static sail_code loop(sail__trainer *t, sail_err *err)
@@ -378,23 +421,20 @@ static sail_code loop(sail__trainer *t, sail_err *err)
     sail__lr_schedule lr;
     const sail__stage *stage = t->o.stage;
     SAIL_TRY(sail__lr_parse(stage->train.schedule, &lr, err));
-    bool stop = false;
-    while (t->state.step < t->steps && !stop) {
+    SAIL_TRY(first_evaluation(t, err));
+    while (!at_end(t)) {
         if (sail_cancelled(t->o.ctx))
             return sail_fail(err, SAIL_E_CANCEL, "stopped after step %lld of %lld", (long long)t->state.step, (long long)t->steps);
         sail_arena *a = sail__arena_new();
         sail__stage live;
-        sail_code code = a ? live_stage(t, a, &live, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        sail_code code = a ? live_stage(t, t->state.step, a, &live, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
         if (code == SAIL_OK)
-            code = one_step(t, &live, &lr, a, &stop, err);
-        bool last = t->state.step == t->steps || stop;
-        if (code == SAIL_OK && (last || (live.eval.every > 0 && t->state.step % live.eval.every == 0)))
-            code = evaluate(t, &live, err);
+            code = one_step(t, &live, &lr, a, err);
+        if (code == SAIL_OK)
+            code = after_step(t, &live, err);
         if (a)
             sail__arena_free(a);
         SAIL_TRY(code);
-        if (last || (stage->checkpoint.every > 0 && t->state.step % stage->checkpoint.every == 0))
-            SAIL_TRY(sail__trainer_save(t, err));
         sail_progress(t->o.ctx, stage->name, (uint64_t)t->state.step, (uint64_t)t->steps);
     }
     return SAIL_OK;
@@ -420,11 +460,9 @@ sail_code sail__train(const sail__train_options *o, sail_err *err)
     if (!t.arena)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     sail_code code = begin(&t, &resumed, err);
-    if (code == SAIL_OK && !resumed && o->stage->eval.before)
-        code = evaluate(&t, o->stage, err);
     if (code == SAIL_OK)
         code = loop(&t, err);
-    if (code == SAIL_E_CANCEL && t.checkpoints) {
+    if (code == SAIL_E_CANCEL && t.ready) { /* before that there is nothing that a new start would not make again */
         sail_err save = {0};
         if (sail__trainer_save(&t, &save) != SAIL_OK)
             code = sail_fail(err, save.code, "%s", save.message);

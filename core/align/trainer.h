@@ -36,6 +36,8 @@ typedef struct sail__train_state {
     int64_t loss_n;
     double best;      /* best evaluation so far; NAN: none */
     int64_t best_step;
+    int64_t evaluated; /* the last step with an evaluation; -1: none */
+    bool stopped;      /* a hook ended the stage before its last step */
 } sail__train_state;
 
 typedef struct sail__trainer {
@@ -49,6 +51,8 @@ typedef struct sail__trainer {
     sail__train_state state;
     int64_t steps;
     char *checkpoints; /* directory */
+    char data_hash[33]; /* of all encoded rows */
+    bool ready;         /* opened, loaded, reference cached: there is something to save */
 } sail__trainer;
 
 /* state.c: everything a resumed stage needs, to and from a checkpoint. */

@@ -184,6 +184,8 @@ sail_code sail__remove_tree(const char *path, sail_err *err)
 
 char *sail__path_join(sail_arena *a, const char *dir, const char *name)
 {
+    if (!dir || !name) /* an earlier join found no memory */
+        return NULL;
     if (name[0] == '~' && (name[1] == '/' || name[1] == '\0')) {
         const char *home = getenv("HOME");
         return home && *home ? sail__arena_printf(a, "%s%s", home, name + 1) : sail__arena_strdup(a, name);

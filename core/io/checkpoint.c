@@ -130,9 +130,21 @@ static sail_code remove_leftovers(sail_arena *a, const char *dir, sail_err *err)
     size_t n = 0;
     SAIL_TRY(sail__list_dir(a, dir, &names, &n, err));
     for (size_t i = 0; i < n; i++)
-        if (!strncmp(names[i], temporary, sizeof temporary - 1))
-            SAIL_TRY(sail__remove_tree(sail__path_join(a, dir, names[i]), err));
+        if (!strncmp(names[i], temporary, sizeof temporary - 1)) {
+            const char *path = sail__path_join(a, dir, names[i]);
+            SAIL_TRY(path ? sail__remove_tree(path, err) : no_memory(dir, err));
+        }
     return SAIL_OK;
+}
+
+sail_code sail__checkpoint_clean(const char *dir, sail_err *err)
+{
+    if (!sail__is_dir(dir))
+        return SAIL_OK;
+    sail_arena *a = sail__arena_new();
+    sail_code code = a ? remove_leftovers(a, dir, err) : no_memory(dir, err);
+    sail__arena_free(a);
+    return code;
 }
 
 static sail_code begin(sail__checkpoint_writer *w, const char *dir, int64_t step, sail_err *err)

@@ -26,6 +26,9 @@ sail_code sail__checkpoint_write(sail__checkpoint_writer *w, const void *data, s
 sail_code sail__checkpoint_commit(sail__checkpoint_writer *w, const sail_node *state, sail_err *err);
 void sail__checkpoint_abort(sail__checkpoint_writer *w); /* removes the temporary directory; NULL is fine */
 
+/* Remove what writers that were killed left in dir, which need not be there. The writer's alone to call. */
+sail_code sail__checkpoint_clean(const char *dir, sail_err *err);
+
 typedef struct sail__checkpoint {
     const char *path; /* DIR/step-000200 */
     int64_t step;

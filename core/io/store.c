@@ -183,6 +183,10 @@ static sail_code take_lock(sail__store *s, sail_err *err)
         code = sail_fail(err, SAIL_E_IO, "%s: %s", path, strerror(errno));
     else if (flock(s->lock, LOCK_EX | LOCK_NB) != 0)
         code = sail_fail(err, SAIL_E_STATE, "%s: another process is writing this run; wait for it or stop it", s->path);
+    if (code != SAIL_OK && s->lock >= 0) {
+        close(s->lock);
+        s->lock = -1; /* as the mark of a store that this process does not own */
+    }
     sqlite3_free(path);
     return code;
 }
@@ -214,7 +218,15 @@ static sail_code check_version(sail__store *s, sail_err *err)
     return version >= 1 ? SAIL_OK : sail_fail(err, SAIL_E_FORMAT, "%s: store version %lld is not valid", s->path, (long long)version);
 }
 
-static sail_code create(sail__store *s, sail_err *err)
+static sail_code open_database(sail__store *s, int flags, const char *name, sail_err *err)
+{
+    if (sqlite3_open_v2(name, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        return fail(s, "opening", err);
+    sqlite3_busy_timeout(s->db, 10000);
+    return run_sql(s, "PRAGMA foreign_keys=ON; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;", "opening", err);
+}
+
+static sail_code make_schema(sail__store *s, sail_err *err)
 {
     char pragmas[96];
     snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID, SCHEMA_VERSION);
@@ -226,12 +238,30 @@ static sail_code create(sail__store *s, sail_err *err)
     return end(s, code, "creating", err);
 }
 
-static sail_code open_database(sail__store *s, int flags, const char *name, sail_err *err)
+/* Made whole under another name, then renamed: a process killed meanwhile leaves no store that nobody can open. */
+static sail_code create(sail__store *s, sail_err *err)
 {
-    if (sqlite3_open_v2(name, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
-        return fail(s, "opening", err);
-    sqlite3_busy_timeout(s->db, 10000);
-    return run_sql(s, "PRAGMA foreign_keys=ON; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;", "opening", err);
+    static const char *const left[] = {"", "-journal", "-wal", "-shm"};
+    char *part = sqlite3_mprintf("%s.part", s->path);
+    sail_code code = part ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "%s: out of memory", s->path);
+    for (size_t i = 0; part && i < sizeof left / sizeof left[0]; i++) {
+        char *path = sqlite3_mprintf("%s%s", part, left[i]);
+        if (path)
+            unlink(path);
+        sqlite3_free(path);
+    }
+    if (code == SAIL_OK)
+        code = open_database(s, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, part, err);
+    if (code == SAIL_OK)
+        code = make_schema(s, err);
+    sqlite3_close_v2(s->db); /* the last connection: what is in the WAL goes to the file */
+    s->db = NULL;
+    if (code == SAIL_OK && rename(part, s->path) != 0)
+        code = sail_fail(err, SAIL_E_IO, "%s: creating: %s", s->path, strerror(errno));
+    if (code != SAIL_OK && part)
+        unlink(part);
+    sqlite3_free(part);
+    return code == SAIL_OK ? open_database(s, SQLITE_OPEN_READWRITE, s->path, err) : code;
 }
 
 /* A WAL file in a directory that cannot be written has no index to share: read it as it lies. */
@@ -276,17 +306,19 @@ sail_code sail__store_open(const char *path, sail__store_mode mode, sail__store 
     }
     s->lock = -1;
     sail_code code = mode == SAIL__STORE_READ ? SAIL_OK : take_lock(s, err);
-    if (code == SAIL_OK && mode == SAIL__STORE_CREATE) {
-        code = open_database(s, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, path, err);
-        if (code == SAIL_OK)
-            code = create(s, err);
+    bool mine = false; /* under the lock: another process may have made one since */
+    if (code == SAIL_OK && mode == SAIL__STORE_CREATE && sail__file_exists(path)) {
+        code = sail_fail(err, SAIL_E_EXISTS, "%s: exists already", path);
+    } else if (code == SAIL_OK && mode == SAIL__STORE_CREATE) {
+        mine = true;
+        code = create(s, err);
     } else if (code == SAIL_OK) {
         code = open_existing(s, mode, err);
     }
     if (code != SAIL_OK) {
-        sail__store_close(s);
-        if (mode == SAIL__STORE_CREATE)
+        if (mine)
             unlink(path); /* half made */
+        sail__store_close(s);
         return code;
     }
     *out = s;

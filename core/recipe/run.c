@@ -109,10 +109,34 @@ static sail_code describe(const sail__run_options *o, const char *dir, sail__sto
     return sail__store_set_info(store, "recipe_hash", hex, err);
 }
 
+/* Remove a run that nobody writes. It is renamed first: killed half way, nothing remains under a run's name that is no run. */
+static sail_code remove_run(sail_arena *a, const char *dir, const char *db, sail_err *err)
+{
+    sail__store *old = NULL;
+    sail_err ignored;
+    if (sail__file_exists(db)) {
+        if (sail__store_open(db, SAIL__STORE_WRITE, &old, &ignored) == SAIL_E_STATE) /* whatever else is wrong with it: it is to go */
+            return sail_fail(err, SAIL_E_STATE, "%s is not removed: %s", dir, ignored.message);
+        sail__store_close(old);
+    }
+    const char *parent = sail__path_dir(a, dir), *base = sail__path_base(dir);
+    const char *gone = parent ? sail__arena_printf(a, "%s/.removed-%s", parent, base) : NULL;
+    if (!gone)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    SAIL_TRY(sail__remove_tree(gone, err));
+    if (!sail__is_dir(dir))
+        return SAIL_OK;
+    if (rename(dir, gone) != 0)
+        return sail_fail(err, SAIL_E_IO, "cannot remove %s: %s", dir, strerror(errno));
+    return sail__remove_tree(gone, err);
+}
+
 static sail_code open_run(const sail__run_options *o, const char *dir, sail__store **store, sail_err *err)
 {
     const sail__recipe *r = o->recipe;
     char *db = sail__path_join(r->arena, dir, "run.db");
+    if (!db)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     bool there = sail__file_exists(db);
     if (o->resume && !there)
         return sail_fail(err, SAIL_E_NOTFOUND, "%s is no run: it has no run.db", dir);
@@ -125,10 +149,14 @@ static sail_code open_run(const sail__run_options *o, const char *dir, sail__sto
         char **names;
         size_t n;
         SAIL_TRY(sail__list_dir(r->arena, dir, &names, &n, err));
-        if (n > 0)
+        bool half_made = true; /* killed before run.db was there */
+        for (size_t i = 0; i < n; i++)
+            half_made = half_made && !strncmp(names[i], "run.db", 6);
+        if (!half_made)
             return sail_fail(err, SAIL_E_EXISTS, "%s is no run of sail (it has no run.db): it is not removed", dir);
     }
-    SAIL_TRY(sail__remove_tree(dir, err));
+    if (taken)
+        SAIL_TRY(remove_run(r->arena, dir, db, err));
     SAIL_TRY(sail__make_dirs(dir, err));
     SAIL_TRY(sail__store_open(db, SAIL__STORE_CREATE, store, err));
     return describe(o, dir, *store, err);
@@ -235,6 +263,8 @@ static sail_code run_stage(const sail__run_options *o, const char *dir, const sa
     const sail__recipe *r = o->recipe;
     sail__stage s = *stage;
     char *at = sail__path_join(r->arena, dir, s.name);
+    if (!at)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (s.kind == SAIL__REPORT)
         return report_stage(r, dir, err);
     SAIL_TRY(sail__make_dirs(at, err));
@@ -310,8 +340,10 @@ static sail_code load_again(sail_ctx *ctx, sail_arena *a, sail__store *store, co
     char *full = realpath(dir, NULL);
     char *run = full ? sail__arena_strdup(a, full) : NULL;
     free(full);
-    if (!run || !cwd)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: run.db lacks the run's directory", dir);
+    if (!cwd || (path && !hash))
+        return sail_fail(err, SAIL_E_STATE, "%s: the run was stopped before it began; begin anew with `sail run --force`", dir);
+    if (!run)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     /* relative paths of the recipe are relative to where the run was begun */
     if (chdir(cwd) != 0)
         return sail_fail(err, SAIL_E_IO, "cannot go to %s, where the run was begun: %s", cwd, strerror(errno));
@@ -327,7 +359,7 @@ static sail_code load_again(sail_ctx *ctx, sail_arena *a, sail__store *store, co
     /* the run is where it is now, whatever it was called */
     (*out)->runs = sail__path_dir((*out)->arena, run);
     (*out)->name = sail__arena_strdup((*out)->arena, sail__path_base(run));
-    return SAIL_OK;
+    return (*out)->runs && (*out)->name ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
 sail_code sail__run_recipe(sail_ctx *ctx, const char *dir, sail_problems *problems, sail__recipe **out, sail_err *err)
@@ -338,7 +370,7 @@ sail_code sail__run_recipe(sail_ctx *ctx, const char *dir, sail_problems *proble
     if (!a)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     char *db = sail__path_join(a, dir, "run.db");
-    sail_code code = sail__file_exists(db) ? sail__store_open(db, SAIL__STORE_READ, &store, err)
+    sail_code code = !db ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__file_exists(db) ? sail__store_open(db, SAIL__STORE_READ, &store, err)
                                            : sail_fail(err, SAIL_E_NOTFOUND, "%s is no run: it has no run.db", dir);
     if (code == SAIL_OK)
         code = load_again(ctx, a, store, dir, problems, out, err);
