@@ -254,7 +254,10 @@ static sail_code create(sail__store *s, sail_err *err)
         code = open_database(s, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, part, err);
     if (code == SAIL_OK)
         code = make_schema(s, err);
-    sqlite3_close_v2(s->db); /* the last connection: what is in the WAL goes to the file */
+    /* the WAL does not follow when the file is renamed: all of it must be in the file */
+    if (code == SAIL_OK && sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) != SQLITE_OK)
+        code = fail(s, "creating", err);
+    sqlite3_close_v2(s->db);
     s->db = NULL;
     if (code == SAIL_OK && rename(part, s->path) != 0)
         code = sail_fail(err, SAIL_E_IO, "%s: creating: %s", s->path, strerror(errno));

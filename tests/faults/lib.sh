@@ -56,17 +56,17 @@ same() {
     return 1
 }
 
-# expect WHAT STATUS PATTERN COMMAND…: exit status, and a message that matches (extended regular expression)
+# expect WHAT STATUS PATTERN COMMAND…: exit status (a pattern, [12] is either), and a message that matches (extended regular expression)
 expect() {
     local what=$1 status=$2 pattern=$3 got
     shift 3
     checks=$((checks + 1))
-    timeout 60 "$@" > out.txt 2> err.txt < /dev/null
+    "$@" > out.txt 2> err.txt < /dev/null
     got=$?
-    if [ "$got" != "$status" ]; then
-        fail "$what: exit status $got, not $status"; tail -3 out.txt err.txt
+    if [[ $got != $status ]]; then
+        fail "$what: exit status $got, not $status"; cat err.txt; tail -n 3 out.txt
     elif ! cat out.txt err.txt | grep -qE -- "$pattern"; then
-        fail "$what: no message like /$pattern/:"; tail -3 err.txt out.txt
+        fail "$what: no message like /$pattern/:"; cat err.txt; tail -n 3 out.txt
     fi
 }
 
