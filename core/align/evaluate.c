@@ -24,7 +24,8 @@ static sail_code prefixed(sail__metrics *out, const sail__metrics *in, sail_err 
     char name[160];
     for (size_t i = 0; i < in->n; i++) {
         const sail__metric *x = &in->items[i];
-        if (strncmp(x->name, "sail/route_", 11) == 0)
+        /* routes mean nothing here; divergence and length are those of fresh responses, below */
+        if (strncmp(x->name, "sail/route_", 11) == 0 || strcmp(x->name, "objective/kl") == 0 || strcmp(x->name, "completions/mean_length") == 0)
             continue;
         snprintf(name, sizeof name, "eval_%s", x->name);
         SAIL_TRY(x->count > 0 ? sail__metrics_mean(out, name, x->sum, x->count, err) : sail__metrics_total(out, name, x->sum, err));
