@@ -165,8 +165,9 @@ static dnnl_status_t describe(const cpu_dnnl *x, const cpu_product *p, layout l[
     if (s == dnnl_success && p->sum)
         s = dnnl_post_ops_append_sum(post, 1.0f, 0, dnnl_data_type_undef);
 #else
+    /* as an output scale: the same as a linear post-op sends 2.x to its reference code */
     if (s == dnnl_success && p->scale != 1.0f)
-        s = dnnl_post_ops_append_eltwise(post, 1.0f, dnnl_eltwise_linear, p->scale, 0.0f);
+        s = dnnl_primitive_attr_set_output_scales(attr, 1, 0, &p->scale);
     if (s == dnnl_success && p->sum)
         s = dnnl_post_ops_append_sum(post, 1.0f);
 #endif
