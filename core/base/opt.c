@@ -24,9 +24,11 @@ void sail__problem(sail_problems *p, const sail_node *at, const char *path, cons
         p->items = items;
         p->cap = cap;
     }
-    const char *message = sail__arena_strdup(p->arena, text), *where = at ? sail__node_where(p->arena, at) : "";
+    /* copies: problems outlive the nodes that they are about */
+    const char *message = sail__arena_strdup(p->arena, text);
+    const char *where = sail__arena_strdup(p->arena, at ? sail__node_where(p->arena, at) : "");
     const char *copy = sail__arena_strdup(p->arena, path ? path : "");
-    p->items[p->n++] = (sail_problem){where, copy ? copy : "", message ? message : "out of memory"};
+    p->items[p->n++] = (sail_problem){where ? where : "", copy ? copy : "", message ? message : "out of memory"};
 }
 
 /* ---- numbers as people write them ---- */
