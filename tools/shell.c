@@ -115,9 +115,11 @@ static void for_options(sail_buf *out, const sail__command *cmd, each_option *fn
     option_tables t = sail__cli_tables(cmd);
     for (size_t i = 0; i < t.n; i++)
         for (const sail_opt *o = t.table[i]; o->name; o++) {
-            char name[64];
+            char name[64], given[68];
+            bool on = o->type == SAIL_OPT_TYPE_BOOL && o->def != 0; /* what is on can only be switched off */
+            snprintf(given, sizeof given, "%s%s", on ? "no-" : "", sail__cli_option_name(o, name));
             if (!(o->flags & SAIL_OPT_HIDDEN))
-                fn(out, cmd, o, sail__cli_option_name(o, name));
+                fn(out, cmd, o, given);
         }
 }
 
