@@ -29,7 +29,7 @@ sail_code sail__time_call(sail_runtime *rt, const sail_call *call, int times, do
 /* A matrix of small random numbers: constant operands can be faster than real ones, and denormal ones slower. */
 static sail_code matrix(sail_runtime *rt, sail_dtype t, int64_t rows, int64_t cols, sail_tensor *out, sail_err *err)
 {
-    enum { PART = 1 << 20 };
+    enum { PART = 1 << 16 };
     SAIL_TRY(sail__tensor_alloc(rt, t, rows, cols, out, err));
     int64_t n = PART / cols > 0 ? PART / cols : 1;
     float *x = sail__malloc((size_t)(n * cols) * sizeof *x);
@@ -84,19 +84,20 @@ static sail_code memory(sail_runtime *rt, sail_dtype t, int64_t floats, double *
 {
     enum { TIMES = 5 };
     double s[TIMES];
+    enum { WIDTH = 4096 };
     sail_tensor x = {0}, y = {0}, total = {0};
-    sail_code code = matrix(rt, SAIL_F32, 1, floats, &x, err);
+    sail_code code = matrix(rt, SAIL_F32, floats / WIDTH, WIDTH, &x, err);
     if (code == SAIL_OK)
-        code = matrix(rt, SAIL_F32, 1, floats, &y, err);
+        code = matrix(rt, SAIL_F32, floats / WIDTH, WIDTH, &y, err);
     if (code == SAIL_OK)
         code = sail__tensor_alloc(rt, SAIL_F32, 1, 1, &total, err);
     sail_call sum = {.op = SAIL_OP_SUM_SQUARES, .n_in = 2, .n_out = 1, .in = {x, total}, .out = {total}};
+    sum.in[0].rows = 1; /* the same memory as a vector */
+    sum.in[0].cols = sum.in[0].ld = floats;
     if (code == SAIL_OK)
         code = sail__time_call(rt, &sum, TIMES, s, err);
     if (code == SAIL_OK)
         *best = 4 * (double)floats / s[0];
-    x.rows = y.rows = floats / 4096; /* the same memory as rows, which devices share out */
-    x.cols = y.cols = x.ld = y.ld = 4096;
     sail_call add = {.op = SAIL_OP_ADD, .n_in = 2, .n_out = 1, .attr = {.dtype = SAIL_F32}, .in = {x, y}, .out = {y}};
     if (code == SAIL_OK)
         code = sail__time_call(rt, &add, TIMES, s, err);
@@ -117,7 +118,7 @@ static sail_code memory(sail_runtime *rt, sail_dtype t, int64_t floats, double *
 sail_code sail__calibrate(sail_runtime *rt, sail_dtype t, sail__calibration *out, sail_err *err)
 {
     /* rows, in, out: square, and the forms of projections. Small where one is slow (the ref backend). */
-    static const int64_t shapes[][3] = {{256, 256, 256}, {1024, 1024, 1024}, {2048, 2048, 2048}, {1024, 4096, 1024}, {2048, 1024, 4096}};
+    static const int64_t shapes[][3] = {{256, 256, 256}, {1024, 1024, 1024}, {2048, 2048, 2048}, {2048, 1024, 4096}};
     enum { TIMES = 5 };
     double s[TIMES];
     *out = (sail__calibration){0};
@@ -129,5 +130,5 @@ sail_code sail__calibrate(sail_runtime *rt, sail_dtype t, sail__calibration *out
         if (flops / s[0] > out->flops)
             out->flops = flops / s[0];
     }
-    return memory(rt, t, out->flops > 1e10 ? 64 << 20 : 1 << 20, &out->bandwidth, err);
+    return memory(rt, t, out->flops > 1e10 ? 32 << 20 : 1 << 20, &out->bandwidth, err);
 }

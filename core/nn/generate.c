@@ -285,6 +285,7 @@ typedef struct job {
     uint64_t seed;
     const sail__gen_request *requests;
     size_t n_requests, next; /* next request to admit */
+    size_t left;             /* responses not finished */
     const int32_t *ends;
     int n_ends;
     sail__gen_token on_token;
@@ -396,6 +397,7 @@ static void retire(job *j, bool *done)
             continue;
         }
         give(g, s->pages, s->n_pages);
+        j->left--;
         s->group->live--;
         if (s->group->live == 0 && s->group->next_child == s->group->request->children)
             give(g, s->group->pages, s->group->n_pages);
@@ -496,7 +498,8 @@ sail_code sail__generate(sail__generator *g, uint64_t seed, const sail__gen_requ
     if (!done)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     sail_code code = SAIL_OK;
-    while (code == SAIL_OK && (j.next < n || g->n_live > 0)) {
+    j.left = *n_out;
+    while (code == SAIL_OK && j.left > 0) {
         code = sail_cancelled(g->view.rt->ctx) ? sail_fail(err, SAIL_E_CANCEL, "stopped while generating") : step(&j, done, err);
         memset(done, 0, (size_t)g->batch * sizeof *done);
     }
