@@ -41,6 +41,7 @@ enum { PRODUCT_ROWS = 512, PRODUCT_PARTS = 24, OWN_ROWS = 128, OWN_DEPTH = 384 }
 typedef struct product {
     cpu_product p; /* with trans_a any k, else m <= PRODUCT_ROWS when oneDNN is to be used */
     bool a_bf16, b_bf16;
+    bool own;          /* only our own loops: for few rows, where B is read from memory once */
     bool through_tile; /* runs are summed in float32 scratch, then scaled, added to and rounded */
     int64_t depth;     /* of a run, where k is not cut into parts */
     int parts;         /* along k when trans_a, else along m */

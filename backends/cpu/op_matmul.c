@@ -6,6 +6,8 @@
 #include "gemm.h"
 #include "kernels.h"
 
+enum { FEW_ROWS = 128 }; /* below: our own loops, which read B from memory once and make no primitives */
+
 struct job {
     const sail_device *d;
     const sail_tensor *b, *bias, *residual, *y;
@@ -128,7 +130,7 @@ static void run_slice(void *arg, size_t task, int thread)
         add_tile(j, row, rows, col, width);
 }
 
-static sail_code plans(sail_device *d, struct job *j, const sail_call *c, int64_t ldb, sail_err *err)
+static sail_code plans(sail_device *d, struct job *j, const sail_call *c, bool few_rows, sail_err *err)
 {
     int64_t last_rows = j->m % j->chunk ? j->m % j->chunk : j->chunk;
     int64_t last_width = j->n % j->width ? j->n % j->width : j->width;
@@ -146,7 +148,7 @@ static sail_code plans(sail_device *d, struct job *j, const sail_call *c, int64_
                                  .n = width,
                                  .k = j->k,
                                  .lda = j->lda,
-                                 .ldb = !j->convert_b ? ldb : j->trans_b ? j->k : width,
+                                 .ldb = !j->convert_b ? j->b->ld : j->trans_b ? j->k : width,
                                  .ldc = j->y->ld,
                                  .trans_a = j->trans_a,
                                  .trans_b = j->trans_b,
@@ -157,6 +159,7 @@ static sail_code plans(sail_device *d, struct job *j, const sail_call *c, int64_
                                  .scale = c->attr.scale};
             if (j->add_residual)
                 p->p.sum = true;
+            p->own = few_rows;
             p->a_bf16 = j->a_bf16;
             p->b_bf16 = j->convert_b ? j->bf16 : cpu_bf16(j->b);
             SAIL_TRY(K(product_make)(d, p, err));
@@ -178,7 +181,7 @@ sail_code K(matmul)(sail_device *d, const sail_call *c, sail_err *err)
     if (j.m == 0 || j.n == 0)
         return SAIL_OK;
     bool packed_b = !cpu_bf16(j.b) && j.b->dtype != SAIL_F32;
-    bool few_rows = j.m < 32 && !j.trans_a, dnnl = d->dnnl && !few_rows && (j.trans_a || d->dnnl_rows);
+    bool few_rows = j.m < FEW_ROWS && !j.trans_a, dnnl = d->dnnl && !few_rows && (j.trans_a || d->dnnl_rows);
     j.bf16 = j.a_bf16 && (cpu_bf16(j.b) || packed_b) && d->dnnl_bf16;
     j.convert_b = packed_b || (cpu_bf16(j.b) && !j.bf16 && dnnl);
     if (j.residual->buffer) {
@@ -196,7 +199,7 @@ sail_code K(matmul)(sail_device *d, const sail_call *c, sail_err *err)
         j.lda = a->cols;
         j.a_bf16 = false;
     }
-    SAIL_TRY(plans(d, &j, c, j.b->ld, err));
+    SAIL_TRY(plans(d, &j, c, few_rows, err));
     size_t room = j.room;
     if (j.convert_b) {
         int64_t rows = j.trans_b ? j.width : j.k, cols = j.trans_b ? j.k : j.width;

@@ -63,7 +63,7 @@ sail_code K(product_make)(sail_device *d, product *x, sail_err *err)
 {
     const cpu_product *p = &x->p;
     bool pairs = x->a_bf16 && x->b_bf16;
-    bool dnnl = d->dnnl && x->a_bf16 == x->b_bf16 && (!pairs || d->dnnl_bf16) && p->n > 0 && !(p->bias && p->scale != 1.0f);
+    bool dnnl = d->dnnl && !x->own && x->a_bf16 == x->b_bf16 && (!pairs || d->dnnl_bf16) && p->n > 0 && !(p->bias && p->scale != 1.0f);
     dnnl = dnnl && (p->trans_a ? pairs || !(p->bf16_out || p->bias_bf16) : d->dnnl_rows);
     bool whole_k = p->trans_a && (p->bf16_out || p->bias); /* a sum of parts would be rounded between them */
     x->parts = 0;

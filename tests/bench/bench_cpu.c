@@ -191,7 +191,10 @@ int main(int argc, char **argv)
     sail_device_info info;
     r.ops->info(r.device, &info);
     printf("%s, %s\n", info.name, info.note);
-    peak = 1e-9 * product(&r, "calibration", 1024, 1536, 1536, false, true, SAIL_BF16, SAIL_F32);
+    for (int i = 0; i < 3; i++) { /* the best of several: another process may be running */
+        double speed = 1e-9 * product(&r, "calibration", 1024, i == 1 ? 576 : 1536, 768, false, true, SAIL_BF16, SAIL_F32);
+        peak = speed > peak ? speed : peak;
+    }
     rig_case c = {.op = SAIL_OP_ADD, .attr = {.dtype = SAIL_F32}, .n_in = 2, .n_out = 1,
                   .in = {noise(SAIL_F32, 1, 20000000), noise(SAIL_F32, 1, 20000000)}, .out = {mat(SAIL_F32, 1, 20000000, NULL)}};
     bandwidth = 1e-9 * 12 * 20000000 / measure(&r, &c, "add, 20 million (memory)", 0, 12 * 20000000.0);
