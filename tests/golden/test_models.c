@@ -57,9 +57,9 @@ static void compare_greedy(rig *r, const char *where, const golden_file *f)
     const limits *l = limits_of(r);
     sail_err err = {0};
     sail__generator *g;
-    sail__gen_response *out;
+    sail__gen_response *out = NULL;
     sail__gen_request requests[16];
-    size_t n_rows, width, n_out;
+    size_t n_rows, width, n_out = 0;
     int64_t *lengths = golden_ints(f, "lengths", &n_rows);
     int32_t *ids = rig_ids(r, f, "input_ids", &width);
     width /= n_rows;

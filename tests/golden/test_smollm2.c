@@ -66,7 +66,7 @@ static void chat_becomes_the_recorded_ids(void **state)
     static const char open[] = "<|im_start|>user\n", shut[] = "<|im_end|>";
     golden_file f;
     sail__tokenizer *t;
-    sail__template *chat;
+    sail__template *chat = NULL;
     sail_err err = {0};
     GOLDEN_OR_SKIP();
     const sail_node *root = golden_json(&f, "models/smollm2/texts.json"), *c = sail__node_get(root, "chat");
@@ -137,8 +137,8 @@ static void continuation(rig *r, const golden_file *f, const limits *l)
 {
     sail_err err = {0};
     sail__generator *g;
-    sail__gen_response *out;
-    size_t n_prompt, n, n_out, agreed = 0;
+    sail__gen_response *out = NULL;
+    size_t n_prompt, n, n_out = 0, agreed = 0;
     int32_t *prompt = rig_ids(r, f, "chat_ids", &n_prompt);
     int64_t *want = golden_ints(f, "greedy", &n);
     double *gap = golden_doubles(f, "greedy_gap", NULL), *logp = golden_doubles(f, "greedy_logprob", NULL);
