@@ -356,12 +356,37 @@ static void check_model(builder *b, size_t i)
         sail__problem(b->problems, at ? at : s->node, "model.path", "there is no stage `%s` before this one", s->model.path + 1);
 }
 
+/* A comparison has its models under eval.models. */
+static void check_models(builder *b, size_t i)
+{
+    const sail_node *m = b->r->stages[i].eval.models;
+    if (unset(m) || m->kind != SAIL_NODE_MAP || m->list.n == 0) {
+        sail__problem(b->problems, unset(m) ? b->r->stages[i].node : m, "eval.models",
+                      "must be a map of names and models, such as {sft: \"@sft\", dpo: [\"@dpo-1\", \"@dpo-2\"]}");
+        return;
+    }
+    for (size_t k = 0; k < m->list.n; k++) {
+        const sail_node *x = m->list.items[k];
+        size_t n = x->kind == SAIL_NODE_LIST ? x->list.n : 1;
+        for (size_t j = 0; j < n; j++) {
+            const sail_node *at = x->kind == SAIL_NODE_LIST ? x->list.items[j] : x;
+            if (at->kind != SAIL_NODE_STRING)
+                sail__problem(b->problems, at, "eval.models", "`%s` must be a path, \"@STAGE\", or a list of them", m->list.keys[k]);
+            else if (at->string.data[0] == '@' && !name_taken(b->r, i, at->string.data + 1))
+                sail__problem(b->problems, at, "eval.models", "there is no stage `%s` before this one", at->string.data + 1);
+        }
+    }
+}
+
 static void check_stage(builder *b, size_t i)
 {
     const sail__stage *s = &b->r->stages[i];
     if (s->kind == SAIL__REPORT)
         return;
-    check_model(b, i);
+    if (s->kind == SAIL__EVAL)
+        check_models(b, i);
+    else
+        check_model(b, i);
     if (s->kind != SAIL__SFT && s->kind != SAIL__ALIGN)
         return;
     if (unset(s->data.train))
