@@ -286,6 +286,7 @@ static sail_code build(builder *b, sail_err *err)
     sail_value w = s->head == SAIL__HEAD_SCORE ? need(b, SAIL__ROLE_SCORE, -1, NULL)
                    : c->tied                   ? table
                                                : need(b, SAIL__ROLE_HEAD, -1, NULL);
+    SAIL_TRY(sail_graph_status(b->g, err)); /* a parameter that found no memory is not a missing one */
     if (b->missing)
         return sail_fail(err, SAIL_E_FORMAT, "%s: the model has no parameter for %s of layer %d", c->model_type, b->missing,
                          b->missing_layer);
