@@ -223,9 +223,14 @@ static void run_card(const report_run *r, size_t index, sail_buf *out)
     html(out, r->name);
     sail__buf_str(out, "</h3><dl>");
     fact(out, "title", sail__report_fact(r, "title"));
-    for (size_t i = 0; i < r->n_facts; i++)
-        if (strcmp(r->keys[i], "title") != 0 && strcmp(r->keys[i], "synced") != 0 && strlen(r->values[i]) < 200)
+    static const char *const machinery[] = {"title", "name", "synced", "directory", "recipe_hash"}; /* shown elsewhere, or nobody's */
+    for (size_t i = 0; i < r->n_facts; i++) {
+        bool shown = strlen(r->values[i]) < 400;
+        for (size_t k = 0; k < sizeof machinery / sizeof machinery[0]; k++)
+            shown = shown && strcmp(r->keys[i], machinery[k]) != 0;
+        if (shown)
             fact(out, r->keys[i], r->values[i]);
+    }
     snprintf(text, sizeof text, "%lld", (long long)steps);
     fact(out, "last step", text);
     if (end > begin) {
@@ -278,8 +283,15 @@ static void before_after(sail_buf *out, const report_series *s)
         return;
     }
     double first = s->rows[0].value, last = s->rows[s->n - 1].value, change = last - first;
-    cell(out, "n g", s->n > 1 ? first : (double)NAN);
-    cell(out, "n", last);
+    /* of a single evaluation its step says which side it is */
+    if (s->n > 1 || s->rows[0].step <= 0)
+        cell(out, "n g", first);
+    else
+        sail__buf_str(out, "<td class='n g'></td>");
+    if (s->n > 1 || s->rows[0].step > 0)
+        cell(out, "n", last);
+    else
+        sail__buf_str(out, "<td class='n'></td>");
     int good = better(s->name);
     bool moved = isfinite(change) && change != 0 && s->n > 1;
     sail__buf_printf(out, "<td class='n %s'>", !moved || !good ? "soft" : (change > 0) == (good > 0) ? "up" : "down");
