@@ -1,6 +1,7 @@
 /* attention.c - ATTENTION: a task is a tile of queries and a key/value head, whose queries (all heads that share it) go over
  * the keys of their segment's ranges in blocks, with the running maximum and sum of Milakov and Gimelshein (arXiv
- * 1805.02867). Keys and values of a block are packed once for all heads that share them. */
+ * 1805.02867). Keys and values of a block are packed once for all heads that share them. What a query does not see weighs 0 in
+ * its sum; a value that is not a number therefore reaches all queries of a tile that is scored against its block. */
 #include "forest.h"
 
 struct job {

@@ -211,6 +211,51 @@ static void norm_and_clip_agree(void **state)
     }
 }
 
+/* A NaN anywhere in an operand is a NaN in every result that it enters: close_to takes a pair of NaN only as equal. */
+static void not_a_number_stays(void **state)
+{
+    for (int types = 0; types < 2; types++) {
+        sail_dtype x = types ? B : F;
+        enum { R = 70, D = 64 };
+        float *poisoned = rig_random(R * D, 3, 1), *w = rig_random(300 * D, 4, 1);
+        poisoned[37 * D + 5] = NAN;
+#define POISON mat(x, R, D, 0, memcpy(malloc(R * D * 4), poisoned, R * D * 4))
+        rig_case c = {.op = SAIL_OP_MATMUL, .attr = {.dtype = F, .trans_b = true, .scale = 1}, .n_in = 2, .n_out = 1,
+                      .in = {POISON, mat(x, 300, D, 0, memcpy(malloc(300 * D * 4), w, 300 * D * 4))}, .out = {empty(F, R, 300)}};
+        check(&c, 1e-5);
+        c = (rig_case){.op = SAIL_OP_HEAD, .attr = {.scale = 1, .want = 3}, .n_in = 3, .n_out = 4,
+                       .in = {POISON, mat(x, 300, D, 0, memcpy(malloc(300 * D * 4), w, 300 * D * 4)), mat(I, R, 1, 0, rig_ids(R, 1, 300))},
+                       .out = {empty(F, R, 1), empty(F, R, 1), empty(F, R, 1), empty(F, R, 1)}};
+        check(&c, 1e-5);
+        c = (rig_case){.op = SAIL_OP_RMS_NORM, .attr = {.dtype = x, .groups = 1, .eps = 1e-5f}, .n_in = 2, .n_out = 2,
+                       .in = {POISON, noise(F, 1, D, 1)}, .out = {empty(x, R, D), empty(F, R, 1)}};
+        check(&c, eps_of(x));
+        for (int act = 0; act < 4; act++) {
+            c = (rig_case){.op = SAIL_OP_GLU, .attr = {.activation = act}, .n_in = 2, .n_out = 1, .in = {POISON, noise(x, R, D, 3)},
+                           .out = {empty(x, R, D)}};
+            check(&c, eps_of(x));
+        }
+        trees t;
+        grow(&t, 1, (int[]){-1}, (int[]){R});
+        for (int operand_ = 0; operand_ < 3; operand_++) {
+            c = (rig_case){.op = SAIL_OP_ATTENTION, .attr = {.heads = 2, .kv_heads = 2, .head_dim = 32, .scale = 0.2f},
+                           .n_in = 6, .n_out = 2, .in = {noise(x, R, D, 1), noise(x, R, D, 5), noise(x, R, D, 7),
+                           table(t.segments, 1, 8), table(t.ranges, 1, 4), table(t.tiles, t.n_tiles, 4)},
+                           .out = {empty(x, R, D), empty(F, R, 2)}};
+            free((void *)(uintptr_t)c.in[operand_].values);
+            c.in[operand_] = POISON;
+            if (operand_ > 0) { /* a key that every query sees: one that some do not may still spoil its tile */
+                float *v = (float *)(uintptr_t)c.in[operand_].values;
+                v[37 * D + 5] = 1;
+                v[5] = NAN;
+            }
+            check(&c, eps_of(x));
+        }
+        free(poisoned);
+        free(w);
+    }
+}
+
 #define CPU_CASES                                                                                                      \
     cmocka_unit_test(attention_agrees), cmocka_unit_test(head_agrees), cmocka_unit_test(sampling_agrees),             \
-        cmocka_unit_test(updates_agree), cmocka_unit_test(norm_and_clip_agree),
+        cmocka_unit_test(updates_agree), cmocka_unit_test(norm_and_clip_agree), cmocka_unit_test(not_a_number_stays),

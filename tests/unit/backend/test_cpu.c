@@ -35,7 +35,7 @@ static void close_to(const rig_case *c, const char *what, int which, const float
         if (isnan(b[i]) && isnan(a[i]))
             continue;
         double off = a[i] == b[i] ? 0 : fabs((double)a[i] - (double)b[i]);
-        if (!(off <= worst)) {
+        if (!isnan(worst) && !(off <= worst)) {
             worst = off;
             at = i;
         }
