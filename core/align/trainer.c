@@ -467,6 +467,10 @@ sail_code sail__train(const sail__train_options *o, sail_err *err)
         if (sail__trainer_save(&t, &save) != SAIL_OK)
             code = sail_fail(err, save.code, "%s", save.message);
     }
+    if (code == SAIL_OK) { /* before output/: a stage whose curves were lost is not done */
+        code = sail__tfevents_close(t.events, err);
+        t.events = NULL;
+    }
     if (code == SAIL_OK)
         code = write_output(&t, err);
     end(&t);

@@ -52,9 +52,11 @@ sweep() { # DO KINDS TRIALS
 case $1 in
 kill) sweep kill wfr 40 ;;
 disk)
-    sweep nospace w 12
     sweep short w 4
+    part=killed/run.db
+    sweep nospace w 8
     part=killed/align # our own files: nothing may be passed over
+    sweep nospace w 8
     sweep eio w 6
     sweep eio f 8
     sweep eio r 8
