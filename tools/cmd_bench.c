@@ -5,6 +5,7 @@
  *   one pair, forward:  F = 2 N_b (P + 2R) + 4 N_h R + 2 L H h (P^2 + 4PR + 2R^2)
  *   a step:             3F all parameters, 2F an adapter; 1F more with a live reference. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "align/learner.h"
@@ -16,18 +17,19 @@ enum { MOST = 1000 };
 
 struct bench_options {
     int64_t prompt, response, batch, rank, repeat, micro_batch, max_tokens;
-    bool lora, cached_reference;
+    bool lora, cached_reference, profile;
 };
 #define T struct bench_options
 static const sail_opt options[] = {
     SAIL_OPT_INT(T, prompt, .def = 256, .min = 1, .max = 1 << 20, .help = "tokens of a prompt"),
     SAIL_OPT_INT(T, response, .def = 128, .min = 1, .max = 1 << 20, .help = "tokens of a response"),
     SAIL_OPT_INT(T, batch, .def = 4, .min = 1, .max = 4096, .help = "step: pairs; decode: sequences on one prompt; prefill: prompts; matmul: pairs"),
-    SAIL_OPT_BOOL(T, lora, .help = "step: train an adapter on all linear layers instead of all parameters"),
+    SAIL_OPT_BOOL(T, lora, .help = "step: train an adapter on all linear layers instead of all parameters; matmul: its products, too"),
     SAIL_OPT_INT(T, rank, .def = 16, .min = 1, .max = 4096, .help = "of that adapter"),
     SAIL_OPT_BOOL(T, cached_reference, .help = "step: the reference's log-probabilities are known already"),
     SAIL_OPT_INT(T, micro_batch, .min = 0, .max = 4096, .help = "step: pairs in one forward pass at most; 0: by --max-tokens"),
     SAIL_OPT_INT(T, max_tokens, .def = 4096, .min = 1, .max = 1 << 24, .help = "step: tokens in one forward pass at most"),
+    SAIL_OPT_BOOL(T, profile, .help = "say how long each kind of operation took, too"),
     SAIL_OPT_INT(T, repeat, .def = 5, .min = 1, .max = MOST, .help = "runs that count, after one that does not"),
     {0},
 };
@@ -47,6 +49,8 @@ typedef struct bench {
     double limit, figure;       /* in `unit` */
     const char *unit;
     double peak_mib;            /* before, between and after calibrations */
+    double op_seconds[SAIL_OP_COUNT]; /* all runs together, the first one too */
+    uint64_t op_calls[SAIL_OP_COUNT];
     sail_node *shapes;          /* of matmul */
 } bench;
 
@@ -95,12 +99,19 @@ static void forget_peak(void)
 static sail_code calibrate(bench *b, sail_runtime *rt, sail_err *err)
 {
     sail__calibration k;
+    double seconds[SAIL_OP_COUNT];
+    uint64_t calls[SAIL_OP_COUNT];
+    bool counted = b->o->profile && rt->backend->profile;
+    if (counted)
+        rt->backend->profile(rt->device, b->op_seconds, b->op_calls); /* before the runs: loading; after them: theirs */
     b->peak_mib = fmax(b->peak_mib, sail__rss_peak_mib());
     sail__cli_status(b->c, "calibrating");
     SAIL_TRY(sail__calibrate(rt, dtype_of(b), &k, err));
     b->can.flops = fmax(b->can.flops, k.flops);
     b->can.bandwidth = fmax(b->can.bandwidth, k.bandwidth);
     forget_peak();
+    if (counted)
+        rt->backend->profile(rt->device, seconds, calls); /* the calibration's own are nobody's business */
     return SAIL_OK;
 }
 
@@ -326,7 +337,12 @@ static sail_code bench_matmul(bench *b, sail_err *err)
         if (known || n_seen == 64)
             continue;
         seen[n_seen++] = s;
+        shape down = {s.in, b->o->rank}, up = {b->o->rank, s.out};
         SAIL_TRY(one_shape(b, b->s->rt, &s, p[i].name, &logs, &products, err));
+        if (b->o->lora) {
+            SAIL_TRY(one_shape(b, b->s->rt, &down, "lora_A", &logs, &products, err));
+            SAIL_TRY(one_shape(b, b->s->rt, &up, "lora_B", &logs, &products, err));
+        }
     }
     SAIL_TRY(calibrate(b, b->s->rt, err));
     b->tokens = (double)b->o->batch * (double)(b->o->prompt + 2 * b->o->response);
@@ -337,6 +353,40 @@ static sail_code bench_matmul(bench *b, sail_err *err)
 }
 
 /* ---- the report ---- */
+
+static int by_time(const void *a, const void *b)
+{
+    const double *const *x = a, *const *y = b;
+    return (**x < **y) - (**x > **y);
+}
+
+/* Ops that took time, the longest first. */
+static int sorted_ops(bench *b, const double *order[SAIL_OP_COUNT])
+{
+    int n = 0;
+    for (int op = 0; op < SAIL_OP_COUNT && b->o->profile; op++)
+        if (b->op_calls[op])
+            order[n++] = &b->op_seconds[op];
+    qsort(order, (size_t)n, sizeof *order, by_time);
+    return n;
+}
+
+static sail_node *profile_node(bench *b)
+{
+    const double *order[SAIL_OP_COUNT];
+    int n = sorted_ops(b, order);
+    sail_node *list = b->o->profile ? sail__cli_list(b->c) : NULL;
+    for (int i = 0; i < n && list; i++) {
+        int op = (int)(order[i] - b->op_seconds);
+        sail_node *row = sail__cli_map(b->c);
+        sail__cli_put_string(b->c, row, "op", sail_op_name((sail_op)op));
+        sail__cli_put_number(b->c, row, "seconds", *order[i] / (b->n + 1));
+        sail__cli_put_number(b->c, row, "calls", (double)b->op_calls[op] / (b->n + 1));
+        if (row)
+            sail__node_append(b->c->arena, list, row);
+    }
+    return list;
+}
 
 static sail_code print_json(bench *b, double seconds, double tflops, sail_err *err)
 {
@@ -368,7 +418,22 @@ static sail_code print_json(bench *b, double seconds, double tflops, sail_err *e
     sail__cli_put_number(c, n, "memory_gb_per_second", b->can.bandwidth * 1e-9);
     sail__cli_put_number(c, n, "peak_rss_mib", b->peak_mib);
     sail__cli_put(c, n, "shapes", b->shapes);
+    sail__cli_put(c, n, "ops", profile_node(b));
     return sail__cli_print_json(c, n, err);
+}
+
+static void print_profile(bench *b)
+{
+    const double *order[SAIL_OP_COUNT];
+    int n = sorted_ops(b, order);
+    double all = 0;
+    for (int i = 0; i < n; i++)
+        all += *order[i];
+    for (int i = 0; i < n && *order[i] > all / 1000; i++) {
+        int op = (int)(order[i] - b->op_seconds);
+        sail__cli_line(b->c, "%-16s %9.4f s   %5.1f %%   %8.1f calls", sail_op_name((sail_op)op), *order[i] / (b->n + 1), 100 * *order[i] / all,
+                       (double)b->op_calls[op] / (b->n + 1));
+    }
 }
 
 static void print_text(bench *b, double seconds, double tflops)
@@ -378,10 +443,11 @@ static void print_text(bench *b, double seconds, double tflops)
     for (size_t i = 0; b->shapes && i < b->shapes->list.n; i++) {
         const sail_node *r = b->shapes->list.items[i];
         double t = sail__node_get(r, "tflops")->number;
-        sail__cli_line(c, "%-8s %6lld x %6lld x %6lld   %.3f Tflop/s   %.2f", sail__node_get(r, "product")->string.data,
+        sail__cli_line(c, "%-8s %6lld x %6lld x %6lld  %9.3f ms   %.3f Tflop/s   %.2f", sail__node_get(r, "product")->string.data,
                        (long long)sail__node_get(r, "rows")->integer, (long long)sail__node_get(r, "in")->integer,
-                       (long long)sail__node_get(r, "out")->integer, t, t / b->limit);
+                       (long long)sail__node_get(r, "out")->integer, 1e3 * sail__node_get(r, "seconds")->number, t, t / b->limit);
     }
+    print_profile(b);
     sail__cli_line(c, "%s: %.4f s (median of %d; %.4f to %.4f), %.1f tokens/s, %.3f Tflop/s", b->what, seconds, b->n, b->seconds[0],
                    b->seconds[b->n - 1], b->tokens / seconds, tflops);
     sail__cli_line(c, "limit: %.4g %s, %.2f of it reached; calibrated: %.3f Tflop/s %s, %.1f GB/s", b->limit, rate ? "tokens/s" : "Tflop/s",
