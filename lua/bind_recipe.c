@@ -241,6 +241,12 @@ static int step_body(lua_State *L)
         lua_pushnumber(L, h->values[i]);
         lua_setfield(L, -2, h->names[i]);
     }
+    /* where the policy wrote nothing there is no estimate: comparing with it is false, not an error */
+    if (lua_getfield(L, -1, "objective/kl") == LUA_TNIL) {
+        lua_pushnumber(L, (lua_Number)NAN);
+        lua_setfield(L, -3, "objective/kl");
+    }
+    lua_pop(L, 1);
     lua_setfield(L, s, "metrics");
     lua_pushcfunction(L, backoff);
     lua_setfield(L, s, "backoff");

@@ -94,7 +94,7 @@ static const entry judge[] = {
 };
 
 static const entry hooks[] = {
-    {"r.on.step = function(s)", "after each step: s.step, s.steps, s.metrics[\"objective/kl\"] …"},
+    {"r.on.step = function(s)", "after each step: s.step, s.steps, s.metrics[\"objective/kl\"] (nan where the policy wrote nothing) …"},
     {"s:backoff(f)", "multiply the extra coefficients by f in (0, 1] from now on"},
     {"s:stop()", "end the stage after this step"},
     {"r.on.checkpoint = function(s)", "s.step, s.path"},

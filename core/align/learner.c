@@ -321,12 +321,10 @@ sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sai
     if (!baseline)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (n == 1)
-        SAIL_TRY(in_one(l, live, s, m, baseline, metrics, loss, numeric, err));
-    else if (live->objective.loaded->plugin.caps & SAIL_CAP_STEP)
-        SAIL_TRY(coupled(l, live, s, m, n, baseline, metrics, loss, numeric, err));
-    else
-        SAIL_TRY(in_parts(l, live, s, m, n, baseline, metrics, loss, numeric, err));
-    return sail__metrics_finish(metrics, err);
+        return in_one(l, live, s, m, baseline, metrics, loss, numeric, err);
+    if (live->objective.loaded->plugin.caps & SAIL_CAP_STEP)
+        return coupled(l, live, s, m, n, baseline, metrics, loss, numeric, err);
+    return in_parts(l, live, s, m, n, baseline, metrics, loss, numeric, err);
 }
 
 sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, double *loss,
@@ -342,6 +340,5 @@ sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail
         SAIL_TRY(sail__passes_forward(&l->passes, s, &m[i], l->want, false, err));
     part p;
     SAIL_TRY(make_part(l, live, s, 0, s->n, false, &p, err));
-    SAIL_TRY(lossy(l, live, s, &p, NULL, false, metrics, loss, &numeric, err));
-    return sail__metrics_finish(metrics, err);
+    return lossy(l, live, s, &p, NULL, false, metrics, loss, &numeric, err);
 }

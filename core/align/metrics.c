@@ -183,11 +183,3 @@ sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const s
     SAIL_TRY(add_responses(m, b, err));
     return add_routes(m, rows, b, err);
 }
-
-sail_code sail__metrics_finish(sail__metrics *m, sail_err *err)
-{
-    double ratio = sail__metrics_get(m, "sail/log_ratio");
-    if (isnan(sail__metrics_get(m, "objective/kl")) && !isnan(ratio))
-        return sail__metrics_mean(m, "objective/kl", ratio, 1, err);
-    return SAIL_OK;
-}

@@ -13,8 +13,7 @@ r.method.objective = function(b) -- b: a batch of pairs, on the tape
 end
 
 r.on.step = function(s)
-  local kl = s.metrics["objective/kl"]
-  if kl and kl > 20 then s:backoff(0.5) end
+  if s.metrics["objective/kl"] > 20 then s:backoff(0.5) end
 end
 
 return r

@@ -288,7 +288,6 @@ static void metrics_are_of_the_pair_as_labelled(void **state)
     assert_int_equal(sail__pairs_build(s.a, s.t, &s.rows, &p, &s.err), SAIL_OK);
     assert_int_equal(sail__objective_loss(&s.o, s.t, &p, &l, &s.err), SAIL_OK);
     assert_int_equal(sail__metrics_pairs(&m, &s.rows, &p, &l, &s.err), SAIL_OK);
-    assert_int_equal(sail__metrics_finish(&m, &s.err), SAIL_OK);
     const double *score = sail_value_of(s.t, p.scores), *rho = sail_value_of(s.t, p.rho);
     double chosen = 0, right = 0, kl = 0;
     for (int i = 0; i < PAIRS; i++) {
@@ -306,6 +305,22 @@ static void metrics_are_of_the_pair_as_labelled(void **state)
     assert_true(fabs(sail__metrics_get(&m, "completions/mean_length") - TOKENS / (2.0 * PAIRS)) < 1e-15);
     assert_true(sail__metrics_get(&m, "loss") == *sail_value_of(s.t, l.loss));
     assert_true(isnan(sail__metrics_get(&m, "entropy"))); /* not given */
+    sail__free(m.items);
+    stop(&s);
+}
+
+static void a_step_of_data_alone_estimates_no_divergence(void **state)
+{
+    static const uint8_t data_alone[PAIRS] = {0, 1, 0, 1, 1, 0};
+    step s;
+    sail_pairs p;
+    start(&s, "sail", NULL);
+    s.rows.route = data_alone;
+    sail__metrics m = {.arena = s.a};
+    assert_int_equal(sail__pairs_build(s.a, s.t, &s.rows, &p, &s.err), SAIL_OK);
+    assert_int_equal(sail__metrics_pairs(&m, &s.rows, &p, NULL, &s.err), SAIL_OK);
+    assert_true(isnan(sail__metrics_get(&m, "objective/kl")));
+    assert_false(isnan(sail__metrics_get(&m, "sail/log_ratio")));
     sail__free(m.items);
     stop(&s);
 }
@@ -365,6 +380,7 @@ int main(void)
         cmocka_unit_test(released_weights_have_the_opposite_sign_of_exact_ones),
         cmocka_unit_test(labels_are_drawn_where_the_policy_labels_and_only_there),
         cmocka_unit_test(metrics_are_of_the_pair_as_labelled),
+        cmocka_unit_test(a_step_of_data_alone_estimates_no_divergence),
         cmocka_unit_test(a_loss_that_is_no_number_is_an_error),
         cmocka_unit_test(what_prepare_reads_is_told),
         cmocka_unit_test(outcomes_reverse_in_slots_0_and_1),

@@ -179,6 +179,12 @@ static void hooks_see_and_keep_state(void **state)
     sail__recipe_free(other);
     assert_int_not_equal(h->state_load(h->user, "{", 1, &w->err), SAIL_OK);
     assert_int_not_equal(h->state_load(h->user, "3", 1, &w->err), SAIL_OK);
+    /* a step without responses of the policy: the comparison in the hook is false */
+    const char *loss = "loss";
+    double one = 1;
+    sail__hook_step without = {.step = 3, .steps = 5, .names = &loss, .values = &one, .n = 1};
+    assert_int_equal(h->on_step(h->user, &without, &w->err), SAIL_OK);
+    assert_true(without.backoff == 1);
     sail__recipe_free(r);
     r = good(w, HEAD "return r", NULL);
     assert_null(r->hooks.on_step);
