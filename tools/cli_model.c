@@ -16,7 +16,7 @@ static bool has_option(const sail_plugin *p, const char *name)
 }
 
 /* --threads is for all backends; one that has no such option runs on one thread anyway. */
-static sail_code backend_slot(sail__cli *c, sail_slot *out, sail_err *err)
+sail_code sail__cli_backend(sail__cli *c, sail_slot *out, sail_err *err)
 {
     const sail_loaded *loaded;
     sail_problems problems = {.arena = c->arena};
@@ -35,7 +35,7 @@ static sail_code backend_slot(sail__cli *c, sail_slot *out, sail_err *err)
 sail_code sail__cli_open_model(sail__cli *c, const sail__cli_want *want, sail__session **out, sail_err *err)
 {
     sail_slot backend;
-    SAIL_TRY(backend_slot(c, &backend, err));
+    SAIL_TRY(sail__cli_backend(c, &backend, err));
     sail__model_section m = {.path = c->model.model, .adapter_path = c->model.adapter, .device = c->model.device,
                              .dtype = want->dtype >= 0 ? want->dtype : c->model.dtype, .threads = c->model.threads};
     sail__session_spec spec = {.model = &m, .backend = &backend, .adapter = want->adapter, .train = want->train,

@@ -17,6 +17,9 @@ typedef struct sail__cli_want {
 } sail__cli_want;
 sail_code sail__cli_open_model(sail__cli *c, const sail__cli_want *want, sail__session **out, sail_err *err);
 
+/* The backend that --backend and --threads name. */
+sail_code sail__cli_backend(sail__cli *c, sail_slot *out, sail_err *err);
+
 /* A row of a file, or a text, as ids. */
 typedef struct sail__cli_row {
     int32_t *ids;

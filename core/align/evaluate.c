@@ -19,11 +19,14 @@ void sail__evaluator_free(sail__evaluator *e)
 }
 
 /* A metric of a step under its name in evaluation. */
-static sail_code prefixed(sail__metrics *out, const sail__metrics *in, sail_err *err)
+static sail_code prefixed(sail__metrics *out, const sail__metrics *in, bool reference, sail_err *err)
 {
     char name[160];
     for (size_t i = 0; i < in->n; i++) {
         const sail__metric *x = &in->items[i];
+        /* measured from nothing they would all be 0, or log 2 */
+        if (!reference && (strncmp(x->name, "rewards/", 8) == 0 || strcmp(x->name, "loss") == 0 || strncmp(x->name, "sail/", 5) == 0))
+            continue;
         /* routes mean nothing here; divergence and length are those of fresh responses, below */
         if (strncmp(x->name, "sail/route_", 11) == 0 || strcmp(x->name, "objective/kl") == 0 || strcmp(x->name, "completions/mean_length") == 0)
             continue;
@@ -58,10 +61,12 @@ static sail_code held_out_pairs(sail__evaluator *e, const sail__stage *live, sai
     s.n = n;
     sail__metrics m = {.arena = a};
     double loss;
+    bool known = !e->stream->session->reference_is_policy || e->stream->held_ref.values ||
+                 !(live->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE);
     if (code == SAIL_OK && n > 0)
         code = sail__learner_evaluate(e->learner, live, &s, &m, &loss, err);
     if (code == SAIL_OK && n > 0)
-        code = prefixed(out, &m, err);
+        code = prefixed(out, &m, known, err);
     sail__free(m.items);
     sail__arena_free(a);
     return code;
@@ -85,7 +90,7 @@ static sail_code divergence(sail__evaluator *e, const sail__stage *live, const s
     sail__micro *m;
     int64_t parts;
     SAIL_TRY(sail__passes_plan(&s, 0, live->train.max_tokens, &m, &parts, err));
-    double sum = 0, tokens = 0;
+    double sum = 0;
     for (int64_t i = 0; i < parts; i++) {
         SAIL_TRY(sail__passes_reference(&e->learner->passes, &s, &m[i], err));
         SAIL_TRY(sail__passes_forward(&e->learner->passes, &s, &m[i], 0, false, err));
@@ -94,10 +99,8 @@ static sail_code divergence(sail__evaluator *e, const sail__stage *live, const s
         const sail__response *r = &s.groups[i].r[0];
         for (int64_t t = 0; t < r->n; t++)
             sum += (double)r->logp[t] - r->ref[t];
-        tokens += (double)r->n;
     }
-    SAIL_TRY(sail__metrics_mean(out, "eval_objective/kl", sum, (double)n, err));
-    return sail__metrics_mean(out, "eval_completions/mean_length", tokens, (double)n, err);
+    return sail__metrics_mean(out, "eval_objective/kl", sum, (double)n, err);
 }
 
 static uint8_t kind_of(int32_t outcome, int32_t winner)
@@ -224,6 +227,8 @@ static sail_code fresh_responses(sail__evaluator *e, const sail__stage *live, in
     SAIL_TRY(sail__stream_write(e->stream, SAIL__POLICY, rows, n, 1, max_new, live->eval.temperature, key, a, &w, &count, err));
     if (reference)
         SAIL_TRY(divergence(e, live, w, count, a, out, err));
+    for (size_t i = 0; i < count; i++)
+        SAIL_TRY(sail__metrics_mean(out, "eval_completions/mean_length", (double)w[i].n, 1, err));
     double *score = NULL;
     if (live->eval_judge.loaded && reference) {
         sail__compared c;

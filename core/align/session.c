@@ -219,6 +219,35 @@ static sail_code reference_kind(const sail__session_spec *spec, bool adapter_con
     return SAIL_OK;
 }
 
+/* Two models whose weights can stand for each other in one graph. */
+static bool same_shape(sail_arena *a, const sail__model_config *x, const sail__model_config *y)
+{
+    sail__param *p, *q;
+    size_t n, m;
+    sail_err ignored;
+    if (sail__model_params(a, x, &p, &n, &ignored) != SAIL_OK || sail__model_params(a, y, &q, &m, &ignored) != SAIL_OK || n != m)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(p[i].name, q[i].name) != 0 || p[i].rows != q[i].rows || p[i].cols != q[i].cols)
+            return false;
+    return x->family == y->family && x->heads == y->heads && x->kv_heads == y->kv_heads && x->n_ropes == y->n_ropes &&
+           x->ropes[0].theta == y->ropes[0].theta && x->activation == y->activation && x->tied == y->tied;
+}
+
+/* What spec->reference_path names: an adapter on the same model, or another model's weights. */
+static sail_code named_reference(sail__session *s, const char *path, sail__adapter *adapter, const sail__param_source **source, sail_err *err)
+{
+    sail__peft p;
+    *source = NULL;
+    if (sail__file_exists(sail__path_join(s->arena, path, "adapter_config.json")))
+        return adapter_from_file(s, path, &p, adapter, err);
+    SAIL_TRY(sail__weights_open(s->ctx, path, &s->reference_weights, err));
+    if (!same_shape(s->arena, s->config, sail__weights_config(s->reference_weights)))
+        return sail_fail(err, SAIL_E_ARG, "%s cannot be the reference of %s: it is a model of another shape", path, s->path);
+    *source = sail__weights_source(s->reference_weights);
+    return SAIL_OK;
+}
+
 static sail_code open_model(sail__session *s, const sail__session_spec *spec, const sail__param_source *source, sail_err *err)
 {
     const sail__model_section *m = spec->model;
@@ -234,14 +263,20 @@ static sail_code open_model(sail__session *s, const sail__session_spec *spec, co
     int kind = SAIL__REF_ADAPTER_OFF;
     if (spec->reference && spec->train != SAIL__TRAIN_NOTHING)
         SAIL_TRY(reference_kind(spec, continued, &kind, err));
-    s->reference_is_policy = spec->train == SAIL__TRAIN_ALL && kind != SAIL__REF_COPY;
+    const sail__param_source *other = NULL;
+    if (spec->reference_path)
+        SAIL_TRY(named_reference(s, spec->reference_path, &reference, &other, err));
+    s->reference_is_policy = spec->train == SAIL__TRAIN_ALL       ? kind != SAIL__REF_COPY
+                             : spec->train == SAIL__TRAIN_NOTHING && !s->has_adapter && !spec->reference_path;
     sail__model_spec ms = {.config = s->config,
                            .source = source,
                            .dtype = m->dtype == SAIL__BF16 ? SAIL_BF16 : SAIL_F32,
                            .train = spec->train,
                            .adapter = s->has_adapter ? &adapter : NULL,
-                           .reference_adapter = continued && kind == SAIL__REF_FROZEN_ADAPTER ? &reference : NULL,
-                           .reference_copy = spec->train == SAIL__TRAIN_ALL && spec->reference && kind == SAIL__REF_COPY,
+                           .reference_adapter = (spec->reference_path && !other) || (continued && kind == SAIL__REF_FROZEN_ADAPTER)
+                                                    ? &reference : NULL,
+                           .reference_copy = other || (spec->train == SAIL__TRAIN_ALL && spec->reference && kind == SAIL__REF_COPY),
+                           .reference_source = other,
                            .optimizer = spec->optimizer,
                            .decay_all = spec->decay_all,
                            .recompute = m->recompute,
@@ -297,6 +332,7 @@ void sail__session_close(sail__session *s)
     sail__model_free(s->model);
     sail__template_free(s->chat);
     sail__tokenizer_free(s->tokenizer);
+    sail__weights_close(s->reference_weights);
     sail__weights_close(s->weights);
     sail__runtime_close(s->rt);
     sail__arena_free(s->arena);

@@ -20,6 +20,8 @@ typedef struct sail__session_spec {
     bool decay_all;
     int grad_want;       /* SAIL_WANT_… that the objective takes derivatives of */
     bool reference;      /* the reference is needed */
+    const char *reference_path; /* for TRAIN_NOTHING: a model of the same shape, or a PEFT adapter on the same model; NULL: the model
+                                 * without its adapter */
     bool fresh_reference; /* … also for responses that no cache can know (rollouts, evaluation of them) */
     bool need_tokenizer; /* an error without one; else it may be absent */
     uint64_t seed;
@@ -30,13 +32,14 @@ typedef struct sail__session {
     sail_arena *arena;
     sail_runtime *rt;
     sail__weights *weights; /* NULL: a new model (model.init) */
+    sail__weights *reference_weights; /* of another model as reference; NULL: none */
     const sail__model_config *config;
     sail__tokenizer *tokenizer; /* NULL: none found */
     sail__template *chat;
     sail__model *model;
     sail__peft trained;  /* names, ranks and scales of the policy's adapter, for export */
     bool has_adapter;
-    bool reference_is_policy; /* no reference was asked for */
+    bool reference_is_policy; /* no reference was asked for, or nothing tells it from the policy */
     const char *path;         /* of the model, "" when new */
     char base_hash[33];       /* of the base weights; filled by sail__session_hash */
 } sail__session;

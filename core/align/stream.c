@@ -300,10 +300,13 @@ sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail_
     stopper stop = {0};
     if (!req)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    for (int64_t i = 0; i < n_rows; i++)
+    int64_t most = sail__model_positions(st->session->model);
+    for (int64_t i = 0; i < n_rows; i++) {
+        int64_t room = most - (int64_t)rows->encoded[i].n_prompt;
         req[i] = (sail__gen_request){.prompt = rows->encoded[i].prompt, .n_prompt = (int64_t)rows->encoded[i].n_prompt, .children = k,
-                                     .max_new = max_new, .key = key ^ (uint64_t)i,
+                                     .max_new = max_new < room || room < 1 ? max_new : room, .key = key ^ (uint64_t)i,
                                      .sampling = {.temperature = temperature, .top_p = 1, .typical = 1, .penalty = 1}};
+    }
     sail__gen_response *r;
     SAIL_TRY(generate(st, role, req, (size_t)n_rows, st->seed, &stop, a, &r, n, err));
     *out = sail__arena_array(a, *n + 1, sizeof **out);

@@ -49,7 +49,7 @@ static int param_index(const sail__model *m, const char *name)
 }
 
 /* Copy a parameter's rows from the source to device memory, some at a time. */
-static sail_code load(sail__model *m, const sail__param *p, const sail_tensor *t, sail_err *err)
+static sail_code load(sail__model *m, const sail__param_source *from, const sail__param *p, const sail_tensor *t, sail_err *err)
 {
     int64_t step = p->cols > 0 ? (int64_t)(4u << 20) / p->cols : 1;
     step = step < 1 ? 1 : step > p->rows ? p->rows : step;
@@ -62,7 +62,7 @@ static sail_code load(sail__model *m, const sail__param *p, const sail_tensor *t
         sail_tensor part = *t;
         part.offset += sail_dtype_bytes(t->dtype, (uint64_t)(r * t->ld));
         part.rows = n;
-        code = m->spec.source->read_f32(m->spec.source->self, p->name, r, n, rows, err);
+        code = from->read_f32(from->self, p->name, r, n, rows, err);
         if (code == SAIL_OK)
             code = sail__tensor_put_f32(m->rt, &part, rows, err);
     }
@@ -70,12 +70,12 @@ static sail_code load(sail__model *m, const sail__param *p, const sail_tensor *t
     return code;
 }
 
-static sail_code new_base(sail__model *m, const sail__param *p, sail_dtype type, int *index, sail_err *err)
+static sail_code new_base(sail__model *m, const sail__param_source *from, const sail__param *p, sail_dtype type, int *index, sail_err *err)
 {
     sail_tensor t;
     SAIL_TRY(sail__tensor_alloc(m->rt, type, p->rows, p->cols, &t, err));
     *index = bind_new(m, t, true);
-    return load(m, p, &t, err);
+    return load(m, from, p, &t, err);
 }
 
 static sail_dtype compute_dtype(const sail__model *m, const sail__param *p)
@@ -153,12 +153,12 @@ static sail_code base_parameters(sail__model *m, sail_err *err)
         m->dtypes[i] = compute_dtype(m, &m->params[i]);
         m->trainable[i] = all;
         if (!all) {
-            SAIL_TRY(new_base(m, &m->params[i], m->dtypes[i], &index, err));
+            SAIL_TRY(new_base(m, m->spec.source, &m->params[i], m->dtypes[i], &index, err));
             continue;
         }
         bind_weight(m, (int)i, m->dtypes[i]);
         sail_tensor t = sail__flat_view(m->flat, (int)i, SAIL__FLAT_WEIGHT, 0);
-        SAIL_TRY(load(m, &m->params[i], &t, err));
+        SAIL_TRY(load(m, m->spec.source, &m->params[i], &t, err));
     }
     for (size_t i = 0; all && i < m->n_params; i++)
         bind_gradient(m, (int)i);
@@ -259,9 +259,10 @@ static sail_code adapter_saved(sail__model *m, sail__role_kind role, const sail_
 
 static sail_code reference_copy(sail__model *m, sail_err *err)
 {
+    const sail__param_source *from = m->spec.reference_source ? m->spec.reference_source : m->spec.source;
     SAIL_TRY(replaced_array(m, SAIL__REFERENCE, err));
     for (size_t i = 0; i < m->n_params; i++)
-        SAIL_TRY(new_base(m, &m->params[i], m->dtypes[i], &m->replaced[SAIL__REFERENCE][i], err));
+        SAIL_TRY(new_base(m, from, &m->params[i], m->dtypes[i], &m->replaced[SAIL__REFERENCE][i], err));
     return SAIL_OK;
 }
 

@@ -41,7 +41,8 @@ typedef struct sail__model_spec {
     sail__train_kind train;
     const sail__adapter *adapter;           /* of the policy; NULL: none */
     const sail__adapter *reference_adapter; /* of the reference; NULL: none */
-    bool reference_copy;                    /* keep a second copy of all weights as reference (TRAIN_ALL) */
+    bool reference_copy;                    /* keep a second copy of all weights as reference */
+    const sail__param_source *reference_source; /* where that copy comes from; NULL: source */
     const sail_optimizer_plan *optimizer;   /* where anything is trained */
     bool decay_all;                         /* weight decay on vectors too */
     bool recompute;

@@ -1,0 +1,277 @@
+/* cmd_eval.c - sail eval: held-out preferences, divergence, lengths and win rates of a model, by the code of a run's evaluation. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "align/assess.h"
+#include "align/compare.h"
+#include "cli_model.h"
+#include "recipe/recipe.h"
+
+struct eval_options {
+    const char *data, *reader, *reference, *judge, *output, *objective, *preference, *template_name, *system;
+    const sail_node *against;
+    double beta, held_out, temperature;
+    int64_t pairs, generate, max_prompt, max_response, max_new, bootstrap, seed;
+};
+#define T struct eval_options
+static const sail_opt options[] = {
+    SAIL_OPT_STR(T, data, .flags = SAIL_OPT_REQUIRED | SAIL_OPT_PATH, .unit = "FILE", .help = "preference pairs, or prompts alone"),
+    SAIL_OPT_STR(T, reader, .def_str = "preference", .unit = "NAME", .help = "how a record is read: preference, hh-rlhf, prompts, …"),
+    SAIL_OPT_F64(T, held_out, .min = 0, .max = 0.9, .help = "use the share of FILE that a run with this data.held_out keeps from training; 0: all"),
+    SAIL_OPT_STR(T, reference, .flags = SAIL_OPT_PATH, .unit = "MODEL", .help = "what rewards and divergence are measured from: a model, or an adapter on --model; unset: --model without --adapter"),
+    SAIL_OPT_STR(T, judge, .unit = "JUDGE", .help = "who compares responses: NAME or {kind: NAME, …} as in recipes"),
+    SAIL_OPT_NODE(T, against, .unit = "MODEL", .help = "win rate against this model, or adapter on --model; may be given several times"),
+    SAIL_OPT_STR(T, output, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "write the figures there as JSON"),
+    SAIL_OPT_INT(T, pairs, .min = 0, .max = 1e9, .help = "pairs scored at most; 0: all"),
+    SAIL_OPT_INT(T, generate, .def = 64, .min = 0, .max = 1e9, .help = "prompts answered at most; 0: none"),
+    SAIL_OPT_F64(T, beta, .def = 0.1, .min = 1e-6, .max = 1e3, .help = "of the rewards"),
+    SAIL_OPT_STR(T, objective, .def_str = "dpo", .unit = "NAME", .help = "whose loss is told"),
+    SAIL_OPT_STR(T, preference, .def_str = "bradley_terry", .unit = "NAME", .help = "the preference model of the loss"),
+    SAIL_OPT_INT(T, max_prompt, .def = 512, .min = 1, .max = 1e7, .help = "tokens; longer rows are left out and counted"),
+    SAIL_OPT_INT(T, max_response, .def = 512, .min = 1, .max = 1e7, .help = "tokens; longer rows are left out and counted"),
+    SAIL_OPT_INT(T, max_new, .def = 128, .min = 1, .max = 1e7, .help = "tokens of a response at most"),
+    SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .help = "of the responses; 0: greedy"),
+    SAIL_OPT_INT(T, bootstrap, .def = 1000, .min = 10, .max = 1e6, .help = "resamples of the intervals"),
+    SAIL_OPT_INT(T, seed, .min = 0, .max = 9007199254740992, .help = "of the draws"),
+    {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .unit = "NAME", .help = "chat template; unset: the model's own"},
+    SAIL_OPT_STR(T, system, .unit = "TEXT", .help = "system message; unset: the template's own"),
+    {0},
+};
+#undef T
+
+typedef struct job {
+    sail__cli *c;
+    const struct eval_options *o;
+    sail__stage stage;
+    sail__contender *others; /* the model first, then those of --against */
+    size_t n_others;
+    sail__metrics metrics;
+    sail__assessed facts;
+} job;
+
+/* ---- the stage: what a recipe would say ---- */
+
+/* NAME, or a map as YAML writes it. */
+static sail_code slot_value(sail__cli *c, sail_node *section, const char *key, const char *text, sail_err *err)
+{
+    sail_node *value = NULL;
+    if (!text)
+        return SAIL_OK;
+    SAIL_TRY(sail__yaml_parse(c->arena, text, strlen(text), "command line", &value, err));
+    sail__cli_put(c, section, key, value);
+    return SAIL_OK;
+}
+
+static sail_code section(sail__cli *c, sail_node *root, const char *name, sail_node **out, sail_err *err)
+{
+    *out = sail__cli_map(c);
+    sail__cli_put(c, root, name, *out);
+    return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+}
+
+static sail_code make_stage(job *j, sail_err *err)
+{
+    sail__cli *c = j->c;
+    const struct eval_options *o = j->o;
+    sail_problems problems = {.arena = c->arena};
+    sail_node *root = sail__cli_map(c), *data, *method, *eval, *rollout;
+    if (!root)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    SAIL_TRY(section(c, root, "data", &data, err));
+    SAIL_TRY(section(c, root, "method", &method, err));
+    SAIL_TRY(section(c, root, "eval", &eval, err));
+    SAIL_TRY(section(c, root, "rollout", &rollout, err));
+    sail__cli_put_int(c, root, "seed", o->seed);
+    sail__cli_put_string(c, data, o->held_out > 0 ? "train" : "eval", o->data);
+    sail__cli_put_number(c, data, "held_out", o->held_out);
+    sail__cli_put_int(c, data, "max_prompt", o->max_prompt);
+    sail__cli_put_int(c, data, "max_response", o->max_response);
+    sail__cli_put_number(c, method, "beta", o->beta);
+    sail__cli_put_int(c, eval, "pairs", o->pairs ? o->pairs : 1000000000);
+    sail__cli_put_int(c, eval, "generate", o->generate);
+    sail__cli_put_int(c, eval, "bootstrap", o->bootstrap);
+    sail__cli_put_number(c, eval, "temperature", o->temperature);
+    sail__cli_put_int(c, rollout, "max_new", o->max_new);
+    SAIL_TRY(slot_value(c, data, "reader", o->reader, err));
+    SAIL_TRY(slot_value(c, method, "objective", o->objective, err));
+    SAIL_TRY(slot_value(c, method, "preference", o->preference, err));
+    SAIL_TRY(slot_value(c, eval, "judge", o->judge, err));
+    if (!sail__stage_parse(c->ctx, c->arena, SAIL__ALIGN, root, 0, NULL, NULL, &j->stage, &problems))
+        return problems.n == 0 ? sail_fail(err, SAIL_E_NOMEM, "out of memory")
+                               : sail_fail(err, SAIL_E_USAGE, "%s: %s", problems.items[0].path, problems.items[0].message);
+    sail__stage *s = &j->stage;
+    s->model = (sail__model_section){.path = c->model.model, .adapter_path = c->model.adapter, .device = c->model.device,
+                                     .dtype = c->model.dtype, .template_name = o->template_name, .system = o->system};
+    return sail__cli_backend(c, &s->backend, err);
+}
+
+/* ---- win rates against other models ---- */
+
+static bool is_adapter(sail__cli *c, const char *path)
+{
+    return sail__file_exists(sail__path_join(c->arena, path, "adapter_config.json"));
+}
+
+/* A name for the figures: the last part of the path (of RUN/STAGE/output the stage), numbered where another has it already. */
+static const char *name_of(job *j, const char *path)
+{
+    char *clean = sail__arena_strdup(j->c->arena, path);
+    for (size_t n = clean ? strlen(clean) : 0; n > 1 && clean[n - 1] == '/'; n--)
+        clean[n - 1] = 0;
+    const char *base = clean ? sail__path_base(clean) : "other", *parent = clean ? sail__path_dir(j->c->arena, clean) : NULL;
+    if (parent && !strcmp(base, "output"))
+        base = sail__path_base(parent);
+    const char *name = base;
+    for (int k = 2;; k++) {
+        bool taken = false;
+        for (size_t i = 0; i < j->n_others; i++)
+            taken = taken || !strcmp(j->others[i].name, name);
+        if (!taken)
+            return name;
+        name = sail__arena_printf(j->c->arena, "%s-%d", base, k);
+        if (!name)
+            return base;
+    }
+}
+
+static sail_code add(job *j, const char *name, const char *path, const char *adapter, bool baseline, sail_err *err)
+{
+    sail__model_section *m = sail__arena_alloc(j->c->arena, sizeof *m);
+    if (!m)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    *m = j->stage.model;
+    m->path = path;
+    m->adapter_path = adapter;
+    j->others[j->n_others++] = (sail__contender){.name = name, .models = m, .n = 1, .baseline = baseline};
+    return SAIL_OK;
+}
+
+static sail_code compare(job *j, sail_err *err)
+{
+    sail__cli *c = j->c;
+    const sail_node *list = j->o->against;
+    size_t n = list ? list->list.n : 0;
+    if (n == 0)
+        return SAIL_OK;
+    j->others = sail__arena_array(c->arena, n + 1, sizeof *j->others);
+    if (!j->others)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    SAIL_TRY(add(j, "model", c->model.model, c->model.adapter, false, err));
+    for (size_t i = 0; i < n; i++) {
+        const char *path;
+        SAIL_TRY(sail__node_as_string(list->list.items[i], "--against", &path, err));
+        bool adapter = is_adapter(c, path);
+        SAIL_TRY(add(j, name_of(j, path), adapter ? c->model.model : path, adapter ? path : NULL, true, err));
+    }
+    return sail__compare_models(c->ctx, &j->stage, j->others, j->n_others, NULL, &j->metrics, err);
+}
+
+/* ---- results ---- */
+
+static sail_node *as_json(job *j)
+{
+    sail__cli *c = j->c;
+    sail_node *root = sail__cli_map(c), *metrics = sail__cli_map(c), *against = sail__cli_list(c);
+    sail__cli_put_string(c, root, "model", c->model.model);
+    sail__cli_put_string(c, root, "adapter", c->model.adapter);
+    sail__cli_put_string(c, root, "reference", j->o->reference ? j->o->reference : j->facts.reference ? c->model.model : NULL);
+    sail__cli_put_string(c, root, "data", j->o->data);
+    sail__cli_put_string(c, root, "judge", j->o->judge);
+    for (size_t i = 1; i < j->n_others && against; i++)
+        sail__node_append(c->arena, against, sail__node_string(c->arena, j->others[i].name, "sail"));
+    sail__cli_put(c, root, "against", against);
+    sail__cli_put_int(c, root, "rows", (int64_t)j->facts.rows);
+    sail__cli_put_int(c, root, "records", (int64_t)j->facts.records);
+    for (size_t i = 0; i < j->metrics.n; i++)
+        sail__cli_put_number(c, metrics, j->metrics.items[i].name, sail__metric_value(&j->metrics.items[i]));
+    sail__cli_put(c, root, "metrics", metrics);
+    return root;
+}
+
+static void line(job *j, const char *name, const char *label, const char *format)
+{
+    double v = sail__metrics_get(&j->metrics, name);
+    char value[64], bounds[2][160], interval[64] = "";
+    if (isnan(v))
+        return;
+    snprintf(value, sizeof value, format, v);
+    for (int i = 0; i < 2; i++)
+        snprintf(bounds[i], sizeof bounds[i], "%s/%s", name, i ? "high" : "low");
+    double low = sail__metrics_get(&j->metrics, bounds[0]), high = sail__metrics_get(&j->metrics, bounds[1]);
+    if (!isnan(low))
+        snprintf(interval, sizeof interval, "  [%.3f, %.3f]", low, high);
+    sail__cli_line(j->c, "%-34s %10s%s", label, value, interval);
+}
+
+static void table(job *j)
+{
+    sail__cli_line(j->c, "%zu rows of %s", j->facts.rows, j->o->data);
+    line(j, "eval_rewards/accuracies", "preference accuracy", "%.3f");
+    line(j, "eval_rewards/margins", "reward margin", "%.4f");
+    line(j, "eval_loss", "loss", "%.4f");
+    line(j, "eval_logps/chosen", "log-probability of the chosen", "%.2f");
+    line(j, "eval_logps/rejected", "log-probability of the rejected", "%.2f");
+    line(j, "eval_objective/kl", "KL to the reference", "%.3f");
+    line(j, "eval_completions/mean_length", "response length, tokens", "%.1f");
+    line(j, "eval_win_rate", "win rate against the reference", "%.3f");
+    line(j, "eval_win_rate/length_controlled", "  at equal lengths", "%.3f");
+    for (size_t i = 1; i < j->n_others; i++) {
+        const char *name = j->others[i].name;
+        line(j, sail__arena_printf(j->c->arena, "win_rate/model_vs_%s", name), sail__arena_printf(j->c->arena, "win rate against %s", name), "%.3f");
+        line(j, sail__arena_printf(j->c->arena, "completions/mean_length/%s", name), sail__arena_printf(j->c->arena, "response length of %s", name), "%.1f");
+    }
+}
+
+static sail_code results(job *j, sail_err *err)
+{
+    sail__cli_clear(j->c);
+    sail_node *root = as_json(j);
+    if (j->o->output) {
+        sail_buf b = {0};
+        sail__node_to_json(&b, root);
+        sail__buf_str(&b, "\n");
+        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(j->c, j->o->output, b.data, b.len, err);
+        sail__buf_free(&b);
+        SAIL_TRY(code);
+    }
+    if (j->c->json)
+        return sail__cli_print_json(j->c, root, err);
+    table(j);
+    return SAIL_OK;
+}
+
+static sail_code run(sail__cli *c, sail_err *err)
+{
+    job j = {.c = c, .o = c->options, .metrics = {.arena = c->arena}};
+    if (j.o->against && !j.o->judge)
+        return sail_fail(err, SAIL_E_USAGE, "--against needs --judge: who tells the better response, such as --judge '{kind: rule, rule: length}'");
+    if ((j.o->against || j.o->judge) && j.o->generate == 0)
+        return sail_fail(err, SAIL_E_USAGE, "--generate 0 leaves nothing to judge");
+    SAIL_TRY(make_stage(&j, err));
+    sail_code code = sail__assess(c->ctx, &j.stage, j.o->reference, &j.metrics, &j.facts, err);
+    if (code == SAIL_OK && !j.facts.reference)
+        sail_log(c->ctx, SAIL_LOG_WARN, "no reference to measure from (--reference, or --adapter): rewards, loss and divergence are left out");
+    if (code == SAIL_OK)
+        code = compare(&j, err);
+    if (code == SAIL_OK)
+        code = results(&j, err);
+    sail__free(j.metrics.items);
+    return code;
+}
+
+static const sail__example examples[] = {
+    {"sail eval --model SmolLM2-135M-Instruct --adapter runs/dpp/align/output --data pairs.jsonl", "against the model without the adapter"},
+    {"sail eval --model m --adapter a --data p.jsonl --against b --judge '{kind: rule, rule: length}' --json", "win rate of adapter a over adapter b"},
+    {0},
+};
+const sail__command sail__cmd_eval = {
+    .name = "eval", .args = "", .summary = "how good a model is on held-out preferences, and against other models",
+    .doc = "Pairs: accuracy, margin and loss of the implicit rewards, beta times the log-ratio to the reference. Prompts are answered, which "
+           "gives lengths, the divergence from the reference, and with --judge the win rate against the reference's responses and those of "
+           "each --against: every pair of responses is judged in both orders, a tie counts one half, and the interval is of 95% over "
+           "prompts. The figures and their names are those of a run's evaluation (eval_rewards/accuracies, eval_loss, eval_win_rate, "
+           "win_rate/model_vs_NAME …).",
+    .flags = SAIL__CLI_MODEL | SAIL__CLI_NEEDS_MODEL | SAIL__CLI_SIGNALS | SAIL__CLI_JSON, .options = options,
+    .options_size = sizeof(struct eval_options), .examples = examples, .run = run,
+};
