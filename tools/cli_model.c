@@ -264,39 +264,3 @@ void sail__cli_sink_abort(sail__cli_sink *s)
         sail__atomic_abort(s->file);
     s->file = NULL;
 }
-
-void sail__cli_float(sail_buf *b, float x)
-{
-    char text[32];
-    if (!isfinite(x)) {
-        sail__buf_str(b, isnan(x) ? "\"nan\"" : x > 0 ? "\"inf\"" : "\"-inf\"");
-        return;
-    }
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)x);
-        if (strtof(text, NULL) == x)
-            break;
-    }
-    sail__buf_str(b, text);
-}
-
-void sail__cli_ids(sail_buf *b, const int32_t *ids, int64_t n)
-{
-    sail__buf_str(b, "[");
-    for (int64_t i = 0; i < n; i++)
-        sail__buf_printf(b, "%s%d", i ? ", " : "", (int)ids[i]);
-    sail__buf_str(b, "]");
-}
-
-void sail__cli_floats(sail_buf *b, const float *x, int64_t n, bool first_is_null)
-{
-    sail__buf_str(b, "[");
-    for (int64_t i = 0; i < n; i++) {
-        sail__buf_str(b, i ? ", " : "");
-        if (i == 0 && first_is_null)
-            sail__buf_str(b, "null");
-        else
-            sail__cli_float(b, x[i]);
-    }
-    sail__buf_str(b, "]");
-}

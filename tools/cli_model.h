@@ -59,9 +59,4 @@ sail_code sail__cli_sink_write(sail__cli_sink *s, const sail_buf *text, sail_err
 sail_code sail__cli_sink_commit(sail__cli_sink *s, sail_err *err);
 void sail__cli_sink_abort(sail__cli_sink *s);
 
-/* A float as JSON: the shortest form that gives the same float back; "inf", "-inf" and "nan" as strings. */
-void sail__cli_float(sail_buf *b, float x);
-void sail__cli_ids(sail_buf *b, const int32_t *ids, int64_t n);                             /* [1,2,3] */
-void sail__cli_floats(sail_buf *b, const float *x, int64_t n, bool first_is_null);
-
 #endif

@@ -47,6 +47,7 @@ static void files(sail__cli *c, const sail__recipe *r, sail_problems *p)
         }
         need_files(c, p, s->name, "data.train", s->data.train);
         need_files(c, p, s->name, "data.eval", s->data.eval);
+        need_files(c, p, s->name, "generate.prompts", s->generate.prompts);
     }
 }
 

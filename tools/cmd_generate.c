@@ -1,6 +1,7 @@
 /* cmd_generate.c - sail generate: responses to prompts, as text while they are written, or as rows. */
 #include <string.h>
 
+#include "align/responses.h"
 #include "cli_model.h"
 
 struct generate_options {
@@ -159,28 +160,18 @@ static sail_code make_printers(job *j, sail_err *err)
 static sail_code write_rows(job *j, const sail__gen_response *r, size_t n, sail_err *err)
 {
     sail__cli_sink sink;
-    sail_buf b = {0}, text = {0};
+    sail_buf b = {0};
     SAIL_TRY(sail__cli_sink_open(j->c, j->o->output, &sink, err));
     sail_code code = SAIL_OK;
     for (size_t i = 0; i < n && code == SAIL_OK; i++) {
-        b.len = text.len = 0;
-        sail__buf_str(&b, "{\"ids\": ");
-        sail__cli_ids(&b, r[i].ids, r[i].n);
-        sail__buf_str(&b, ", \"text\": ");
-        if (j->session->tokenizer) {
-            code = sail__decode(j->session->tokenizer, r[i].ids, (size_t)r[i].n, SAIL__SKIP_SPECIAL | SAIL__DECODE_CONTINUATION, &text, err);
-            sail__json_quote(&b, text.data ? text.data : "", text.len);
-        } else {
-            sail__buf_str(&b, "null");
-        }
-        sail__buf_str(&b, ", \"logprobs\": ");
-        sail__cli_floats(&b, r[i].logp, r[i].n, false);
-        sail__buf_printf(&b, ", \"finish\": \"%s\"}\n", r[i].finish == SAIL__FINISH_STOP ? "stop" : "length");
+        b.len = 0;
+        sail__buf_str(&b, "{");
+        code = sail__response_members(j->session->tokenizer, r[i].ids, r[i].logp, r[i].n, r[i].finish, &b, err);
+        sail__buf_str(&b, "}\n");
         if (code == SAIL_OK)
             code = sail__cli_sink_write(&sink, &b, err);
     }
     sail__buf_free(&b);
-    sail__buf_free(&text);
     if (code == SAIL_OK)
         return sail__cli_sink_commit(&sink, err);
     sail__cli_sink_abort(&sink);

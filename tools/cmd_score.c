@@ -47,14 +47,14 @@ static void lines(scorer *s, const sail__cli_rows *rows, size_t first, size_t la
         const sail__cli_row *r = &rows->items[i];
         int64_t n = (int64_t)r->n;
         sail__buf_str(&s->text, "{\"ids\": ");
-        sail__cli_ids(&s->text, r->ids, n);
+        sail__json_ids(&s->text, r->ids, n);
         sail__buf_str(&s->text, ", \"logprobs\": [null");
         for (int64_t k = 0; k + 1 < n; k++) { /* position k says the log-probability of the token after it */
             sail__buf_str(&s->text, ", ");
-            sail__cli_float(&s->text, s->logp[at + k]);
+            sail__json_float(&s->text, s->logp[at + k]);
         }
         sail__buf_str(&s->text, "], \"entropy\": ");
-        sail__cli_floats(&s->text, s->entropy + at, n, false);
+        sail__json_floats(&s->text, s->entropy + at, n, false);
         sail__buf_str(&s->text, "}\n");
         at += n;
     }

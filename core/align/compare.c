@@ -50,8 +50,9 @@ static sail_code answer(comparison *x, const sail__model_section *m, answers *ou
     int64_t n = s->eval.generate > 0 && s->eval.generate < (int64_t)rows->n ? s->eval.generate : (int64_t)rows->n;
     if (n < 1)
         return sail_fail(err, SAIL_E_ARG, "there is no prompt to answer: data.eval has no usable row");
-    return sail__stream_write(&x->stream, SAIL__POLICY, rows, n, 1, s->rollout.max_new ? s->rollout.max_new : s->data.max_response,
-                              s->eval.temperature, 0, x->arena, &out->items, &out->n, err);
+    sail__writing how = {.k = 1, .max_new = s->rollout.max_new ? s->rollout.max_new : s->data.max_response, .stop = s->data.stop,
+                         .sampling = {.temperature = s->eval.temperature, .top_p = 1, .typical = 1, .penalty = 1}};
+    return sail__stream_write(&x->stream, SAIL__POLICY, rows, 0, n, &how, x->arena, &out->items, &out->n, err);
 }
 
 static sail_code all_answers(comparison *x, sail_err *err)

@@ -108,6 +108,14 @@ const sail_opt sail__eval_table[] = {
     {0},
 };
 #undef T
+#define T sail__generate_section
+const sail_opt sail__generate_table[] = {
+    SAIL_OPT_NODE(T, prompts, .flags = SAIL_OPT_PATH, .help = "file or list of files, read by data.reader; unset: data.eval, or held out of data.train"),
+    SAIL_OPT_INT(T, num, .def = 1, .min = 1, .max = 1024, .help = "responses to each prompt"),
+    SAIL_OPT_INT(T, limit, .min = 0, .max = 1e15, .help = "answer at most so many prompts; 0: all"),
+    {0},
+};
+#undef T
 #define T sail__checkpoint_section
 const sail_opt sail__checkpoint_table[] = {
     SAIL_OPT_INT(T, every, .min = 0, .max = 1e12, .unit = "steps", .help = "0: only at the end and when stopped"),
@@ -134,6 +142,7 @@ const sail__section sail__sections[] = {
     {"method", sail__method_table, offsetof(sail__stage, method), "objective, preference model, routes, judge"},
     {"train", sail__train_table, offsetof(sail__stage, train), "steps, batch, optimiser"},
     {"eval", sail__eval_table, offsetof(sail__stage, eval), "what is measured on held-out data"},
+    {"generate", sail__generate_table, offsetof(sail__stage, generate), "stage generate: which prompts are answered"},
     {"checkpoint", sail__checkpoint_table, offsetof(sail__stage, checkpoint), "when to save"},
     {"guard", sail__guard_table, offsetof(sail__stage, guard), "what stops a run that goes wrong"},
     {0},
@@ -239,7 +248,7 @@ static void slots(parser *p, sail__stage *s)
     slot(p, SAIL_KIND_BACKEND, s->model.backend, "cpu", "model.backend", &s->backend);
     if (s->kind == SAIL__REPORT)
         return;
-    slot(p, SAIL_KIND_DATASET, s->data.reader, s->kind == SAIL__SFT ? "sft" : "preference", "data.reader", &s->reader);
+    slot(p, SAIL_KIND_DATASET, s->data.reader, s->kind == SAIL__SFT ? "sft" : s->kind == SAIL__GENERATE && s->generate.prompts ? "prompts" : "preference", "data.reader", &s->reader);
     slot(p, SAIL_KIND_JUDGE, s->eval.judge, NULL, "eval.judge", &s->eval_judge);
     slot(p, SAIL_KIND_PREFERENCE, s->method.preference, "bradley_terry", "method.preference", &s->preference);
     if (s->kind != SAIL__SFT && s->kind != SAIL__ALIGN)

@@ -87,6 +87,11 @@ typedef struct sail__eval_section {
     const sail_node *against;  /* stage eval: names of models that the others are compared with */
 } sail__eval_section;
 
+typedef struct sail__generate_section {
+    const sail_node *prompts; /* path, or list of paths; unset: data.eval, or what is held out of data.train */
+    int64_t num, limit;
+} sail__generate_section;
+
 typedef struct sail__checkpoint_section {
     int64_t every, keep;
     bool best; /* keep the one with the best evaluation besides */
@@ -115,13 +120,14 @@ typedef struct sail__stage {
     sail__method_section method;
     sail__train_section train;
     sail__eval_section eval;
+    sail__generate_section generate;
     sail__checkpoint_section checkpoint;
     sail__guard_section guard;
     sail_slot backend, reader, objective, preference, strategy, judge, eval_judge, optimizer; /* loaded NULL: not used */
 } sail__stage;
 
 extern const sail_opt sail__model_table[], sail__adapter_table[], sail__data_table[], sail__rollout_table[],
-    sail__method_table[], sail__train_table[], sail__eval_table[], sail__checkpoint_table[], sail__guard_table[];
+    sail__method_table[], sail__train_table[], sail__eval_table[], sail__generate_table[], sail__checkpoint_table[], sail__guard_table[];
 /* Sections of a stage in order: name, table, offset of the struct in sail__stage. Ends with a NULL name. */
 typedef struct sail__section {
     const char *name;

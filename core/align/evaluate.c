@@ -214,17 +214,17 @@ static sail_code fresh_responses(sail__evaluator *e, const sail__stage *live, in
 {
     const sail__rows *rows = &e->stream->held_out;
     int64_t n = live->eval.generate < (int64_t)rows->n ? live->eval.generate : (int64_t)rows->n;
-    int64_t max_new = live->rollout.max_new ? live->rollout.max_new : live->data.max_response;
-    const uint64_t key = 0xE7A1000000000000u;
+    sail__writing how = {.k = 1, .max_new = live->rollout.max_new ? live->rollout.max_new : live->data.max_response, .stop = live->data.stop,
+                         .sampling = {.temperature = live->eval.temperature, .top_p = 1, .typical = 1, .penalty = 1},
+                         .key = 0xE7A1000000000000u};
     bool reference = !e->stream->session->reference_is_policy;
     sail__written *w;
     size_t count;
     if (n < 1)
         return SAIL_OK;
     if (!e->reference && reference)
-        SAIL_TRY(sail__stream_write(e->stream, SAIL__REFERENCE, rows, n, 1, max_new, live->eval.temperature, key, e->arena, &e->reference,
-                                    &e->n_reference, err));
-    SAIL_TRY(sail__stream_write(e->stream, SAIL__POLICY, rows, n, 1, max_new, live->eval.temperature, key, a, &w, &count, err));
+        SAIL_TRY(sail__stream_write(e->stream, SAIL__REFERENCE, rows, 0, n, &how, e->arena, &e->reference, &e->n_reference, err));
+    SAIL_TRY(sail__stream_write(e->stream, SAIL__POLICY, rows, 0, n, &how, a, &w, &count, err));
     if (reference)
         SAIL_TRY(divergence(e, live, w, count, a, out, err));
     for (size_t i = 0; i < count; i++)

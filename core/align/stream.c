@@ -293,19 +293,21 @@ static sail_code roll_out(sail__stream *st, const sail__stage *live, sail__step 
     return SAIL_OK;
 }
 
-sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t n_rows, int k, int64_t max_new,
-                             double temperature, uint64_t key, sail_arena *a, sail__written **out, size_t *n, sail_err *err)
+sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t first, int64_t n_rows,
+                             const sail__writing *how, sail_arena *a, sail__written **out, size_t *n, sail_err *err)
 {
     sail__gen_request *req = sail__arena_array(a, (size_t)n_rows + 1, sizeof *req);
-    stopper stop = {0};
+    int64_t most = sail__model_positions(st->session->model);
+    stopper stop;
     if (!req)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    int64_t most = sail__model_positions(st->session->model);
+    SAIL_TRY(stop_strings(st, how->stop, a, &stop, err));
     for (int64_t i = 0; i < n_rows; i++) {
-        int64_t room = most - (int64_t)rows->encoded[i].n_prompt;
-        req[i] = (sail__gen_request){.prompt = rows->encoded[i].prompt, .n_prompt = (int64_t)rows->encoded[i].n_prompt, .children = k,
-                                     .max_new = max_new < room || room < 1 ? max_new : room, .key = key ^ (uint64_t)i,
-                                     .sampling = {.temperature = temperature, .top_p = 1, .typical = 1, .penalty = 1}};
+        const sail__encoded *x = &rows->encoded[first + i];
+        int64_t room = most - (int64_t)x->n_prompt;
+        req[i] = (sail__gen_request){.prompt = x->prompt, .n_prompt = (int64_t)x->n_prompt, .children = how->k,
+                                     .max_new = room > 0 && room < how->max_new ? room : how->max_new,
+                                     .key = how->key ^ (uint64_t)(first + i), .sampling = how->sampling};
     }
     sail__gen_response *r;
     SAIL_TRY(generate(st, role, req, (size_t)n_rows, st->seed, &stop, a, &r, n, err));
@@ -313,7 +315,7 @@ sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail_
     if (!*out)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (size_t i = 0; i < *n; i++)
-        (*out)[i] = (sail__written){r[i].request, r[i].child, r[i].ids, r[i].logp, r[i].n, text_of(st, a, r[i].ids, r[i].n), r[i].finish};
+        (*out)[i] = (sail__written){first + r[i].request, r[i].child, r[i].ids, r[i].logp, r[i].n, text_of(st, a, r[i].ids, r[i].n), r[i].finish};
     return SAIL_OK;
 }
 

@@ -49,7 +49,15 @@ sail_code sail__stream_cache_new(const sail__rows *rows, sail__ref_cache *out, s
 /* Give a group of data responses its cached reference; nothing where there is no cache. */
 void sail__stream_cached(const sail__ref_cache *c, int64_t row, sail__group *g);
 
-/* Write responses to rows' prompts: k each, as the rollout section says, into the arena; texts decoded. For evaluation. */
+/* Write responses to the prompts of rows [first, first + n_rows), into the arena; texts decoded. A response is a function of seed, key,
+ * row and child, whatever else is written. */
+typedef struct sail__writing {
+    int k; /* to each prompt */
+    int64_t max_new; /* the model's positions bound it, too */
+    sail_filter_params sampling;
+    const sail_node *stop; /* data.stop */
+    uint64_t key;
+} sail__writing;
 typedef struct sail__written {
     int64_t row;
     int child;
@@ -59,8 +67,8 @@ typedef struct sail__written {
     const char *text;
     sail__finish finish;
 } sail__written;
-sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t n_rows, int k, int64_t max_new,
-                             double temperature, uint64_t key, sail_arena *a, sail__written **out, size_t *n, sail_err *err);
+sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t first, int64_t n_rows,
+                             const sail__writing *how, sail_arena *a, sail__written **out, size_t *n, sail_err *err);
 
 /* What a judge sees of a row's prompt and k responses (texts and lengths), in the arena. */
 sail_code sail__stream_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,

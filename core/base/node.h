@@ -74,6 +74,10 @@ const char *sail__node_where(sail_arena *a, const sail_node *n);
 void sail__node_to_json(sail_buf *out, const sail_node *n);
 void sail__node_to_yaml(sail_buf *out, const sail_node *n, int indent, bool with_origin);
 void sail__json_quote(sail_buf *out, const char *s, size_t n);
+/* A float in the shortest form that gives the same float back; "inf", "-inf" and "nan" as strings. */
+void sail__json_float(sail_buf *b, float x);
+void sail__json_ids(sail_buf *b, const int32_t *ids, int64_t n); /* [1, 2, 3] */
+void sail__json_floats(sail_buf *b, const float *x, int64_t n, bool first_is_null);
 
 /* ---- option tables ---- */
 /* A list of problems, so that all are told at once. */

@@ -387,6 +387,8 @@ static void check_stage(builder *b, size_t i)
         check_models(b, i);
     else
         check_model(b, i);
+    if (s->kind == SAIL__GENERATE && unset(s->generate.prompts) && unset(s->data.eval) && unset(s->data.train))
+        sail__problem(b->problems, s->node, "generate.prompts", "is missing: a file of prompts, or a list of files");
     if (s->kind != SAIL__SFT && s->kind != SAIL__ALIGN)
         return;
     if (unset(s->data.train))

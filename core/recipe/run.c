@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../align/compare.h"
+#include "../align/responses.h"
 #include "../io/report.h"
 
 char *sail__run_dir(const sail__recipe *r) { return sail__path_join(r->arena, r->runs ? r->runs : "runs", r->name); }
@@ -275,7 +276,7 @@ static sail_code run_stage(const sail__run_options *o, const char *dir, const sa
         sail__train_options t = {.ctx = o->ctx, .stage = &s, .dir = at, .store = store, .hooks = &r->hooks, .on_step = o->on_step, .user = o->user};
         return sail__train(&t, err);
     }
-    return sail_fail(err, SAIL_E_RECIPE, "stage `%s`: `%s` is not a stage that `sail run` knows", s.name, sail__stage_names[s.kind]);
+    return sail__respond(o->ctx, &s, at, store, err);
 }
 
 static bool stage_done(const sail__recipe *r, const char *dir, const sail__stage *s)

@@ -1,7 +1,8 @@
 /* run.h - a recipe's stages, one after another, in a run's directory.
  *
  * Floor: recipe. RUNS/NAME holds recipe.resolved.yaml, the recipe's source, run.db, and a directory for each stage. A stage whose
- * output/ is there is done and is skipped; one that was interrupted goes on from its newest checkpoint.
+ * output/ is there is done and is skipped; one that was interrupted goes on from its newest checkpoint, or (generate) after the prompts that
+ * it has answered.
  * A model.path or model.adapter_path of the form "@STAGE" is that earlier stage's output: a model, or the model that stage began with
  * together with the adapter it trained. */
 #ifndef SAIL_RUN_H
