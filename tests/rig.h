@@ -150,7 +150,7 @@ RIG_UNUSED static void rig_open(rig *r, int variant)
     assert_non_null(r->arena);
     sail_ctx_set_log(r->ctx, SAIL_LOG_WARN, rig_quiet, NULL);
     r->slot = rig_slot(r, SAIL_KIND_BACKEND, r->variant.backend, r->variant.strict ? test_map(r->arena, "strict", "true", NULL) : NULL);
-    if (sail__runtime_open(r->ctx, &r->slot, 0, &r->rt, &err) != SAIL_OK)
+    if (sail__runtime_open(r->ctx, &r->slot, NULL, &r->rt, &err) != SAIL_OK)
         fail_msg("%s", err.message);
 }
 

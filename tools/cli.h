@@ -26,7 +26,7 @@ typedef struct sail__cli_model {
     const char *backend; /* ref, cpu, … */
     int dtype;           /* 0 f32, 1 bf16: align/config.h's sail__compute_dtype */
     int64_t threads;     /* 0: all */
-    int64_t device;
+    const char *device; /* index, kind, or pattern of the name; unset: the best */
 } sail__cli_model;
 extern const sail_opt sail__cli_model_options[];
 

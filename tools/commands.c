@@ -50,7 +50,7 @@ const sail_opt sail__cli_model_options[] = {
     SAIL_OPT_STR(T, backend, .def_str = "cpu", .unit = "NAME", .help = "what computes: ref, cpu, …; `sail plugins` lists them"),
     SAIL_OPT_CHOICE(T, dtype, .choices = dtypes, .help = "of weights and matrix products"),
     SAIL_OPT_INT(T, threads, .min = 0, .max = 4096, .help = "0: one a core"),
-    SAIL_OPT_INT(T, device, .min = 0, .max = 4096, .help = "index among the backend's devices"),
+    SAIL_OPT_STR(T, device, .help = "of the backend: index, kind (gpu, cpu), or part or pattern of its name; unset: the best"),
     {0},
 };
 #undef T

@@ -16,7 +16,7 @@ typedef struct sail__model_section {
     const char *adapter_path; /* PEFT directory to start from */
     const sail_node *adapter; /* {kind: lora, rank, alpha, …}; absent: full fine-tuning */
     const sail_node *backend; /* slot */
-    int64_t device;
+    const char *device; /* index, kind, or pattern of the name; unset: the best */
     int dtype; /* sail__compute_dtype */
     int64_t threads; /* 0: all */
     bool recompute;

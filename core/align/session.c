@@ -291,7 +291,7 @@ static sail_code open_all(sail__session *s, const sail__session_spec *spec, sail
     sail__param_source source;
     if ((m->path != NULL) == (m->init != NULL))
         return sail_fail(err, SAIL_E_RECIPE, m->path ? "give either model.path or model.init" : "model.path is not set: a Hugging Face directory or a GGUF file");
-    SAIL_TRY(sail__runtime_open(s->ctx, spec->backend, (int)m->device, &s->rt, err));
+    SAIL_TRY(sail__runtime_open(s->ctx, spec->backend, m->device, &s->rt, err));
     s->path = m->path ? sail__arena_strdup(s->arena, m->path) : "";
     if (m->path) {
         SAIL_TRY(sail__weights_open(s->ctx, m->path, &s->weights, err));

@@ -18,8 +18,10 @@ typedef struct sail_runtime {
     bool told[SAIL_OP_COUNT]; /* ops whose fallback is in the log */
 } sail_runtime;
 
-/* backend slot: NAME or {kind: NAME, options}. device: index. */
-sail_code sail__runtime_open(sail_ctx *ctx, const sail_slot *backend, int device, sail_runtime **out, sail_err *err);
+/* backend slot: NAME or {kind: NAME, options}. device: its index as `sail doctor` lists them; a kind (gpu, cpu, accelerator):
+ * the first of it; or a part or pattern (*, ?, []) of the name or, where no name fits, of the note, letters of either case: the
+ * first that fits; NULL or "auto": the first. SAIL_E_NOTFOUND tells which there are. */
+sail_code sail__runtime_open(sail_ctx *ctx, const sail_slot *backend, const char *device, sail_runtime **out, sail_err *err);
 /* Let `ref` run what the backend lacks; each such op is told to the log once. ref: a slot of the ref backend. */
 sail_code sail__runtime_fallback(sail_runtime *rt, const sail_slot *ref, sail_err *err);
 void sail__runtime_close(sail_runtime *rt);

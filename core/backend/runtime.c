@@ -1,11 +1,58 @@
 /* runtime.c - an open device, and matrices in its memory. */
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "exec.h"
 #include "fallback.h"
 
-sail_code sail__runtime_open(sail_ctx *ctx, const sail_slot *slot, int device, sail_runtime **out, sail_err *err)
+static bool fits(const char *pattern, const char *text)
 {
+    return fnmatch(pattern, text, FNM_CASEFOLD) == 0;
+}
+
+static sail_code find_device(sail_ctx *ctx, const sail_slot *slot, const char *which, int *index, sail_err *err)
+{
+    enum { MOST = 64 };
+    const sail_backend *b = slot->loaded->ops;
+    char *end, pattern[160];
+    int n = 0;
+    *index = 0;
+    if (!which || !*which || !strcmp(which, "auto"))
+        return SAIL_OK;
+    const long number = strtol(which, &end, 10);
+    if (!*end && number >= 0 && number < INT_MAX) {
+        *index = (int)number;
+        return SAIL_OK;
+    }
+    sail_device_info *info = sail__calloc(MOST, sizeof *info);
+    if (!info)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for a list of devices");
+    sail_code code = b->devices(ctx, slot->options, info, MOST, &n, err);
+    n = n < MOST ? n : MOST;
+    int found = -1;
+    snprintf(pattern, sizeof pattern, "*%.150s*", which);
+    for (int way = 0; way < 3 && code == SAIL_OK && found < 0; way++)
+        for (int i = 0; i < n && found < 0; i++)
+            found = fits(way ? pattern : which, way == 0 ? info[i].kind : way == 1 ? info[i].name : info[i].note) ? i : -1;
+    if (code == SAIL_OK && found < 0) {
+        char names[700] = "";
+        for (int i = 0; i < n && strlen(names) < 500; i++)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%d: %s (%s)", i ? ", " : "", i, info[i].name, info[i].kind);
+        code = sail_fail(err, SAIL_E_NOTFOUND, "backend %s has no device \"%s\"; it has %s", slot->loaded->plugin.name, which,
+                         n ? names : "none");
+    }
+    sail__free(info);
+    *index = found;
+    return code;
+}
+
+sail_code sail__runtime_open(sail_ctx *ctx, const sail_slot *slot, const char *which, sail_runtime **out, sail_err *err)
+{
+    int device;
+    SAIL_TRY(find_device(ctx, slot, which, &device, err));
     sail_runtime *rt = sail__calloc(1, sizeof *rt);
     if (!rt)
         return sail_fail(err, SAIL_E_NOMEM, "no memory for a runtime");

@@ -242,7 +242,12 @@ static void put_choice(struct parse *p, int *out)
 
 static void put_string(struct parse *p, const char **out)
 {
-    if (p->node->kind != SAIL_NODE_STRING) {
+    if ((p->row->flags & SAIL_OPT_WORD) && p->node->kind == SAIL_NODE_INT) {
+        const char *text = sail__arena_printf(p->problems->arena, "%lld", (long long)p->node->integer);
+        if (!text)
+            PROBLEM(p, "cannot be kept: out of memory");
+        *out = text;
+    } else if (p->node->kind != SAIL_NODE_STRING) {
         bool scalar = p->node->kind == SAIL_NODE_INT || p->node->kind == SAIL_NODE_FLOAT || p->node->kind == SAIL_NODE_BOOL;
         wrong_kind(p, scalar ? "a string (put it in quotes)" : "a string");
     } else if (strlen(p->node->string.data) != p->node->string.len) {

@@ -29,6 +29,7 @@ enum {
     SAIL_OPT_PATH = 1u << 2,        /* a string; relative to the recipe's file */
     SAIL_OPT_SLOT = 1u << 3,        /* a node that names a plugin: NAME or {kind: NAME, …}; `unit` is the kind's name */
     SAIL_OPT_HIDDEN = 1u << 4,      /* not shown in help */
+    SAIL_OPT_WORD = 1u << 5,        /* a string that may be written as a whole number without quotes */
 };
 
 typedef struct sail_opt {

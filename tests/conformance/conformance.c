@@ -1,10 +1,10 @@
 /* conformance.c - every op of a backend against ref.
  *
- *   conformance --backend NAME [--OPTION VALUE …] [--threads 1,2,4] [--ops a,b] [--differences] [--bench] [--verbose]
+ *   conformance --backend NAME [--device WHICH] [--OPTION VALUE …] [--threads 1,2,4] [--ops a,b] [--differences] [--bench] [--verbose]
  *
  * Options that are not its own go to the backend. Of several numbers of threads the first is compared with ref, and the
  * others must give the same bits. Ends with "N passed, N failed"; status 1 when anything failed, 77 (skipped) when
- * the backend says that this machine has not what an option asks for. */
+ * the backend says that this machine has not what an option asks for, or no device. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static void report(const suite *s)
 int main(int argc, char **argv)
 {
     suite *s = calloc(1, sizeof *s);
-    const char *backend = "ref", *threads = NULL, *options[32];
+    const char *backend = "ref", *threads = NULL, *which = NULL, *options[32];
     int n_options = 0;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -44,6 +44,8 @@ int main(int argc, char **argv)
         } else {
             if (!strcmp(argv[i], "--backend"))
                 backend = value;
+            else if (!strcmp(argv[i], "--device"))
+                which = value;
             else if (!strcmp(argv[i], "--ops"))
                 s->ops = value;
             else if (!strcmp(argv[i], "--threads"))
@@ -57,7 +59,7 @@ int main(int argc, char **argv)
         }
     }
     s->arena = sail__arena_new();
-    if (!device_open(&s->ref, "ref", NULL, 0))
+    if (!device_open(&s->ref, "ref", NULL, NULL, 0))
         return 1;
     do {
         char text[64];
@@ -68,8 +70,8 @@ int main(int argc, char **argv)
             threads += *threads == ',';
         }
         device *d = &s->devices[s->n_devices++];
-        if (!device_open(d, backend, options, n_options + (threads != NULL)))
-            return d->code == SAIL_E_OPTION ? 77 : 1;
+        if (!device_open(d, backend, which, options, n_options + (threads != NULL)))
+            return d->code == SAIL_E_OPTION || d->code == SAIL_E_NOTFOUND ? 77 : 1;
     } while (threads && *threads && s->n_devices < MOST_DEVICES);
     matmul_cases(s);
     embed_cases(s);

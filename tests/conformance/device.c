@@ -23,7 +23,7 @@ static sail_node *option_value(sail_arena *a, const char *text)
     return sail__node_string(a, text, "command line");
 }
 
-bool device_open(device *d, const char *backend, const char *const *options, int n_options)
+bool device_open(device *d, const char *backend, const char *which, const char *const *options, int n_options)
 {
     sail_err err = {0};
     memset(d, 0, sizeof *d);
@@ -42,7 +42,7 @@ bool device_open(device *d, const char *backend, const char *const *options, int
             fprintf(stderr, "%s: %s: %s\n", problems.items[i].where, problems.items[i].path, problems.items[i].message);
         return false;
     }
-    if ((d->code = sail__runtime_open(d->ctx, &d->slot, 0, &d->rt, &err)) != SAIL_OK) {
+    if ((d->code = sail__runtime_open(d->ctx, &d->slot, which, &d->rt, &err)) != SAIL_OK) {
         fprintf(stderr, "%s: %s\n", backend, err.message);
         return false;
     }

@@ -12,8 +12,8 @@ typedef struct device {
     sail_code code; /* why it could not be opened */
 } device;
 
-/* options: "key=value" strings. Prints what is wrong and returns false when it cannot be opened. */
-bool device_open(device *d, const char *backend, const char *const *options, int n_options);
+/* which: as sail__runtime_open takes it. options: "key=value" strings. Prints what is wrong and returns false when it cannot be opened. */
+bool device_open(device *d, const char *backend, const char *which, const char *const *options, int n_options);
 void device_close(device *d);
 
 /* The same numbers for the same seed and index on every machine: uniform in [-1, 1). */

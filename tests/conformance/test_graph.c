@@ -260,7 +260,7 @@ static void start(state *s, const flags *f)
     sail_err err = {0};
     memset(s, 0, sizeof *s);
     snprintf(largest, sizeof largest, "largest=%lld", (long long)f->largest);
-    assert_true(device_open(&s->d, "ref", options, 2));
+    assert_true(device_open(&s->d, "ref", NULL, options, 2));
     build(&s->m, f);
     must(sail__exec_new(s->d.rt, s->m.g, &s->x, &err), &err);
     for (int i = 0; i < s->m.n; i++) {

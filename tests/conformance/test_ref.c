@@ -25,7 +25,7 @@ static int open_ref(void **state)
     static const char *const strict[] = {"strict=true"};
     fixture *f = calloc(1, sizeof *f);
     *state = f;
-    return device_open(&f->d, "ref", strict, 1) ? 0 : -1;
+    return device_open(&f->d, "ref", NULL, strict, 1) ? 0 : -1;
 }
 
 static int close_ref(void **state)

@@ -1,0 +1,56 @@
+/* prelude.cl - what every program begins with: storage types, loads and stores, reports.
+ *
+ * Storage types by the name sail gives them: f32, i32, u8 as they are; bf16 and f16 as their bits. Arithmetic is float. */
+typedef float f32;
+typedef int i32;
+typedef uchar u8;
+typedef ushort bf16;
+typedef ushort f16;
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
+/* Element i at p, which points to a T, as float (i32: int). */
+#define LOAD(T, p, i) CAT(load_, T)(p, i)
+/* v, rounded to nearest even, to element i at p. */
+#define STORE(T, p, i, v) CAT(store_, T)(p, i, v)
+
+static inline float load_f32(const global float *p, size_t i) { return p[i]; }
+static inline int load_i32(const global int *p, size_t i) { return p[i]; }
+static inline float load_bf16(const global ushort *p, size_t i) { return as_float((uint)p[i] << 16); }
+static inline float load_f16(const global ushort *p, size_t i) { return vload_half(i, (const global half *)p); }
+
+static inline ushort to_bf16(float v)
+{
+    const uint u = as_uint(v);
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        return (ushort)((u >> 16) | 0x40u);
+    return (ushort)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+
+static inline void store_f32(global float *p, size_t i, float v) { p[i] = v; }
+static inline void store_i32(global int *p, size_t i, int v) { p[i] = v; }
+static inline void store_bf16(global ushort *p, size_t i, float v) { p[i] = to_bf16(v); }
+static inline void store_f16(global ushort *p, size_t i, float v) { vstore_half_rte(v, i, (global half *)p); }
+
+/* A matrix among a kernel's parameters (three arguments: ocl_matrix): element [i, j] is x[x_at + i * x_ld + j]. */
+#define IN(T, x) const global T *x, const ulong x##_at, const long x##_ld
+#define OUT(T, x) global T *x, const ulong x##_at, const long x##_ld
+/* The address of row i. */
+#define ROW(x, i) (x + x##_at + (size_t)(i) * (size_t)x##_ld)
+
+/* Two arguments (ocl_faults): the first report is kept. */
+#define FAULTS global int *fault, const int fault_op
+static inline void report(global int *fault, int op, int operand, int row, int value, int least, int end)
+{
+    if (atomic_cmpxchg((volatile global int *)fault, 0, op) == 0) {
+        fault[1] = operand;
+        fault[2] = row;
+        fault[3] = value;
+        fault[4] = least;
+        fault[5] = end;
+    }
+}
+/* Is id in [least, end)? Else tell. */
+#define ID_GOOD(operand, row, id, least, end)                                                                          \
+    ((id) >= (least) && (id) < (end) ? true : (report(fault, fault_op, operand, (int)(row), id, least, (int)(end)), false))

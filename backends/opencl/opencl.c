@@ -1,0 +1,172 @@
+/* opencl.c - the OpenCL backend as a plugin: its options, opening a device, the table of functions. */
+#include "opencl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sail/plugin.h"
+
+static const sail_opt opts[] = {
+    SAIL_OPT_INT(ocl_options, memory, .def = 0, .min = 0, .max = 9e15, .unit = "bytes",
+                 .help = "device memory to use at most; 0: all of it"),
+    SAIL_OPT_INT(ocl_options, largest, .def = 0, .min = 0, .max = 9e15, .unit = "bytes",
+                 .help = "largest single allocation; 0: what the device allows"),
+    SAIL_OPT_STR(ocl_options, cache,
+                 .help = "directory of compiled programs, or off; unset: $XDG_CACHE_HOME/sail/opencl, or in ~/.cache"),
+    SAIL_OPT_STR(ocl_options, build, .help = "more options for the device's compiler, such as -cl-opt-disable"),
+    {0},
+};
+
+static sail_code devices(sail_ctx *ctx, const void *options, sail_device_info *out, int cap, int *n, sail_err *err)
+{
+    ocl_api api;
+    ocl_facts *list = NULL;
+    *n = 0;
+    SAIL_TRY(ocl_api_open(&api, err));
+    const sail_code code = ocl_list(&api, &list, n, err);
+    for (int i = 0; i < *n && i < cap; i++)
+        ocl_describe(&list[i], options, &out[i]);
+    ocl_list_free(list, *n);
+    ocl_api_close(&api);
+    return code;
+}
+
+/* The directory of compiled programs; NULL: none. */
+static char *cache_dir(const ocl_options *o)
+{
+    char path[4096];
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (o->cache && !strcmp(o->cache, "off"))
+        return NULL;
+    if (o->cache && *o->cache)
+        return strdup(o->cache);
+    if (cache && *cache == '/')
+        snprintf(path, sizeof path, "%s/sail/opencl", cache);
+    else if (home && *home == '/')
+        snprintf(path, sizeof path, "%s/.cache/sail/opencl", home);
+    else
+        return NULL;
+    return strdup(path);
+}
+
+static void device_close(sail_device *d)
+{
+    if (!d)
+        return;
+    if (d->queue)
+        d->api.clFinish(d->queue);
+    ocl_time_collect(d);
+    ocl_stages_free(d);
+    ocl_programs_free(d);
+    ocl_slabs_free(d);
+    for (int i = 0; i < OCL_SCRATCH; i++)
+        ocl_mem_free(d, d->scratch[i], d->scratch_bytes[i]);
+    if (d->fault)
+        d->api.clReleaseMemObject(d->fault);
+    if (d->queue)
+        d->api.clReleaseCommandQueue(d->queue);
+    if (d->context)
+        d->api.clReleaseContext(d->context);
+    free(d->facts.extensions);
+    free(d->cache);
+    free(d->build);
+    if (d->api.library)
+        ocl_api_close(&d->api);
+    free(d);
+}
+
+static sail_code choose(sail_device *d, int index, sail_err *err)
+{
+    ocl_facts *list = NULL;
+    int n = 0;
+    SAIL_TRY(ocl_list(&d->api, &list, &n, err));
+    if (index < 0 || index >= n || !list[index].usable) {
+        const sail_code code =
+            index < 0 || index >= n
+                ? sail_fail(err, SAIL_E_ARG, "opencl: device %d: there are %d (sail doctor lists them)", index, n)
+                : sail_fail(err, SAIL_E_DEVICE, "opencl: device %d, %s, cannot be used: %s", index, list[index].name, list[index].why);
+        ocl_list_free(list, n);
+        return code;
+    }
+    d->facts = list[index];
+    list[index].extensions = NULL;
+    ocl_list_free(list, n);
+    return SAIL_OK;
+}
+
+static void CL_CALLBACK driver_says(const char *text, const void *more, size_t size, void *user)
+{
+    sail_log(user, SAIL_LOG_DEBUG, "opencl: the driver says: %s", text);
+}
+
+static sail_code set_up(sail_device *d, int index, sail_err *err)
+{
+    static const int32_t none[OCL_FAULT_WORDS] = {0};
+    cl_int status;
+    sail_device_info info;
+    SAIL_TRY(ocl_api_open(&d->api, err));
+    SAIL_TRY(choose(d, index, err));
+    ocl_describe(&d->facts, &d->options, &info);
+    d->limit = info.memory;
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)d->facts.platform, 0};
+    d->context = d->api.clCreateContext(properties, 1, &d->facts.id, driver_says, d->ctx, &status);
+    SAIL_TRY(ocl_check(status, err, "opening %s", d->facts.name));
+    SAIL_TRY(ocl_queue_new(d, false, err));
+    d->fault = d->api.clCreateBuffer(d->context, CL_MEM_READ_WRITE, sizeof none, NULL, &status);
+    SAIL_TRY(ocl_check(status, err, "a buffer of %zu bytes", sizeof none));
+    SAIL_TRY(ocl_check(d->api.clEnqueueWriteBuffer(d->queue, d->fault, CL_TRUE, 0, sizeof none, none, 0, NULL, NULL), err,
+                       "the first upload"));
+    ocl_ops_fill(d);
+    return SAIL_OK;
+}
+
+static sail_code device_open(sail_ctx *ctx, const void *options, int index, sail_device **out, sail_err *err)
+{
+    sail_device *d = calloc(1, sizeof *d);
+    if (!d)
+        return sail_fail(err, SAIL_E_NOMEM, "opencl: no memory for a device");
+    d->ctx = ctx;
+    if (options)
+        d->options = *(const ocl_options *)options;
+    d->cache = cache_dir(&d->options);
+    d->build = strdup(d->options.build ? d->options.build : "");
+    d->options.cache = d->options.build = NULL; /* the caller's */
+    const sail_code code = d->build ? set_up(d, index, err) : sail_fail(err, SAIL_E_NOMEM, "opencl: no memory for a device");
+    if (code != SAIL_OK) {
+        device_close(d);
+        return code;
+    }
+    *out = d;
+    return SAIL_OK;
+}
+
+static void device_info(sail_device *d, sail_device_info *out) { ocl_describe(&d->facts, &d->options, out); }
+static void counters(sail_device *d, sail_counters *out) { *out = d->counters; }
+
+static void profile(sail_device *d, double *seconds, uint64_t *calls)
+{
+    memcpy(seconds, d->seconds, sizeof d->seconds);
+    memcpy(calls, d->calls, sizeof d->calls);
+    memset(d->seconds, 0, sizeof d->seconds);
+    memset(d->calls, 0, sizeof d->calls);
+}
+
+static const sail_backend ops = {
+    .size = sizeof ops,
+    .devices = devices,
+    .open = device_open,
+    .close = device_close,
+    .info = device_info,
+    .alloc = ocl_alloc,
+    .free = ocl_free,
+    .upload = ocl_upload,
+    .download = ocl_download,
+    .copy = ocl_copy,
+    .supports = ocl_supports,
+    .run = ocl_run,
+    .sync = ocl_sync,
+    .counters = counters,
+    .profile = profile,
+};
+
+SAIL_PLUGIN(SAIL_KIND_BACKEND, opencl, "GPUs of AMD and Intel, and whatever else has an OpenCL 1.2 driver", "", ocl_options, opts, &ops, 0)
