@@ -56,6 +56,19 @@ static void win_rates(const progress *p, const sail__metrics *m)
     }
 }
 
+/* SAIL's surrogate has terms whose value says nothing, only their gradient does: minus the log-likelihood of the labels is
+ * what compares with other losses. */
+static void losses(sail_buf *b, const sail__metrics *m)
+{
+    double f = sail__metrics_get(m, "sail/F");
+    if (isnan(f)) {
+        value(b, m, "loss", "loss ", "%.4f");
+        return;
+    }
+    sail__buf_printf(b, "%snll %.4f", b->len ? " · " : "", -f);
+    value(b, m, "loss", "surrogate ", "%.4f");
+}
+
 static void on_step(void *user, int64_t step, int64_t steps, const sail__metrics *m)
 {
     progress *p = user;
@@ -74,7 +87,7 @@ static void on_step(void *user, int64_t step, int64_t steps, const sail__metrics
         value(&b, m, "eval_completions/mean_length", "length ", "%.1f");
         value(&b, m, "eval_win_rate", "win rate ", "%.3f");
     } else {
-        value(&b, m, "loss", "loss ", "%.4f");
+        losses(&b, m);
         value(&b, m, "rewards/accuracies", "accuracy ", "%.2f");
         value(&b, m, "rewards/margins", "margin ", "%.3f");
         value(&b, m, "grad_norm", "grad ", "%.3g");
