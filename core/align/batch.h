@@ -90,7 +90,7 @@ double sail__metrics_get(const sail__metrics *m, const char *name);
 
 /* TRL's names, for each pair as it was labelled (pairs that nobody won are left out of chosen and rejected):
  *   loss, rewards/{chosen,rejected,accuracies,margins}, logps/{chosen,rejected}, entropy, objective/kl (mean log-ratio
- * of the responses that the policy wrote), completions/mean_length and sail/log_ratio (of all responses),
+ * of the responses that the policy wrote), completions/mean_length and sail/log_ratio (of all responses; log-ratios only where there is a reference),
  * sail/route_NAME (share of pairs), sail/flip_rate (share of the pairs written by data and labelled by the policy whose
  * label is not the data's), sail/ties, sail/abstentions (shares of the pairs a judge labelled), and the objective's
  * own. loss may be NULL. A step in which the policy wrote nothing has no objective/kl: the log-ratio on responses of others

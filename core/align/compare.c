@@ -225,6 +225,7 @@ static sail_code compare_all(comparison *x, sail__metrics *out, sail_err *err)
             SAIL_TRY(meet(x, a, b, &own, out, err));
             score[a] = score[a] ? score[a] : own;
         }
+    SAIL_TRY(metric(x, out, (double)x->by[0][0].n, err, "completions/prompts"));
     return x->store ? samples(x, (const double *const *)score, err) : SAIL_OK;
 }
 

@@ -102,7 +102,7 @@ static sail_code add_rewards(sail__metrics *m, const sail_pairs *b, sail_err *er
     return sail__metrics_mean(m, "logps/rejected", logp_rejected, n, err);
 }
 
-static sail_code add_responses(sail__metrics *m, const sail_pairs *b, sail_err *err)
+static sail_code add_responses(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, sail_err *err)
 {
     const sail_layout *l = b->layout;
     const double *rho = sail_value_of(b->tape, b->rho);
@@ -123,6 +123,8 @@ static sail_code add_responses(sail__metrics *m, const sail_pairs *b, sail_err *
         SAIL_TRY(sail__metrics_mean(m, "entropy", sum, (double)l->tokens, err));
     }
     SAIL_TRY(sail__metrics_mean(m, "completions/mean_length", (double)l->tokens, (double)l->responses, err));
+    if (!rows->ref) /* there is nothing to be in a ratio to */
+        return SAIL_OK;
     SAIL_TRY(sail__metrics_mean(m, "sail/log_ratio", all, (double)l->responses, err));
     return sail__metrics_mean(m, "objective/kl", written, n_written, err);
 }
@@ -180,6 +182,6 @@ sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const s
     if (loss)
         SAIL_TRY(add_objective(m, b, loss, err));
     SAIL_TRY(add_rewards(m, b, err));
-    SAIL_TRY(add_responses(m, b, err));
+    SAIL_TRY(add_responses(m, rows, b, err));
     return add_routes(m, rows, b, err);
 }

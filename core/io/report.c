@@ -62,13 +62,26 @@ static sail_code read_samples(sail__store *s, sail_arena *a, const report_data *
 {
     /* a few more than are shown: before and after, several responses to one prompt */
     size_t most = d->options->samples ? d->options->samples * 64 : 768;
-    static const char *const kinds[] = {"generate", "eval", "train"};
-    for (size_t i = 0; i < 3 && !r->n_samples; i++) {
-        SAIL_TRY(sail__store_samples(s, a, NULL, kinds[i], INT64_MIN, INT64_MAX, i < 2 ? most : 0, &r->samples, &r->n_samples, err));
-        if (i == 2 && r->n_samples > most) { /* of training the last ones */
-            r->samples += r->n_samples - most;
-            r->n_samples = most;
-        }
+    sail__sample *more;
+    size_t n;
+    SAIL_TRY(sail__store_samples(s, a, NULL, "eval", INT64_MIN, INT64_MAX, most, &r->samples, &r->n_samples, err));
+    SAIL_TRY(sail__store_samples(s, a, NULL, "generate", INT64_MIN, INT64_MAX, most, &more, &n, err));
+    if (n > 0) {
+        sail__sample *both = sail__arena_array(a, r->n_samples + n, sizeof *both);
+        if (!both)
+            return sail_fail(err, SAIL_E_NOMEM, "%s: out of memory", r->path);
+        if (r->n_samples)
+            memcpy(both, r->samples, r->n_samples * sizeof *both);
+        memcpy(both + r->n_samples, more, n * sizeof *both);
+        r->samples = both;
+        r->n_samples += n;
+    }
+    if (r->n_samples)
+        return SAIL_OK;
+    SAIL_TRY(sail__store_samples(s, a, NULL, "train", INT64_MIN, INT64_MAX, 0, &r->samples, &r->n_samples, err));
+    if (r->n_samples > most) { /* of training the last ones */
+        r->samples += r->n_samples - most;
+        r->n_samples = most;
     }
     return SAIL_OK;
 }

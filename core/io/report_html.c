@@ -11,7 +11,7 @@ enum { POINTS = 1200, STAGES_MOST = 256 };
 
 /* ---- escaping ---- */
 
-static void html(sail_buf *out, const char *text)
+void sail__report_escape(sail_buf *out, const char *text)
 {
     for (; text && *text; text++)
         switch (*text) {
@@ -23,6 +23,8 @@ static void html(sail_buf *out, const char *text)
         default: sail__buf_add(out, text, 1);
         }
 }
+
+static void html(sail_buf *out, const char *text) { sail__report_escape(out, text); }
 
 /* A JSON string that cannot end the script element around it, nor be taken for a comment. */
 static void script_text(sail_buf *out, const char *text)
@@ -181,9 +183,8 @@ static bool charted_before(const report_data *d, size_t run, size_t series)
 }
 
 /* One chart for each group of names over all runs; has[stage][section] says which boxes are needed. */
-static void charts(const report_data *d, const stage_list *stages, sail_buf *out, bool has[][4])
+static void charts(const report_data *d, const stage_list *stages, sail_buf *out, bool has[][4], bool any)
 {
-    bool any = false;
     for (int rank = 0; rank <= RANKS; rank++)
         for (size_t i = 0; i < d->n; i++)
             for (size_t k = 0; k < d->runs[i].n_series; k++) {
@@ -193,6 +194,74 @@ static void charts(const report_data *d, const stage_list *stages, sail_buf *out
                 has[stage_index(stages, s->stage)][sail__report_section(s->name)] = true;
                 chart(d, stages, s, out, &any);
             }
+}
+
+/* ---- methods: a line for each model of a comparison, the mean over its seeds ---- */
+
+typedef struct run_comparisons {
+    report_comparison *c;
+    size_t n;
+    int *charts; /* of each comparison */
+} run_comparisons;
+
+static sail_code find_comparisons(const report_data *d, run_comparisons **out, bool *any, sail_err *err)
+{
+    *out = sail__arena_array(d->arena, d->n + 1, sizeof **out);
+    *any = false;
+    for (size_t i = 0; *out && i < d->n; i++) {
+        run_comparisons *r = &(*out)[i];
+        if (!sail__report_comparisons(d, &d->runs[i], &r->c, &r->n) || !(r->charts = sail__arena_array(d->arena, r->n + 1, sizeof *r->charts)))
+            return sail_fail(err, SAIL_E_NOMEM, "report: out of memory");
+        *any = *any || r->n > 0;
+    }
+    return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "report: out of memory");
+}
+
+/* Fine-tuning has a loss of another kind: only what learned from preferences is on one picture. */
+static bool aligned(const report_data *d, const report_run *r, const report_contender *c)
+{
+    return sail__report_mean(d, r, c, "rewards/accuracies") != NULL;
+}
+
+static bool method_chart(const report_data *d, size_t run, const report_comparison *c, size_t index, const char *name, sail_buf *out, bool *any)
+{
+    bool begun = false;
+    for (size_t k = 0; k < c->n; k++) {
+        const report_series *s = aligned(d, &d->runs[run], &c->c[k]) ? sail__report_mean(d, &d->runs[run], &c->c[k], name) : NULL;
+        if (!s || !drawn(s))
+            continue;
+        if (!begun) {
+            sail__buf_printf(out, "%s\n{\"at\":\"m%zu-%zu\",\"name\":", *any ? "," : "", run, index);
+            script_text(out, name);
+            sail__buf_str(out, ",\"lines\":[");
+        }
+        sail__buf_printf(out, "%s{\"run\":%zu,\"color\":%zu,\"part\":\"\",\"dash\":0,\"label\":", begun ? "," : "", run, k);
+        script_text(out, c->c[k].name);
+        sail__buf_str(out, ",");
+        points(out, s);
+        sail__buf_str(out, "}");
+        begun = *any = true;
+    }
+    if (begun)
+        sail__buf_str(out, "]}");
+    return begun;
+}
+
+static void method_charts(const report_data *d, run_comparisons *all, sail_buf *out, bool *any)
+{
+    for (size_t i = 0; i < d->n; i++)
+        for (size_t k = 0; k < all[i].n; k++)
+            for (const char *const *name = sail__report_principal; *name; name++)
+                all[i].charts[k] += method_chart(d, i, &all[i].c[k], k, *name, out, any);
+}
+
+static void methods_part(const report_data *d, const run_comparisons *all, sail_buf *out)
+{
+    for (size_t i = 0; i < d->n; i++)
+        for (size_t k = 0; k < all[i].n; k++)
+            if (all[i].charts[k])
+                sail__buf_printf(out, "<section><h2>Training, by step%s</h2><div class='charts' id='m%zu-%zu'></div></section>\n",
+                                 d->n == 1 ? "; the mean over a method's seeds" : "", i, k);
 }
 
 /* ---- the top: runs and their facts ---- */
@@ -225,7 +294,7 @@ static void run_card(const report_run *r, size_t index, sail_buf *out)
     fact(out, "title", sail__report_fact(r, "title"));
     static const char *const machinery[] = {"title", "name", "synced", "directory", "recipe_hash"}; /* shown elsewhere, or nobody's */
     for (size_t i = 0; i < r->n_facts; i++) {
-        bool shown = strlen(r->values[i]) < 400;
+        bool shown = strlen(r->values[i]) < 400 && strncmp(r->keys[i], "comparison/", 11) != 0 && strcmp(r->values[i], "[]") != 0;
         for (size_t k = 0; k < sizeof machinery / sizeof machinery[0]; k++)
             shown = shown && strcmp(r->keys[i], machinery[k]) != 0;
         if (shown)
@@ -371,19 +440,19 @@ static void table(const report_data *d, const char *stage, bool eval, sail_buf *
         sail__buf_str(out, "</tbody></table></div>\n");
 }
 
-static void stage_part(const report_data *d, const stage_list *stages, size_t index, const bool has[4], sail_buf *out)
+static void stage_part(const report_data *d, const stage_list *stages, size_t index, const bool has[4], bool folded, sail_buf *out)
 {
     static const char *const titles[] = {"Evaluation", "Training", "Routes and terms", "Time and memory"};
     static const int order[] = {0, 1, 2, 3};
-    sail__buf_str(out, "<section><h2>");
+    sail__buf_str(out, folded ? "<details class='stage'><summary>" : "<section><h2>");
     html(out, stages->names[index]);
-    sail__buf_str(out, "</h2>\n");
+    sail__buf_str(out, folded ? "</summary>\n" : "</h2>\n");
     table(d, stages->names[index], true, out);
     for (int i = 0; i < 4; i++)
         if (has[order[i]])
             sail__buf_printf(out, "<h3>%s, by step</h3><div class='charts' id='c%zu-%d'></div>\n", titles[order[i]], index, order[i]);
     table(d, stages->names[index], false, out);
-    sail__buf_str(out, "</section>\n");
+    sail__buf_str(out, folded ? "</details>\n" : "</section>\n");
 }
 
 /* ---- samples ---- */
@@ -402,9 +471,11 @@ static void answer(const report_data *d, const report_run *r, const sail__sample
         html(out, a->writer);
         sail__buf_str(out, "</span>");
     }
-    sail__buf_str(out, "<span>");
-    html(out, p->stage);
-    sail__buf_printf(out, ", step %lld</span>", (long long)p->step);
+    if (p->k < 3) { /* more than two are models side by side, after their last step */
+        sail__buf_str(out, "<span>");
+        html(out, p->stage);
+        sail__buf_printf(out, ", step %lld</span>", (long long)p->step);
+    }
     if (*p->route) {
         sail__buf_str(out, "<span class='badge'>");
         html(out, p->route);
@@ -505,14 +576,14 @@ static void samples(const report_data *d, sail_buf *out)
 
 /* ---- recipes and events ---- */
 
-static void recipes(const report_data *d, sail_buf *out)
+static void recipes(const report_data *d, bool folded, sail_buf *out)
 {
     bool begun = false;
     for (size_t i = 0; i < d->n; i++) {
         if (!*d->runs[i].recipe)
             continue;
         sail__buf_printf(out, "%s<details class='card'%s><summary>", begun ? "" : "<section><h2>Recipes, as they were run</h2>\n",
-                         d->n == 1 ? " open" : "");
+                         d->n == 1 && !folded ? " open" : "");
         begun = true;
         html(out, d->runs[i].name);
         sail__buf_str(out, "</summary><pre>");
@@ -530,7 +601,7 @@ static void events(const report_data *d, sail_buf *out)
         for (size_t k = 0; k < d->runs[i].n_events; k++) {
             const sail__event_row *e = &d->runs[i].events[k];
             if (!begun)
-                sail__buf_str(out, "<section><h2>Events</h2><div class='card wide'><table><thead><tr><th>run</th><th>stage</th>"
+                sail__buf_str(out, "<section><h2>Events</h2><details class='stage'><summary>start, checkpoints, guards, warnings, end</summary><div class='card wide'><table><thead><tr><th>run</th><th>stage</th>"
                                    "<th class='n'>step</th><th>what</th><th></th></tr></thead><tbody>\n");
             begun = true;
             sail__buf_str(out, "<tr><td>");
@@ -544,7 +615,7 @@ static void events(const report_data *d, sail_buf *out)
             sail__buf_str(out, "</td></tr>\n");
         }
     if (begun)
-        sail__buf_str(out, "</tbody></table></div></section>\n");
+        sail__buf_str(out, "</tbody></table></div></details></section>\n");
 }
 
 /* ---- the page ---- */
@@ -560,15 +631,8 @@ static void title_text(const report_data *d, sail_buf *out)
         sail__buf_printf(out, "%zu runs compared", d->n);
 }
 
-sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err)
+static void head(const report_data *d, sail_buf *out)
 {
-    stage_list *stages = sail__arena_alloc(d->arena, sizeof *stages);
-    bool(*has)[4] = sail__arena_array(d->arena, STAGES_MOST, sizeof *has);
-    sail_buf drawings = {0};
-    if (!stages || !has)
-        return sail_fail(err, SAIL_E_NOMEM, "report: out of memory");
-    find_stages(d, stages);
-    charts(d, stages, &drawings, has);
     sail__buf_str(out, "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>\n"
                        "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'; "
                        "script-src 'unsafe-inline'\">\n"
@@ -577,20 +641,73 @@ sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err)
     title_text(d, out);
     sail__buf_printf(out, "</title>\n<style>%s</style></head><body><main>\n<h1>", sail__report_css);
     title_text(d, out);
-    sail__buf_str(out, "</h1>\n<div class='runs'>\n");
+    sail__buf_str(out, "</h1>\n");
+}
+
+static void run_cards(const report_data *d, sail_buf *out)
+{
+    sail__buf_str(out, "<div class='runs'>\n");
     for (size_t i = 0; i < d->n; i++)
         run_card(&d->runs[i], i, out);
     sail__buf_str(out, "</div>\n");
-    if (drawings.len)
-        sail__buf_str(out, "<div class='bar'><span id='legend' style='display:contents'></span><label>smoothing "
-                           "<input id='smooth' type='range' min='0' max='0.98' step='0.02' value='0.8'></label></div>\n");
+}
+
+static void bar(sail_buf *out)
+{
+    sail__buf_str(out, "<div class='bar'><span id='legend' style='display:contents'></span><label>smoothing "
+                       "<input id='smooth' type='range' min='0' max='0.98' step='0.02' value='0.8'></label></div>\n");
+}
+
+/* With a comparison its result stands first, then the methods' curves and responses; what each stage did is unfolded on demand. */
+static void compared_page(const report_data *d, const run_comparisons *all, const stage_list *stages, const bool has[][4], bool drawings,
+                          sail_buf *out)
+{
+    for (size_t i = 0; i < d->n; i++)
+        for (size_t k = 0; k < all[i].n; k++)
+            sail__report_win_rates_html(d, &d->runs[i], &all[i].c[k], out);
+    if (drawings)
+        bar(out);
+    methods_part(d, all, out);
+    samples(d, out);
+    sail__buf_str(out, "<section><h2>The run</h2>\n");
+    run_cards(d, out);
+    sail__buf_str(out, "</section>\n<section><h2>Stage by stage</h2>\n");
     for (size_t i = 0; i < stages->n; i++)
-        stage_part(d, stages, i, has[i], out);
+        stage_part(d, stages, i, has[i], true, out);
+    sail__buf_str(out, "</section>\n");
+}
+
+static void plain_page(const report_data *d, const stage_list *stages, const bool has[][4], bool drawings, sail_buf *out)
+{
+    run_cards(d, out);
+    if (drawings)
+        bar(out);
+    for (size_t i = 0; i < stages->n; i++)
+        stage_part(d, stages, i, has[i], false, out);
     if (!stages->n)
         sail__buf_str(out, "<p class='soft'>No metric was recorded yet.</p>\n");
     samples(d, out);
+}
+
+sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err)
+{
+    stage_list *stages = sail__arena_alloc(d->arena, sizeof *stages);
+    bool(*has)[4] = sail__arena_array(d->arena, STAGES_MOST, sizeof *has), compared = false, any = false;
+    sail_buf drawings = {0};
+    run_comparisons *all;
+    if (!stages || !has)
+        return sail_fail(err, SAIL_E_NOMEM, "report: out of memory");
+    find_stages(d, stages);
+    SAIL_TRY(find_comparisons(d, &all, &compared, err));
+    method_charts(d, all, &drawings, &any);
+    charts(d, stages, &drawings, has, any);
+    head(d, out);
+    if (compared)
+        compared_page(d, all, stages, (const bool(*)[4])has, drawings.len > 0, out);
+    else
+        plain_page(d, stages, (const bool(*)[4])has, drawings.len > 0, out);
     events(d, out);
-    recipes(d, out);
+    recipes(d, compared, out);
     sail__buf_str(out, "<footer>Made by <span class='mono'>sail report</span>. Curves of more than 1200 steps are drawn through means; "
                        "<span class='mono'>--format csv</span> holds every value.</footer>\n</main>\n<script type='application/json' id='data'>"
                        "{\"runs\":[");

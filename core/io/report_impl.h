@@ -31,6 +31,34 @@ typedef struct report_data {
     const sail__report_options *options;
 } report_data;
 
+/* A stage that compared models: METHOD 7's win rates over prompts and seeds. */
+typedef struct report_contender {
+    const char *name;
+    const char **stages; /* that trained it, one a seed */
+    size_t n;
+    bool baseline;
+} report_contender;
+typedef struct report_comparison {
+    const char *stage;
+    report_contender *c;
+    size_t n;
+    double prompts; /* NAN: not told */
+} report_comparison;
+/* All of a run, in the order of its stages; false: out of memory. */
+bool sail__report_comparisons(const report_data *d, const report_run *r, report_comparison **out, size_t *n);
+/* Is this stage one of a comparison's seeds, or the comparison itself? Then it is told there, and by itself only on demand. */
+bool sail__report_compared(const report_comparison *c, size_t n, const char *stage);
+/* The mean over a contender's seeds, step by step; NULL where none of them has the metric. */
+const report_series *sail__report_mean(const report_data *d, const report_run *r, const report_contender *c, const char *name);
+/* What of the methods is drawn first; ends with NULL. */
+extern const char *const sail__report_principal[];
+/* The last value of a metric; NAN: none. */
+double sail__report_value(const report_run *r, const char *stage, const char *name);
+void sail__report_win_rates_html(const report_data *d, const report_run *r, const report_comparison *c, sail_buf *out);
+void sail__report_win_rates_text(const report_data *d, const report_run *r, const report_comparison *c, sail_buf *out);
+
+void sail__report_escape(sail_buf *out, const char *text); /* for HTML */
+
 bool sail__report_is_eval(const char *name); /* eval_… */
 /* Where a metric stands: 0 evaluation, 1 training, 2 sail/…, 3 time and memory. */
 int sail__report_section(const char *name);

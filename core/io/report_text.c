@@ -133,10 +133,10 @@ static void cell(sail_buf *out, double v, int width)
     sail__buf_free(&text);
 }
 
-static void table_row(const report_data *d, const report_run *r, const report_series *s, int name_width, size_t spark_width, sail_buf *out)
+static void row(const report_data *d, const char *name, const report_series *s, int name_width, size_t spark_width, sail_buf *out)
 {
     bounds b = bounds_of(s);
-    sail__buf_printf(out, "%-*s %s", name_width, r ? r->name : s->name, tone(d, CYAN));
+    sail__buf_printf(out, "%-*s %s", name_width, name, tone(d, CYAN));
     spark(s, spark_width, out);
     sail__buf_str(out, tone(d, OFF));
     cell(out, s->rows[0].value, 9);
@@ -146,14 +146,48 @@ static void table_row(const report_data *d, const report_run *r, const report_se
     sail__buf_str(out, "\n");
 }
 
+static void table_row(const report_data *d, const report_run *r, const report_series *s, int name_width, size_t spark_width, sail_buf *out)
+{
+    row(d, r ? r->name : s->name, s, name_width, spark_width, out);
+}
+
 static void head(const report_data *d, const char *title, int name_width, size_t spark_width, sail_buf *out)
 {
     sail__buf_printf(out, "\n%s%-*s%s%s %*s %9s %9s %9s %9s%s\n", tone(d, BOLD), name_width, title, tone(d, OFF), tone(d, DIM), (int)spark_width,
                      "", "first", "last", "lowest", "highest", tone(d, OFF));
 }
 
+/* Curves of a comparison's methods, a line each: the mean over their seeds. */
+static void methods(const report_data *d, const report_run *r, const report_comparison *c, int columns, sail_buf *out)
+{
+    int name_width = 22, left;
+    for (size_t i = 0; i < c->n; i++)
+        name_width = (int)strlen(c->c[i].name) > name_width ? (int)strlen(c->c[i].name) : name_width;
+    name_width = name_width > 36 ? 36 : name_width;
+    left = columns - name_width - 42;
+    size_t spark_width = left < 8 ? 8 : left > 60 ? 60 : (size_t)left;
+    for (const char *const *name = sail__report_principal; *name; name++) {
+        bool begun = false;
+        for (size_t i = 0; i < c->n; i++) {
+            const report_series *s = sail__report_mean(d, r, &c->c[i], "rewards/accuracies") ? sail__report_mean(d, r, &c->c[i], *name) : NULL;
+            if (!s || s->n < 2)
+                continue;
+            if (!begun)
+                head(d, *name, name_width, spark_width, out);
+            begun = true;
+            row(d, c->c[i].name, s, name_width, spark_width, out);
+        }
+    }
+}
+
 static void one_run(const report_data *d, const report_run *r, int columns, sail_buf *out)
 {
+    report_comparison *compared;
+    size_t n_compared;
+    if (!sail__report_comparisons(d, r, &compared, &n_compared)) {
+        out->oom = true;
+        return;
+    }
     const char *stage = NULL;
     const char *title = sail__report_fact(r, "title");
     int name_width = 12;
@@ -164,8 +198,14 @@ static void one_run(const report_data *d, const report_run *r, int columns, sail
     int left = columns - name_width - 42;
     size_t spark_width = left < 8 ? 8 : left > 40 ? 40 : (size_t)left;
     sail__buf_printf(out, "%s%s%s%s%s\n", tone(d, BOLD), r->name, tone(d, OFF), title && *title ? ": " : "", title ? title : "");
+    for (size_t i = 0; i < n_compared; i++)
+        sail__report_win_rates_text(d, r, &compared[i], out);
+    for (size_t i = 0; i < n_compared; i++)
+        methods(d, r, &compared[i], columns, out);
     for (size_t i = 0; i < r->n_series; i++) {
         const report_series *s = &r->series[i];
+        if (sail__report_compared(compared, n_compared, s->stage)) /* told above; csv and json hold each seed */
+            continue;
         if (!stage || strcmp(stage, s->stage) != 0) {
             stage = s->stage;
             sail__buf_printf(out, "\n%s── %s ──%s\n", tone(d, BOLD), stage, tone(d, OFF));

@@ -199,10 +199,11 @@ static sail_code contender(const sail__recipe *r, const char *dir, const sail__s
     return SAIL_OK;
 }
 
+/* Marks them, and puts them first, in the order of eval.against: so tables have them. */
 static sail_code baselines(const sail__stage *s, sail__contender *c, size_t n, sail_err *err)
 {
     const sail_node *node = s->eval.against;
-    size_t count = !node ? 0 : node->kind == SAIL_NODE_LIST ? node->list.n : 1;
+    size_t count = !node ? 0 : node->kind == SAIL_NODE_LIST ? node->list.n : 1, first = 0;
     for (size_t i = 0; i < count; i++) {
         const char *name;
         size_t k = 0;
@@ -211,10 +212,43 @@ static sail_code baselines(const sail__stage *s, sail__contender *c, size_t n, s
             k++;
         if (k == n)
             return sail_fail(err, SAIL_E_RECIPE, "eval.against: `%s` is not among eval.models", name);
-        c[k].baseline = true;
+        sail__contender one = c[k];
+        if (one.baseline)
+            continue;
+        one.baseline = true;
+        memmove(&c[first + 1], &c[first], (k - first) * sizeof *c);
+        c[first++] = one;
     }
     c[0].baseline = c[0].baseline || count == 0;
     return SAIL_OK;
+}
+
+/* For reports: which stages are seeds of which method. */
+static sail_code tell_models(const sail__recipe *r, const sail__stage *s, const sail_node *models, const sail__contender *c, sail__store *store,
+                             sail_err *err)
+{
+    sail_buf b = {0};
+    for (size_t i = 0; i < models->list.n; i++) {
+        const sail_node *x = sail__node_get(models, c[i].name);
+        bool many = x->kind == SAIL_NODE_LIST;
+        sail__buf_str(&b, i ? ", {\"name\": " : "[{\"name\": ");
+        sail__json_quote(&b, c[i].name, strlen(c[i].name));
+        sail__buf_printf(&b, ", \"baseline\": %s, \"stages\": [", c[i].baseline ? "true" : "false");
+        for (size_t k = 0, n = 0; k < (many ? x->list.n : 1); k++) {
+            const char *path = (many ? x->list.items[k] : x)->string.data;
+            const sail__stage *from = path[0] == '@' ? stage_named(r, path + 1) : NULL;
+            if (!from)
+                continue;
+            sail__buf_str(&b, n++ ? ", " : "");
+            sail__json_quote(&b, from->name, strlen(from->name));
+        }
+        sail__buf_str(&b, "]}");
+    }
+    sail__buf_str(&b, "]");
+    const char *key = sail__arena_printf(r->arena, "comparison/%s", s->name);
+    sail_code code = key && !b.oom ? sail__store_set_info(store, key, b.data, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail__buf_free(&b);
+    return code;
 }
 
 /* The output is a file, there as soon as all figures are in the store. */
@@ -249,6 +283,7 @@ static sail_code eval_stage(const sail__run_options *o, const char *dir, const c
     for (size_t i = 0; i < models->list.n; i++)
         SAIL_TRY(contender(r, dir, s, models->list.keys[i], models->list.items[i], &c[i], err));
     SAIL_TRY(baselines(s, c, models->list.n, err));
+    SAIL_TRY(tell_models(r, s, models, c, store, err));
     sail__metrics m = {.arena = r->arena};
     sail_code code = sail__compare_models(o->ctx, s, c, models->list.n, store, &m, err);
     if (code == SAIL_OK)

@@ -166,6 +166,74 @@ static void text_has_curves_and_no_control_characters(void **state)
     }
 }
 
+#define METHOD "o<n>"
+/* Two seeds of one method against a base, in the first run. */
+static void add_comparison(fixture *f, const char *info)
+{
+    char path[128];
+    sail__store *s;
+    snprintf(path, sizeof path, "%s/run.db", f->runs[0]);
+    ok(f, sail__store_open(path, SAIL__STORE_WRITE, &s, &f->err));
+    const char *train[] = {"loss", "rewards/accuracies"}, *rates[] = {"win_rate/" METHOD "_vs_base", "win_rate/" METHOD "_vs_base/low",
+                           "win_rate/" METHOD "_vs_base/high", "completions/mean_length/" METHOD, "completions/prompts"};
+    for (int64_t i = 0; i < 4; i++) {
+        double one[] = {10 + (double)i, 0.5}, two[] = {20 + (double)i, 0.5};
+        ok(f, sail__store_add_metrics(s, "on-1", i, train, one, 2, &f->err));
+        if (i != 2) /* a step that this seed lacks */
+            ok(f, sail__store_add_metrics(s, "on-2", i, train, two, 2, &f->err));
+    }
+    double v[] = {0.75, 0.625, 0.875, 7.5, 96};
+    ok(f, sail__store_add_metrics(s, "compare", 0, rates, v, 5, &f->err));
+    ok(f, sail__store_set_info(s, "comparison/compare", info, &f->err));
+    sail__store_close(s);
+}
+
+static void win_rates_stand_first_then_curves_then_samples(void **state)
+{
+    fixture *f = *state;
+    add_comparison(f, "[{\"name\": \"base\", \"baseline\": true, \"stages\": []}, {\"name\": \"" METHOD "\", \"stages\": [\"on-1\", \"on-2\"]}]");
+    make(f, SAIL__REPORT_HTML, 1);
+    const char *at = f->out.data, *order[] = {"Win rates", "against base", "0.750", "0.625 to 0.875", "2 seeds", "id='m0-0'", "<h2>Samples", "Stage by stage"};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        const char *next = strstr(at, order[i]);
+        if (!next)
+            fail_msg("`%s` is missing, or not in its place", order[i]);
+        at = next;
+    }
+    assert_null(strstr(f->out.data, METHOD));
+    assert_non_null(strstr(f->out.data, "o&lt;n&gt;"));
+    const char *begin = strstr(f->out.data, "id='data'>") + strlen("id='data'>");
+    sail_node *data;
+    ok(f, sail__json_parse(f->arena, begin, (size_t)(strstr(begin, "</script>") - begin), "page", 1, &data, &f->err));
+    const sail_node *line = sail__node_find(data, "charts[0].lines[0]");
+    assert_string_equal(sail__node_find(data, "charts[0].at")->string.data, "m0-0");
+    assert_string_equal(sail__node_get(line, "label")->string.data, METHOD);
+    static const double mean[] = {15, 16, 12, 18};
+    for (size_t i = 0; i < 4; i++) {
+        double y;
+        ok(f, sail__node_as_double(sail__node_get(line, "y")->list.items[i], "y", &y, &f->err));
+        assert_true(y == mean[i]);
+    }
+    make(f, SAIL__REPORT_TEXT, 1);
+    const char *rates = strstr(f->out.data, "win rates"), *curves = strstr(f->out.data, "rewards/accuracies");
+    assert_true(rates && curves && rates < curves);
+    assert_non_null(strstr(f->out.data, "0.750 [0.625, 0.875] +"));
+    assert_non_null(strstr(f->out.data, "96 prompts, 2 seeds"));
+}
+
+static void a_comparison_of_which_nothing_is_told_has_its_table(void **state)
+{
+    fixture *f = *state;
+    static const char *const infos[] = {"{", "3", "[3, {\"name\": 4}, {\"stages\": 1}]", "[{\"name\": \"x\", \"stages\": [1, \"none\"]}]"};
+    for (size_t i = 0; i < sizeof infos / sizeof *infos; i++) {
+        add_comparison(f, infos[i]);
+        make(f, SAIL__REPORT_HTML, 1);
+        assert_non_null(strstr(f->out.data, "0.625 to 0.875"));
+        make(f, SAIL__REPORT_TEXT, 1);
+        assert_non_null(strstr(f->out.data, "0.750 [0.625, 0.875] +"));
+    }
+}
+
 static void what_is_no_run_is_said(void **state)
 {
     fixture *f = *state;
@@ -185,6 +253,8 @@ int main(void)
         T(csv_has_a_row_a_value),
         T(html_lets_nothing_out),
         T(text_has_curves_and_no_control_characters),
+        T(win_rates_stand_first_then_curves_then_samples),
+        T(a_comparison_of_which_nothing_is_told_has_its_table),
         T(what_is_no_run_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
