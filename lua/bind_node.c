@@ -85,7 +85,7 @@ static sail_node *convert(converter *c, int i, const char *path, const sail_node
 
 static sail_node *no_memory(converter *c)
 {
-    luaL_error(c->L, "out of memory");
+    sail__lua_no_memory(c->L);
     return NULL;
 }
 

@@ -254,7 +254,7 @@ static const char *intern(lua_State *L, const char *name)
     if (!s) {
         s = sail__arena_strdup(sail__lua_of(L)->arena, name);
         if (!s)
-            luaL_error(L, "out of memory");
+            sail__lua_no_memory(L);
         lua_pushlightuserdata(L, (void *)s);
         lua_setfield(L, -2, name);
     }
@@ -616,7 +616,7 @@ static int make(lua_State *L, const kind_row *row)
         luaL_checktype(L, 1, LUA_TTABLE);
     lua_plugin *p = sail__arena_alloc(s->arena, sizeof *p);
     if (!p)
-        return luaL_error(L, "out of memory");
+        return sail__lua_no_memory(L);
     char name[32];
     snprintf(name, sizeof name, "lua_%s", row->name);
     const char *wanted = name;
@@ -647,7 +647,7 @@ static int make(lua_State *L, const kind_row *row)
     p->description.name = p->name;
     sail_err err = {0};
     if (sail__plugins_add(s->ctx, &p->description, s->path, &err) != SAIL_OK)
-        return luaL_error(L, "%s", err.message);
+        return sail__lua_raise(L, "", &err);
     handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     h->kind = row->kind;
     memcpy(h->name, p->name, sizeof h->name);

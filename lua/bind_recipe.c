@@ -33,17 +33,17 @@ static void run_file(lua_State *L, const char *path)
     size_t n = 0;
     sail_err err = {0};
     if (sail__file_read(path, MAX_TEXT, &text, &n, &err) != SAIL_OK)
-        luaL_error(L, "%s", err.message);
+        sail__lua_raise(L, "", &err);
     char *copy = sail__arena_strndup(s->nodes, text, n); /* what is raised below must not lose memory */
     sail__free(text);
     if (!copy)
-        luaL_error(L, "out of memory");
+        sail__lua_no_memory(L);
     const char *dir = s->dir, *own = sail__path_dir(s->nodes, path);
     lua_pushfstring(L, "@%s", path);
     sail__lua_load(L, copy, n, lua_tostring(L, -1));
     lua_remove(L, -2);
     if (!own)
-        luaL_error(L, "out of memory");
+        sail__lua_no_memory(L);
     s->dir = own;
     lua_call(L, 0, 1);
     s->dir = dir;
@@ -61,14 +61,14 @@ static int recipe(lua_State *L)
         return luaL_error(L, "recipes load each other more than %d deep", MAX_NESTING);
     const char *path = sail__recipe_find(s->ctx, s->nodes, s->dir, name);
     if (!path)
-        return luaL_error(L, "out of memory");
+        return sail__lua_no_memory(L);
     if (ends_with(path, ".lua")) {
         run_file(L, path);
     } else {
         sail_err err = {0};
         sail_node *n = NULL;
         if (sail__recipe_read(s->ctx, s->nodes, path, &n, NULL, NULL, &err) != SAIL_OK)
-            return luaL_error(L, "%s", err.message);
+            return sail__lua_raise(L, "", &err);
         sail__lua_push_node(L, n);
     }
     s->nesting--;
@@ -327,7 +327,7 @@ static int save_body(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->state_ref);
     sail__node_to_json(c->json, sail__lua_to_node(L, -1, s->nodes, "s.state", false));
     if (c->json->oom)
-        return luaL_error(L, "out of memory");
+        return sail__lua_no_memory(L);
     return 0;
 }
 
@@ -338,7 +338,7 @@ static int load_body(lua_State *L)
     sail_node *n = NULL;
     sail_err err = {0};
     if (sail__json_parse(s->nodes, c->text, c->n, "state of the recipe's hooks", 1, &n, &err) != SAIL_OK)
-        return luaL_error(L, "%s", err.message);
+        return sail__lua_raise(L, "", &err);
     if (n->kind != SAIL_NODE_MAP && n->kind != SAIL_NODE_LIST)
         return luaL_error(L, "the state of the recipe's hooks must be a table");
     sail__lua_push_node(L, n);
@@ -440,4 +440,4 @@ static sail_code read_recipe(sail_ctx *ctx, sail_arena *a, const char *path, sai
     return SAIL_OK;
 }
 
-void sail__lua_install(sail_ctx *ctx) { sail__recipe_set_lua(ctx, read_recipe); }
+bool sail__lua_install(sail_ctx *ctx) { return sail__recipe_set_lua(ctx, read_recipe); }

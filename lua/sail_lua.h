@@ -16,8 +16,8 @@
 #define SAIL__LUA_BYTES ((size_t)64 << 20)
 #define SAIL__LUA_INSTRUCTIONS ((int64_t)1000 * 1000 * 1000)
 
-/* Let sail__recipe_load read .lua files. */
-void sail__lua_install(sail_ctx *ctx);
+/* Let sail__recipe_load read .lua files. False: out of memory. */
+bool sail__lua_install(sail_ctx *ctx);
 
 /* What a recipe in Lua can use: operators from tape_ops.def, and the rest. */
 void sail__lua_help(sail_buf *out);

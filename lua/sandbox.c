@@ -85,6 +85,18 @@ void sail__lua_tick(lua_State *L)
     }
 }
 
+int sail__lua_no_memory(lua_State *L)
+{
+    sail__lua_of(L)->starved = true;
+    return luaL_error(L, "out of memory");
+}
+
+int sail__lua_raise(lua_State *L, const char *before, const sail_err *err)
+{
+    sail__lua_of(L)->starved |= err->code == SAIL_E_NOMEM;
+    return luaL_error(L, "%s%s", before, err->message);
+}
+
 /* ---- calling ---- */
 
 /* Message handler: text, with where it came from. */
@@ -102,7 +114,7 @@ static sail_code report(sail__lua *s, int rc, sail_err *err)
     lua_State *L = s->L;
     if (s->stopped)
         return sail_fail(err, SAIL_E_LIMIT, "%s: %sstopped: %s", s->path, s->stopped_at, s->stopped);
-    if (rc == LUA_ERRMEM)
+    if (rc == LUA_ERRMEM || s->starved)
         return sail_fail(err, s->refusals ? SAIL_E_LIMIT : SAIL_E_NOMEM, "%s: %s", s->path,
                          s->refusals ? "stopped: it needs more than 64 MB of memory" : "out of memory");
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error without a message";
@@ -119,6 +131,7 @@ sail_code sail__lua_call(sail__lua *s, lua_CFunction body, void *arg, sail_err *
     if (outer) {
         s->stopped = NULL;
         s->refusals = 0;
+        s->starved = false;
         s->instructions = 0;
         s->tape_bytes = 0;
         s->wall_end = sail__now() + SAIL__LUA_SECONDS;
@@ -247,7 +260,7 @@ static int require(lua_State *L)
     size_t n = 0;
     sail_err err = {0};
     if (sail__file_read(path, MAX_MODULE, &text, &n, &err) != SAIL_OK)
-        return luaL_error(L, "require \"%s\": %s", name, err.message);
+        return sail__lua_raise(L, lua_pushfstring(L, "require \"%s\": ", name), &err);
     lua_pushfstring(L, "@%s", path);
     int rc = n > 0 && text[0] == LUA_SIGNATURE[0] ? LUA_ERRSYNTAX : luaL_loadbufferx(L, text, n, lua_tostring(L, -1), "t");
     bool bytecode = n > 0 && text[0] == LUA_SIGNATURE[0];

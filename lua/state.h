@@ -27,6 +27,7 @@ struct sail__lua {
     int64_t instructions;
     double wall_end, cpu_end; /* seconds */
     int refusals;             /* of memory */
+    bool starved;             /* memory was lacking outside of Lua */
     const char *stopped;      /* the reason; NULL: runs */
     char stopped_at[256];     /* FILE:LINE: */
 
@@ -58,6 +59,11 @@ sail_code sail__lua_call(sail__lua *s, lua_CFunction body, void *arg, sail_err *
 void sail__lua_tick(lua_State *L);
 /* Raise the stop now. */
 int sail__lua_stop(lua_State *L, const char *reason);
+
+/* Raise a lack of memory outside of Lua, or what a call of the core says, after `before`. What the call ends with is then
+ * SAIL_E_NOMEM and no mistake of the recipe. */
+int sail__lua_no_memory(lua_State *L);
+int sail__lua_raise(lua_State *L, const char *before, const sail_err *err);
 
 /* Load a text chunk (never bytecode) and leave it on the stack, or raise. name: for messages, "@FILE". */
 void sail__lua_load(lua_State *L, const char *text, size_t n, const char *name);

@@ -215,6 +215,8 @@ static sail_code fill(parser *p, common_options *common, sail_err *err)
     common->json = json.json;
     if (common->help)
         return SAIL_OK;
+    if (sail__problems_oom(&problems))
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     return problems.n ? problems_error(&problems, err) : SAIL_OK;
 }
 
@@ -426,25 +428,28 @@ static int dispatch(sail__cli *c, int argc, char **argv, sail_err *err)
     return report(c, SAIL_E_USAGE, err, 0);
 }
 
+/* What the commands find in the context. False: out of memory. */
+static bool install(sail__cli *c, sail_err *err)
+{
+    c->ctx = sail_ctx_new();
+    c->arena = sail__arena_new();
+    if (!c->ctx || !c->arena || !sail__lua_install(c->ctx) || sail__judge_reward_install(c->ctx, err) != SAIL_OK)
+        return false;
+    const char *recipes = sail__cli_recipes_dir(c);
+    return (!recipes || sail__recipe_set_library(c->ctx, recipes)) && !sail__arena_oom(c->arena);
+}
+
 int sail__cli_main(int argc, char **argv)
 {
     sail_err err = {0};
     sail__cli c = {.program = argc ? argv[0] : "sail"};
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of writing */
     look_at_terminal(&c);
-    c.ctx = sail_ctx_new();
-    c.arena = sail__arena_new();
     int status = 1;
-    if (!c.ctx || !c.arena) {
+    if (!install(&c, &err))
         fputs("sail: out of memory\n", stderr);
-    } else {
-        sail__lua_install(c.ctx);
-        const char *recipes = sail__cli_recipes_dir(&c);
-        if (recipes)
-            sail__recipe_set_library(c.ctx, recipes);
-        (void)!sail__judge_reward_install(c.ctx, &err);
+    else
         status = dispatch(&c, argc, argv, &err);
-    }
     sail__screen_free(c.screen);
     sail__arena_free(c.arena);
     sail_ctx_free(c.ctx);

@@ -28,7 +28,7 @@ sail_code sail__cli_backend(sail__cli *c, sail_slot *out, sail_err *err)
     if (!node)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (!sail__slot_parse(c->ctx, c->arena, SAIL_KIND_BACKEND, node, "--backend", NULL, NULL, out, &problems))
-        return sail_fail(err, SAIL_E_USAGE, "%s: %s", problems.items[0].path, problems.items[0].message);
+        return sail__problems_fail(&problems, SAIL_E_USAGE, err);
     return SAIL_OK;
 }
 

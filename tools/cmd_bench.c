@@ -122,7 +122,7 @@ static sail_code slot(bench *b, sail_kind kind, const char *name, sail_slot *out
     sail_problems problems = {.arena = b->c->arena};
     sail_node *n = sail__node_string(b->c->arena, name, "sail bench");
     if (!n || !sail__slot_parse(b->c->ctx, b->c->arena, kind, n, sail__kind_name(kind), NULL, NULL, out, &problems))
-        return sail_fail(err, SAIL_E_PLUGIN, "%s: %s", name, problems.n ? problems.items[0].message : "out of memory");
+        return sail__problems_fail(&problems, SAIL_E_PLUGIN, err);
     return SAIL_OK;
 }
 

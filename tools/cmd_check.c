@@ -88,7 +88,7 @@ static void gradients(sail__cli *c, const sail__recipe *r, sail_problems *p)
         const sail__stage *s = &r->stages[i];
         sail_err err = {0};
         if (s->kind == SAIL__ALIGN && gradients_of(c, s, p, &err) != SAIL_OK)
-            sail__problem(p, s->node, sail__arena_printf(c->arena, "%s.method", s->name), "%s", err.message);
+            sail__problem_of(p, s->node, sail__arena_printf(c->arena, "%s.method", s->name), &err);
     }
 }
 
@@ -152,6 +152,8 @@ static sail_code checked(sail__cli *c, const sail__recipe *r, sail_problems *pro
         sail__buf_free(&b);
         SAIL_TRY(code);
     }
+    if (sail__problems_oom(problems)) /* the list says nothing then */
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     SAIL_TRY(tell(c, r, problems, err));
     if (!o->print && !c->json)
         good(c, r);
@@ -163,6 +165,8 @@ static sail_code run(sail__cli *c, sail_err *err)
     sail_problems problems = {.arena = c->arena};
     sail__recipe *r = NULL;
     sail_code code = sail__recipe_load(c->ctx, c->args[0], c->args + 1, c->n_args - 1, &problems, &r, err);
+    if (code == SAIL_E_NOMEM)
+        return code;
     if (code != SAIL_OK && !problems.n)
         sail__problem(&problems, NULL, "", "%s", err->message);
     if (code != SAIL_OK) {

@@ -49,8 +49,8 @@ static bool is_recipe(const char *path)
 
 static sail_code problem_error(const sail_problems *p, sail_err *err)
 {
-    if (p->n)
-        return sail_fail(err, SAIL_E_USAGE, "%s%s%s: %s", p->items[0].where, *p->items[0].where ? ": " : "", p->items[0].path, p->items[0].message);
+    if (p->n && err->code != SAIL_E_NOMEM)
+        return sail__problems_fail(p, SAIL_E_USAGE, err);
     return err->code ? err->code : sail_fail(err, SAIL_E_USAGE, "wrong options");
 }
 

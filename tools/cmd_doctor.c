@@ -175,7 +175,7 @@ static sail_code backend_devices(doctor *d, const sail_found *f, sail_node *list
     memset(info, 0, sizeof info);
     if (!sail__slot_parse(d->c->ctx, d->c->arena, SAIL_KIND_BACKEND, sail__node_string(d->c->arena, f->name, "sail"), "backend", NULL, NULL,
                           &slot, &problems))
-        return sail_fail(err, SAIL_E_PLUGIN, "%s", problems.n ? problems.items[0].message : "cannot be opened");
+        return sail__problems_fail(&problems, SAIL_E_PLUGIN, err);
     const sail_backend *b = slot.loaded->ops;
     SAIL_TRY(b->devices(d->c->ctx, slot.options, info, MOST, &n, err));
     for (int i = 0; i < n && i < MOST; i++)

@@ -106,7 +106,7 @@ static void on_step(void *user, int64_t step, int64_t steps, const sail__metrics
 
 static sail_code tell(sail__cli *c, const sail_problems *p, sail_err *err)
 {
-    for (size_t i = 1; i < p->n; i++) /* the first is the command's error line */
+    for (size_t i = 1; i < p->n && err->code != SAIL_E_NOMEM; i++) /* the first is the command's error line */
         sail_log(c->ctx, SAIL_LOG_ERROR, "%s: %s: %s", p->items[i].where, p->items[i].path, p->items[i].message);
     return err->code;
 }

@@ -45,11 +45,13 @@ sail__signals *sail__signals_start(sail_ctx *ctx)
     sigaddset(&s->set, SIGINT);
     sigaddset(&s->set, SIGTERM);
     sigaddset(&s->set, SIGUSR2); /* wakes the thread at the end */
-    if (pthread_sigmask(SIG_BLOCK, &s->set, &s->old) != 0 || pthread_create(&s->thread, NULL, wait_for_signals, s) != 0) {
-        free(s);
-        return NULL;
+    if (pthread_sigmask(SIG_BLOCK, &s->set, &s->old) == 0) {
+        if (pthread_create(&s->thread, NULL, wait_for_signals, s) == 0)
+            return s;
+        pthread_sigmask(SIG_SETMASK, &s->old, NULL); /* nobody would hear them */
     }
-    return s;
+    free(s);
+    return NULL;
 }
 
 int sail__signals_stop(sail__signals *s)

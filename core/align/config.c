@@ -315,13 +315,13 @@ bool sail__stage_parse(sail_ctx *ctx, sail_arena *a, sail__stage_kind kind, cons
     int64_t seed = 0;
     const sail_node *seed_node = sail__node_get(node, "seed");
     if (seed_node && sail__node_as_int(seed_node, "seed", &seed, &err) != SAIL_OK) {
-        sail__problem(problems, seed_node, "seed", "%s", err.message);
+        sail__problem_of(problems, seed_node, "seed", &err);
         p.ok = false;
     }
     out->seed = (uint64_t)seed;
     adapter(&p, out);
     slots(&p, out);
-    return p.ok;
+    return p.ok && !sail__problems_oom(problems) && !sail__arena_oom(a);
 }
 
 static bool scheduled(const sail_node *n)

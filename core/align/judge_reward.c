@@ -63,7 +63,7 @@ static sail_code open_session(const struct reward *o, sail_ctx *ctx, state *s, s
         if (o->threads > 0)
             sail__node_set(a, node, "threads", threads);
         if (!sail__slot_parse(ctx, a, SAIL_KIND_BACKEND, node, "judge.backend", NULL, NULL, &backend, &problems))
-            code = sail_fail(err, SAIL_E_RECIPE, "%s: %s", problems.items[0].path, problems.items[0].message);
+            code = sail__problems_fail(&problems, SAIL_E_RECIPE, err);
     }
     if (code == SAIL_OK) {
         sail__session_spec spec = {.model = &m, .backend = &backend, .need_tokenizer = true};

@@ -98,7 +98,10 @@ static sail_code check_options(sail__checking *c, const char *const *options, si
     if (!values || !again)
         return sail_fail(c->err, SAIL_E_NOMEM, "no memory for options");
     if (!sail__opt_parse(p->opts, map, p->name, NULL, NULL, NULL, values, &problems)) {
-        sail__checked(c, "options", false, "%s: %s", problems.items[0].path, problems.items[0].message);
+        sail_err err = {0};
+        if (sail__problems_fail(&problems, SAIL_E_OPTION, &err) == SAIL_E_NOMEM)
+            return sail_fail(c->err, SAIL_E_NOMEM, "no memory for options");
+        sail__checked(c, "options", false, "%s", err.message);
         return SAIL_OK;
     }
     c->self = values;

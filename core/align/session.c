@@ -104,7 +104,7 @@ static sail_code new_model(sail__session *s, const sail__session_spec *spec, sai
     struct init_options o;
     sail_problems problems = {.arena = s->arena};
     if (!sail__opt_parse(init_table, spec->model->init, "model.init", NULL, NULL, NULL, &o, &problems))
-        return sail_fail(err, SAIL_E_RECIPE, "%s: %s: %s", problems.items[0].where, problems.items[0].path, problems.items[0].message);
+        return sail__problems_fail(&problems, SAIL_E_RECIPE, err);
     if (o.width % o.heads || (o.width / o.heads) % 2 || (o.kv_heads && o.heads % o.kv_heads))
         return sail_fail(err, SAIL_E_RECIPE, "model.init: width %lld must divide into %lld heads of even size, and kv_heads must divide heads",
                          (long long)o.width, (long long)o.heads);

@@ -373,10 +373,10 @@ static sail_code live_stage(sail__trainer *t, int64_t step, sail_arena *a, sail_
     }
     sail_problems problems = {.arena = a};
     const sail__hooks *h = t->o.hooks;
-    if (!sail__stage_parse(t->o.ctx, a, s->kind, s->node, step, h ? h->call_schedule : NULL, h ? h->user : NULL, live, &problems))
-        return problems.n == 0 ? sail_fail(err, SAIL_E_NOMEM, "out of memory")
-                               : sail_fail(err, SAIL_E_RECIPE, "%s: %s: %s (step %lld)", problems.items[0].where, problems.items[0].path,
-                                           problems.items[0].message, (long long)step);
+    if (!sail__stage_parse(t->o.ctx, a, s->kind, s->node, step, h ? h->call_schedule : NULL, h ? h->user : NULL, live, &problems)) {
+        sail__problems_fail(&problems, SAIL_E_RECIPE, err);
+        return sail_fail_in(err, "step %lld", (long long)step);
+    }
     live->name = s->name;
     return SAIL_OK;
 }

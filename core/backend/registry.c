@@ -185,8 +185,11 @@ static sail_code own_places(struct search *s)
     char *dir = sail__path_dir(s->arena, real), *up = dir ? sail__path_dir(s->arena, dir) : NULL;
     if (!up)
         return no_memory(s->err);
-    if (strcmp(sail__path_base(dir), "core") == 0 && sail__is_dir(sail__arena_printf(s->arena, "%s/plugins", up))) {
-        SAIL_TRY(add_place(s, sail__arena_printf(s->arena, "%s/plugins", up), true, false));
+    char *plugins = sail__arena_printf(s->arena, "%s/plugins", up);
+    if (!plugins)
+        return no_memory(s->err);
+    if (strcmp(sail__path_base(dir), "core") == 0 && sail__is_dir(plugins)) {
+        SAIL_TRY(add_place(s, plugins, true, false));
         return add_place(s, sail__arena_printf(s->arena, "%s/backends", up), true, true);
     }
     return add_place(s, sail__arena_printf(s->arena, "%s/sail/plugins", dir), true, false);
@@ -233,8 +236,9 @@ static sail_code find_in_place(struct search *s, const struct place *p)
     char **names, **inside;
     size_t n, m;
     /* a directory that is not there, or cannot be read, has no plugins */
-    if (sail__list_dir(s->arena, p->dir, &names, &n, NULL) != SAIL_OK)
-        return SAIL_OK;
+    sail_code listed = sail__list_dir(s->arena, p->dir, &names, &n, NULL);
+    if (listed != SAIL_OK)
+        return listed == SAIL_E_NOMEM ? no_memory(s->err) : SAIL_OK;
     for (size_t i = 0; i < n; i++) {
         sail_kind kind;
         char *path = sail__path_join(s->arena, p->dir, names[i]);
@@ -254,8 +258,11 @@ static sail_code find_in_place(struct search *s, const struct place *p)
                 SAIL_TRY(add_file(s, p, kind, dash + 1, length, path));
             continue;
         }
-        if (!sail__kind_parse(names[i], &kind) || sail__list_dir(s->arena, path, &inside, &m, NULL) != SAIL_OK)
+        if (!sail__kind_parse(names[i], &kind))
             continue;
+        listed = sail__list_dir(s->arena, path, &inside, &m, NULL);
+        if (listed == SAIL_E_NOMEM)
+            return no_memory(s->err);
         for (size_t j = 0; j < m; j++)
             if (stem(inside[j]))
                 SAIL_TRY(add_file(s, p, kind, inside[j], stem(inside[j]), sail__path_join(s->arena, path, inside[j])));
@@ -269,7 +276,7 @@ static sail_code find_files(struct search *s, const struct registry *r)
     SAIL_TRY(find_places(s, r));
     for (size_t i = 0; i < s->n_places; i++)
         SAIL_TRY(find_in_place(s, &s->places[i]));
-    return SAIL_OK;
+    return sail__arena_oom(s->arena) ? no_memory(s->err) : SAIL_OK; /* then some file may be missing */
 }
 
 /* ---- getting one ---- */
@@ -441,13 +448,14 @@ bool sail__slot_parse(sail_ctx *ctx, sail_arena *a, sail_kind kind, const sail_n
     }
     sail_err err = {0};
     if (sail__plugin_get(ctx, kind, name->string.data, &out->loaded, &err) != SAIL_OK) {
-        sail__problem(problems, name, path, "%s", err.message);
+        sail__problem_of(problems, name, path, &err);
         return false;
     }
     const sail_plugin *p = &out->loaded->plugin;
     void *values = sail__arena_alloc(a, p->opts_size ? p->opts_size : 1);
     if (!values) {
-        sail__problem(problems, node, path, "no memory for its options");
+        sail_fail(&err, SAIL_E_NOMEM, "no memory for its options");
+        sail__problem_of(problems, node, path, &err);
         return false;
     }
     out->options = p->opts ? values : (void *)p->self;

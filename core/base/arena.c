@@ -15,6 +15,7 @@ struct block {
 struct sail_arena {
     struct block *first, *now; /* blocks after `now` are empty (left over from before a reset) */
     size_t reserved;
+    bool oom;
 };
 
 sail_arena *sail__arena_new(void)
@@ -38,6 +39,7 @@ void sail__arena_reset(sail_arena *a)
     for (struct block *b = a->first; b; b = b->next)
         b->used = 0;
     a->now = a->first;
+    a->oom = false;
 }
 
 static struct block *add_block(sail_arena *a, size_t need)
@@ -61,10 +63,16 @@ static struct block *add_block(sail_arena *a, size_t need)
     return b;
 }
 
+static void *refuse(sail_arena *a)
+{
+    a->oom = true;
+    return NULL;
+}
+
 void *sail__arena_alloc(sail_arena *a, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
-        return NULL;
+        return refuse(a);
     size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     if (need == 0)
         need = ALIGN;
@@ -72,7 +80,7 @@ void *sail__arena_alloc(sail_arena *a, size_t bytes)
     while (b && b->size - b->used < need)
         b = b->next;
     if (!b && !(b = add_block(a, need)))
-        return NULL;
+        return refuse(a);
     if (b != a->now) {
         /* a block made for one large object is full at once: small ones go on in the current block */
         bool whole = b->size == need && a->now && a->now->size - a->now->used > need / 8;
@@ -87,12 +95,12 @@ void *sail__arena_alloc(sail_arena *a, size_t bytes)
 void *sail__arena_array(sail_arena *a, size_t count, size_t size)
 {
     size_t bytes;
-    return __builtin_mul_overflow(count, size, &bytes) ? NULL : sail__arena_alloc(a, bytes);
+    return __builtin_mul_overflow(count, size, &bytes) ? refuse(a) : sail__arena_alloc(a, bytes);
 }
 
 char *sail__arena_strndup(sail_arena *a, const char *s, size_t n)
 {
-    char *copy = n < SIZE_MAX ? sail__arena_alloc(a, n + 1) : NULL;
+    char *copy = n < SIZE_MAX ? sail__arena_alloc(a, n + 1) : refuse(a);
     if (copy && n)
         memcpy(copy, s, n);
     return copy;
@@ -121,4 +129,9 @@ char *sail__arena_printf(sail_arena *a, const char *fmt, ...)
 size_t sail__arena_bytes(const sail_arena *a)
 {
     return a->reserved;
+}
+
+bool sail__arena_oom(const sail_arena *a)
+{
+    return a->oom;
 }

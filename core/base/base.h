@@ -23,6 +23,8 @@ char *sail__arena_strdup(sail_arena *a, const char *s);
 char *sail__arena_strndup(sail_arena *a, const char *s, size_t n); /* copies n bytes, NULs included, and ends with one */
 char *sail__arena_printf(sail_arena *a, const char *fmt, ...) SAIL_PRINTF(2, 3);
 size_t sail__arena_bytes(const sail_arena *a); /* reserved from the system */
+/* Whether it has refused anything since it was made or reset: what was built in it may be incomplete. */
+bool sail__arena_oom(const sail_arena *a);
 
 /* ---- growing array: *items has room for *cap elements of `size` bytes; make it hold `need`. ---- */
 sail_code sail__grow(void *items /* T ** */, size_t *cap, size_t need, size_t size, sail_err *err);

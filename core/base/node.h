@@ -80,7 +80,8 @@ void sail__json_ids(sail_buf *b, const int32_t *ids, int64_t n); /* [1, 2, 3] */
 void sail__json_floats(sail_buf *b, const float *x, int64_t n, bool first_is_null);
 
 /* ---- option tables ---- */
-/* A list of problems, so that all are told at once. */
+/* A list of problems, so that all are told at once. Where memory was lacking the list says nothing about what was read:
+ * sail__problems_oom. */
 typedef struct sail_problem {
     const char *where, *path, *message;
 } sail_problem;
@@ -88,8 +89,14 @@ typedef struct sail_problems {
     sail_arena *arena;
     sail_problem *items;
     size_t n, cap;
+    bool oom;
 } sail_problems;
 void sail__problem(sail_problems *p, const sail_node *at, const char *path, const char *fmt, ...) SAIL_PRINTF(4, 5);
+/* What a call that failed says, as a problem; a lack of memory is remembered as such. */
+void sail__problem_of(sail_problems *p, const sail_node *at, const char *path, const sail_err *err);
+bool sail__problems_oom(const sail_problems *p);
+/* The first problem as an error of this code; SAIL_E_NOMEM where memory was lacking. */
+sail_code sail__problems_fail(const sail_problems *p, sail_code code, sail_err *err);
 
 /* Gives the value of a schedulable number that is not a plain one (a map {kind: …} or a function). */
 typedef double (*sail_schedule_fn)(void *user, const sail_node *schedule, sail_err *err);

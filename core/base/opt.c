@@ -18,7 +18,7 @@ void sail__problem(sail_problems *p, const sail_node *at, const char *path, cons
         size_t cap = p->cap ? p->cap * 2 : 8;
         sail_problem *items = sail__arena_array(p->arena, cap, sizeof *items);
         if (!items)
-            return; /* the caller's own result still says that there was a problem */
+            return; /* the arena remembers, and the caller's own result says that there was a problem */
         if (p->n)
             memcpy(items, p->items, p->n * sizeof *items);
         p->items = items;
@@ -29,6 +29,26 @@ void sail__problem(sail_problems *p, const sail_node *at, const char *path, cons
     const char *where = sail__arena_strdup(p->arena, at ? sail__node_where(p->arena, at) : "");
     const char *copy = sail__arena_strdup(p->arena, path ? path : "");
     p->items[p->n++] = (sail_problem){where ? where : "", copy ? copy : "", message ? message : "out of memory"};
+}
+
+void sail__problem_of(sail_problems *p, const sail_node *at, const char *path, const sail_err *err)
+{
+    p->oom |= err->code == SAIL_E_NOMEM;
+    sail__problem(p, at, path, "%s", err->message);
+}
+
+bool sail__problems_oom(const sail_problems *p)
+{
+    return p->oom || sail__arena_oom(p->arena);
+}
+
+sail_code sail__problems_fail(const sail_problems *p, sail_code code, sail_err *err)
+{
+    if (sail__problems_oom(p) || p->n == 0)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    const sail_problem *first = &p->items[0];
+    return sail_fail(err, code, "%s%s%s%s%s", first->where, *first->where ? ": " : "", first->path, *first->path ? ": " : "",
+                     first->message);
 }
 
 /* ---- numbers as people write them ---- */
@@ -162,7 +182,7 @@ static void put_f64(struct parse *p, double *out, sail_schedule_fn schedule, voi
         sail_err err = {0};
         x = schedule(user, p->node, &err);
         if (err.code != SAIL_OK)
-            PROBLEM(p, "%s", err.message);
+            p->ok = false, sail__problem_of(p->problems, p->node, p->path, &err);
         else if (in_range(p, x))
             *out = x;
     } else {

@@ -161,6 +161,7 @@ static void problem_of(sail_problems *problems, const char *path, const sail_err
             text += n + 1 + strspn(text + n + 1, " ");
         }
     }
+    problems->oom |= err->code == SAIL_E_NOMEM;
     sail__problem(problems, &at, "", "%s", text);
 }
 
@@ -216,6 +217,8 @@ sail__override *sail__overrides_parse(sail_arena *a, const char *const *texts, s
             return NULL;
         sail_err err = {0};
         if (sail__yaml_parse(a, eq + 1, strlen(eq + 1), SAIL__COMMAND_LINE, &o->value, &err) != SAIL_OK) {
+            if (err.code == SAIL_E_NOMEM)
+                return NULL;
             sail__problem(problems, &here, o->key, "`%s` is no YAML value (%s); put it in quotes", eq + 1, err.message);
             continue;
         }

@@ -27,11 +27,12 @@ static settings *settings_of(sail_ctx *ctx)
     return s;
 }
 
-void sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader)
+bool sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader)
 {
     settings *s = settings_of(ctx);
     if (s)
         s->reader = reader;
+    return s != NULL;
 }
 
 sail__lua_reader sail__recipe_lua(sail_ctx *ctx)
@@ -40,13 +41,15 @@ sail__lua_reader sail__recipe_lua(sail_ctx *ctx)
     return s ? s->reader : NULL;
 }
 
-void sail__recipe_set_library(sail_ctx *ctx, const char *dir)
+bool sail__recipe_set_library(sail_ctx *ctx, const char *dir)
 {
     settings *s = settings_of(ctx);
-    if (!s)
-        return;
+    char *copy = s ? sail__strdup(dir) : NULL;
+    if (!copy)
+        return false;
     sail__free(s->library);
-    s->library = sail__strdup(dir);
+    s->library = copy;
+    return true;
 }
 
 char *sail__recipe_find(sail_ctx *ctx, sail_arena *a, const char *dir, const char *name)
@@ -56,7 +59,7 @@ char *sail__recipe_find(sail_ctx *ctx, sail_arena *a, const char *dir, const cha
     if (!path || sail__file_exists(path) || !s || !s->library)
         return path;
     char *other = sail__path_join(a, s->library, name);
-    return other && sail__file_exists(other) ? other : path;
+    return !other || sail__file_exists(other) ? other : path;
 }
 
 /* ---- problems ---- */
@@ -219,7 +222,7 @@ static sail_code put(builder *b, sail_node *node, const char *key, const sail_no
     if (sail__node_put(b->r->arena, node, key, copy, &err) == SAIL_E_NOMEM)
         return no_memory(b);
     if (err.code != SAIL_OK)
-        sail__problem(b->problems, value, key, "%s", err.message);
+        sail__problem_of(b->problems, value, key, &err);
     return SAIL_OK;
 }
 
@@ -462,7 +465,7 @@ static sail_code plugin_paths(builder *b)
         dir->string.len = strlen(path);
         sail_err err = {0};
         if (sail__plugins_add_path(r->ctx, path, &err) != SAIL_OK)
-            sail__problem(b->problems, dir, "plugins", "%s", err.message);
+            sail__problem_of(b->problems, dir, "plugins", &err);
     }
     return SAIL_OK;
 }
@@ -495,11 +498,10 @@ static sail_code finish(builder *b)
     SAIL_TRY(stages(b));
     if (!sail__recipe_paths(r->ctx, r->arena, r->root))
         return no_memory(b);
+    if (sail__problems_oom(b->problems) || sail__arena_oom(r->arena))
+        return no_memory(b); /* what was found then says nothing about the recipe */
     sort_problems(b->problems);
-    if (b->problems->n == 0)
-        return SAIL_OK;
-    const sail_problem *p = &b->problems->items[0];
-    return sail_fail(b->err, SAIL_E_RECIPE, "%s: %s%s%s", p->where, p->path, *p->path ? ": " : "", p->message);
+    return b->problems->n ? sail__problems_fail(b->problems, SAIL_E_RECIPE, b->err) : SAIL_OK;
 }
 
 static sail__recipe *recipe_new(sail_ctx *ctx)

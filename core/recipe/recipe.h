@@ -31,9 +31,9 @@ typedef struct sail__recipe {
  * names stand in the tree. */
 typedef sail_code (*sail__lua_reader)(sail_ctx *ctx, sail_arena *a, const char *path, sail_node **out, sail__hooks *hooks,
                                       sail_err *err);
-void sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader);
+bool sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader); /* false: out of memory */
 /* The directory of the recipes that come with sail: `extends` and sail.recipe look there for what is not beside the file. */
-void sail__recipe_set_library(sail_ctx *ctx, const char *dir);
+bool sail__recipe_set_library(sail_ctx *ctx, const char *dir); /* false: out of memory */
 /* dir/name if it is there, else the library's; where neither is, dir/name for the message. NULL: out of memory. */
 char *sail__recipe_find(sail_ctx *ctx, sail_arena *a, const char *dir, const char *name);
 

@@ -1,20 +1,71 @@
 #!/bin/bash
-# memory.sh - the k-th allocation fails, for k over a whole run: exit status 1 and a message, or the run did without; never a
-# crash, and the run goes on afterwards as if nothing had been. While the recipe is read a failure may also be told as a problem of
-# the recipe (status 2): nothing has begun then.
-# SAIL_FAULT_ALLOCS: how many k (default 60), all of them with 0. SAIL_FAULT_RESUME=1: each is resumed, not every fourth.
+# memory.sh - the k-th allocation fails, for k over a whole run and over other commands: exit status 1 and a message, or the
+# command did without; never a crash, never taken for a mistake of the recipe, and a run goes on afterwards as if nothing had been.
+# SAIL_FAULT_ALLOCS: how many k of a run (default 60), all of them with 0. SAIL_FAULT_RESUME=1: each is resumed, not every fourth.
 . "$(dirname "$0")/lib.sh"
 "$world" make . || finish
 export steps=2
 uninterrupted whole dpp
 recipe killed dpp
-# the number of allocations of a run: the smallest k that changes nothing, by doubling and halving
-survives() { rm -rf runs/killed; SAIL_FAIL_ALLOC=$1 "$sail" run killed.yaml > out.txt 2>&1; }
-low=1 high=1024
-until survives $high && survives $((high + 7)) && survives $((high + 13)); do low=$high high=$((high * 2)); done
+# most COMMAND…: an upper bound of its allocations, a power of two: from there on nothing changes
+most() {
+    local high=64 k
+    while :; do
+        for ((k = high; k < 2 * high; k += high / 16)); do # many: a command may do without one
+            [ "$2" = run ] && rm -rf runs/killed
+            SAIL_FAIL_ALLOC=$k "$@" > out.txt 2>&1 || { high=$((high * 2)); continue 2; }
+        done
+        echo $high
+        return
+    done
+}
+# told WHAT STATUS: exit status 1 and a message that memory was lacking
+told() {
+    if [ "$2" != 1 ]; then
+        fail "$1: exit status $2"; tail -n 4 out.txt
+    elif ! grep -qiE '^sail.*(memory)' out.txt; then
+        fail "$1: no message of the missing memory"; tail -n 4 out.txt
+    fi
+}
+
+# ---- commands that leave nothing behind: while a recipe is read each allocation, else some ----
+cat > hooks.lua <<'R'
+local sail = require "sail"
+local r = sail.recipe "killed.yaml"
+r.train.lr = sail.ramp { from = 1e-4, to = 1e-3, steps = 4 }
+r.method.objective = function(b) return -b.preference:logprob(b.scores, b.outcome):mean() end
+r.on.step = function(s) s.state.n = (s.state.n or 0) + 1 end
+return r
+R
+sed 's/.*"prompt_ids": \(\[[^]]*\]\).*/{"ids": \1}/' pairs.jsonl | head -3 > ids.jsonl
+sweep() { # WHAT TRIALS COMMAND…; no trials: each k
+    local what=$1 trials=$2 high every k status ended=0
+    shift 2
+    "$@" > out.txt 2>&1 || { cat out.txt; fail "$what fails by itself"; return; }
+    high=$(most "$@") every=$((trials ? (high + trials - 1) / trials : 1))
+    for ((k = 1 + RANDOM % every; k < high; k += every)); do
+        checks=$((checks + 1))
+        SAIL_FAIL_ALLOC=$k timeout 30 "$@" > out.txt 2>&1
+        status=$?
+        [ "$status" = 0 ] || { ended=$((ended + 1)); told "$what, allocation $k" "$status"; }
+        [ "$failures" -gt 12 ] && finish
+    done
+    echo "$what: fewer than $high allocations, every $every, $ended ended it"
+    [ "$ended" -gt 0 ] || fail "$what: no allocation failed"
+}
+small=(--model model --backend ref --input ids.jsonl --output out.jsonl)
+sweep check 0 "$sail" check killed.yaml
+sweep "check, Lua" 60 "$sail" check hooks.lua
+sweep "check, overrides" 40 "$sail" check killed.yaml method.judge.kind=rule train.optimizer.beta1=0.8 eval.pairs=3
+sweep score 40 "$sail" score "${small[@]}"
+sweep generate 40 "$sail" generate "${small[@]}" --max-new 3
+sweep data 40 "$sail" data preview pairs.jsonl
+
+# ---- a whole run ----
+high=$(most "$sail" run killed.yaml)
 n=${SAIL_FAULT_ALLOCS:-60}
 every=$([ "$n" = 0 ] && echo 1 || echo $((high / n)))
-echo "fewer than $high allocations, every $every"
+echo "run: fewer than $high allocations, every $every"
 tried=0 failed=0
 for ((k = 1 + RANDOM % every; k < high; k += every)); do
     rm -rf runs/killed
@@ -26,13 +77,7 @@ for ((k = 1 + RANDOM % every; k < high; k += every)); do
         continue
     fi
     failed=$((failed + 1))
-    if [ "$status" = 2 ] && [ ! -e runs/killed ] && [ -s out.txt ]; then
-        continue
-    elif [ "$status" != 1 ]; then
-        fail "allocation $k: exit status $status"; tail -n 4 out.txt
-    elif ! grep -qiE '^sail.*(memory)' out.txt; then
-        fail "allocation $k: no message of the missing memory"; tail -n 4 out.txt
-    fi
+    told "allocation $k" "$status"
     [ "$failures" -gt 12 ] && finish
     [ $((failed % 4)) = 0 ] || [ -n "${SAIL_FAULT_RESUME:-}" ] || continue
     if [ ! -f runs/killed/run.db ] || ! "$sail" resume runs/killed > again.txt 2>&1; then
