@@ -1,6 +1,7 @@
 /* load.c - opens a plugin file and takes a copy of its description that is safe to read whatever the plugin was built
  * against: fields and functions that it does not know are zero. */
 #include <dlfcn.h>
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -113,8 +114,8 @@ sail_code sail__plugin_open(sail_arena *a, const char *path, sail_kind kind, con
 {
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
-        const char *why = dlerror();
-        return sail_fail(err, SAIL_E_PLUGIN, "%s: cannot be loaded: %s", path, text_or(why, "unknown reason"));
+        const char *why = dlerror(); /* the only place where the loader says that memory was lacking */
+        return sail_fail(err, why && strstr(why, strerror(ENOMEM)) ? SAIL_E_NOMEM : SAIL_E_PLUGIN, "%s: cannot be loaded: %s", path, text_or(why, "unknown reason"));
     }
     void *symbol = dlsym(handle, "sail_plugin_query");
     if (!symbol)

@@ -118,20 +118,18 @@ static void soften_big_integers(const char *text, size_t n, sail_buf *out)
 
 /* Jansson has a code for a lack of memory, but does not set it when an allocation for a value fails: then there is no
  * text at all, or it complains of a string token, which by itself is never wrong without a reason of its own. */
-static bool lacked_memory(const json_error_t *e)
+bool sail__json_lacked_memory(const struct json_error_t *e, const char *text, size_t n)
 {
-    size_t n = strlen(e->text);
-    if (n == 0 || json_error_code(e) == json_error_out_of_memory)
+    if (!*e->text || json_error_code(e) == json_error_out_of_memory)
         return true;
-    bool token = strncmp(e->text, "invalid token near '\"", 21) == 0 ||
-                 strncmp(e->text, "string or '}' expected near '\"", 30) == 0;
-    return token && n >= 23 && strcmp(e->text + n - 2, "\"'") == 0;
+    bool token = strncmp(e->text, "invalid token", 13) == 0 || strncmp(e->text, "string or '}' expected", 22) == 0;
+    return token && e->position > 1 && (size_t)e->position <= n && text[e->position - 1] == '"';
 }
 
-static sail_code told(const struct reader *r, const json_error_t *e)
+static sail_code told(const struct reader *r, const json_error_t *e, const char *text, size_t n)
 {
     int line = r->line > 0 ? r->line + e->line - 1 : e->line;
-    if (lacked_memory(e))
+    if (sail__json_lacked_memory(e, text, n))
         return no_memory(r);
     return sail_fail(r->err, SAIL_E_PARSE, "%s:%d: not valid JSON: %s (character %d of the line)", r->origin, line, e->text,
                      e->column);
@@ -147,19 +145,17 @@ sail_code sail__json_parse(sail_arena *a, const char *text, size_t n, const char
         return sail_fail(err, SAIL_E_NOMEM, "%s: no memory for its JSON values", origin);
     json_error_t e;
     json_t *j = json_loadb(text, n, FLAGS, &e);
+    sail_buf soft = {0};
     if (!j && json_error_code(&e) == json_error_numeric_overflow) {
-        sail_buf soft = {0};
         soften_big_integers(text, n, &soft);
         if (soft.oom) {
             sail__buf_free(&soft);
             return no_memory(&r);
         }
         j = json_loadb(soft.data, soft.len, FLAGS, &e);
-        sail__buf_free(&soft);
     }
-    if (!j)
-        return told(&r, &e);
-    sail_code code = convert(&r, j, 0, out);
+    sail_code code = j ? convert(&r, j, 0, out) : soft.data ? told(&r, &e, soft.data, soft.len) : told(&r, &e, text, n);
+    sail__buf_free(&soft);
     if (code != SAIL_OK)
         *out = NULL;
     json_decref(j);

@@ -238,6 +238,8 @@ sail_code sail__records_next(sail__records *r, const json_t **v, int64_t *line, 
     json_error_t e;
     r->value = json_loadb(r->record.data ? r->record.data : "", r->record.len,
                           JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
+    if (!r->value && sail__json_lacked_memory(&e, r->record.data ? r->record.data : "", r->record.len))
+        return sail_fail(err, SAIL_E_NOMEM, "%s:%lld: no memory for its values", r->path, (long long)*line);
     *skippable = true;
     if (!r->value)
         return sail_fail(err, SAIL_E_PARSE, "%s:%lld:%d: not valid JSON: %s", r->path, (long long)*line + e.line - 1,

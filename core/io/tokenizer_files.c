@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "../base/node.h"
 #include "gguf.h"
 #include "tokenizer_impl.h"
 
@@ -19,7 +20,10 @@ static sail_code read_json(const char *path, json_t **out, sail_err *err)
     SAIL_TRY(sail__file_read(path, MOST_BYTES, &data, &size, err));
     json_error_t e;
     *out = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+    bool lacked = !*out && sail__json_lacked_memory(&e, data, size);
     sail__free(data);
+    if (lacked)
+        return sail_fail(err, SAIL_E_NOMEM, "%s: no memory for its values", path);
     if (!*out)
         return sail_fail(err, SAIL_E_PARSE, "%s:%d:%d: not valid JSON: %s", path, e.line, e.column, e.text);
     return SAIL_OK;

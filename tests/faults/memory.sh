@@ -38,6 +38,26 @@ r.on.step = function(s) s.state.n = (s.state.n or 0) + 1 end
 return r
 R
 sed 's/.*"prompt_ids": \(\[[^]]*\]\).*/{"ids": \1}/' pairs.jsonl | head -3 > ids.jsonl
+# libraries WHAT TRIALS COMMAND…: the same over all of the process's allocations, those of the libraries among them
+libraries() {
+    local what=$1 trials=$2 high every k status ended=0 preload=$build/tests/faults/libfault_malloc.so
+    shift 2
+    [ -f "$preload" ] || { echo "$what: not with a sanitizer"; return; }
+    rm -rf runs/killed
+    LD_PRELOAD=$preload FAULT_ALLOC=0 "$@" > /dev/null 2> err.txt || { cat err.txt; fail "$what fails by itself"; return; }
+    high=$(tail -n 1 err.txt) every=$(((high + trials - 1) / trials))
+    for ((k = 1 + RANDOM % every; k < high; k += every)); do
+        checks=$((checks + 1))
+        rm -rf runs/killed
+        LD_PRELOAD=$preload FAULT_ALLOC=$k timeout 30 "$@" > out.txt 2>&1
+        status=$?
+        # two messages have no word of memory: the loader's, and that of an error whose own text found none
+        [ "$status" = 0 ] || grep -q 'cannot be loaded' out.txt || { ended=$((ended + 1)); told "$what, any allocation $k" "$status"; }
+        [ "$failures" -gt 12 ] && finish
+    done
+    echo "$what: $high allocations with those of the libraries, every $every, $ended ended it"
+    [ "$ended" -gt 0 ] || fail "$what: no allocation failed"
+}
 sweep() { # WHAT TRIALS COMMAND…; no trials: each k
     local what=$1 trials=$2 high every k status ended=0
     shift 2
@@ -61,6 +81,9 @@ sweep "check, overrides" 40 "$sail" check killed.yaml method.judge.kind=rule tra
 sweep score 40 "$sail" score "${small[@]}"
 sweep generate 40 "$sail" generate "${small[@]}" --max-new 3
 sweep data 40 "$sail" data preview pairs.jsonl
+libraries run 60 "$sail" run killed.yaml
+libraries check 30 "$sail" check hooks.lua
+libraries score 30 "$sail" score "${small[@]}"
 
 # ---- a whole run ----
 high=$(most "$sail" run killed.yaml)
