@@ -128,6 +128,10 @@ static sail__rope rope_from(struct reader *r, const sail_node *map, const sail__
         fail(r, SAIL_E_FORMAT, "rope_scaling", "a map was expected");
     rope.theta = number(r, map, "rope_theta", theta, 1e-6);
     part = number(r, map, "partial_rotary_factor", part, 0);
+    if (part > 1) {
+        fail(r, SAIL_E_FORMAT, "partial_rotary_factor", "a number from 0 to 1 was expected");
+        part = 1;
+    }
     rope.rotary = (int32_t)(c->head_dim * part);
     rope.original_length =
         integer(r, map, "original_max_position_embeddings",

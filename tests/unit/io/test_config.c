@@ -77,6 +77,7 @@ static void a_wrong_field_is_named(void **state)
          "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}",
          "high_freq_factor"},
         {"llama", "rope_parameters", "{\"partial_rotary_factor\": 0}", "partial_rotary_factor"},
+        {"llama", "rope_parameters", "{\"partial_rotary_factor\": 3.3e16}", "from 0 to 1"}, /* found by the fuzzer: beyond int */
         {"llama", "quantization_config", "{\"quant_method\": \"gptq\"}", "quantization_config"},
         {"llama", "dtype", "\"int8\"", "dtype"},
         {"llama", "eos_token_id", "\"</s>\"", "eos_token_id"},
