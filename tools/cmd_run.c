@@ -19,12 +19,14 @@ static const sail_opt run_table[] = {
 typedef struct progress {
     sail__cli *c;
     const char *stage;
+    int64_t every; /* steps between lines where there is no terminal */
 } progress;
 
 static void on_stage(void *user, const sail__stage *s, size_t index, size_t n, bool done)
 {
     progress *p = user;
     p->stage = s->name;
+    p->every = s->train.log_every;
     if (done)
         sail__cli_line(p->c, "stage %zu of %zu: %s is done", index + 1, n, s->name);
     else if (n > 1 || s->kind != SAIL__ALIGN)
@@ -99,7 +101,7 @@ static void on_step(void *user, int64_t step, int64_t steps, const sail__metrics
         sail__cli_line(p->c, "%s", b.data);
     else if (p->c->terminal)
         sail__cli_status(p->c, b.data);
-    else
+    else if (p->every < 2 || step % p->every == 0 || step == steps)
         sail__cli_line(p->c, "step %lld/%lld · %s", (long long)step, (long long)steps, b.data);
     sail__buf_free(&b);
 }

@@ -15,7 +15,7 @@ const sail_opt sail__model_table[] = {
     SAIL_OPT_NODE(T, backend, .flags = SAIL_OPT_SLOT, .unit = "backend", .def_str = "cpu", .help = "where it runs: ref, cpu, opencl"),
     SAIL_OPT_STR(T, device, .flags = SAIL_OPT_WORD, .help = "of the backend: index, kind (gpu, cpu), or part or pattern of its name; unset: the best"),
     SAIL_OPT_CHOICE(T, dtype, .def = SAIL__BF16, .choices = dtypes, .help = "of weights and matmul inputs; sums are float32"),
-    SAIL_OPT_INT(T, threads, .min = 0, .max = 1024, .help = "of the cpu backend; 0: one a core"),
+    SAIL_OPT_INT(T, threads, .min = 0, .max = 1024, .help = "of the backend, where it has the option; 0: one a core"),
     SAIL_OPT_BOOL(T, recompute, .help = "compute activations again in the backward pass: less memory, a third more work"),
     SAIL_OPT_CHOICE(T, reference, .def = SAIL__REF_AUTO, .choices = references, .help = "how the reference is held"),
     {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .help = "chat template by name; unset: the model's own"},
@@ -243,9 +243,35 @@ static const sail_node *mixture_node(parser *p, const sail_node *routes)
     return m;
 }
 
+static bool takes(const sail_opt *rows, const char *name)
+{
+    for (; rows && rows->name; rows++)
+        if (sail__name_equal(rows->name, name))
+            return true;
+    return false;
+}
+
+/* model.threads is short for model.backend.threads, where the backend has that option and does not say it itself. */
+static const sail_node *with_threads(parser *p, const sail__model_section *m, const sail_slot *backend)
+{
+    const sail_node *n = m->backend;
+    bool map = n && n->kind == SAIL_NODE_MAP;
+    if (!p->ok || m->threads == 0 || !backend->loaded || !takes(backend->loaded->plugin.opts, "threads") || (map && sail__node_get(n, "threads")))
+        return NULL;
+    sail_node *out = map ? sail__node_copy(p->arena, n) : sail__node_new(p->arena, SAIL_NODE_MAP, "model.threads", 0, 0);
+    sail_node *threads = sail__node_new(p->arena, SAIL_NODE_INT, "model.threads", 0, 0);
+    if (!out || !threads || (!map && !sail__node_set(p->arena, out, "kind", sail__node_string(p->arena, backend->loaded->plugin.name, "model.threads"))))
+        return NULL;
+    threads->integer = m->threads;
+    return sail__node_set(p->arena, out, "threads", threads) ? out : NULL;
+}
+
 static void slots(parser *p, sail__stage *s)
 {
     slot(p, SAIL_KIND_BACKEND, s->model.backend, "cpu", "model.backend", &s->backend);
+    const sail_node *backend = with_threads(p, &s->model, &s->backend);
+    if (backend)
+        slot(p, SAIL_KIND_BACKEND, backend, "cpu", "model.backend", &s->backend);
     if (s->kind == SAIL__REPORT)
         return;
     slot(p, SAIL_KIND_DATASET, s->data.reader, s->kind == SAIL__SFT ? "sft" : s->kind == SAIL__GENERATE && s->generate.prompts ? "prompts" : "preference", "data.reader", &s->reader);

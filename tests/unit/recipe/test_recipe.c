@@ -375,6 +375,28 @@ static void recipes_that_come_with_sail_load(void **state)
     }
 }
 
+static int64_t threads_of(world *w, const char *model)
+{
+    put(w, "t.yaml", sail__arena_printf(w->arena, "model: {path: m, %s}\ndata: {train: d.jsonl}\ntrain: {steps: 5}\n", model));
+    sail__recipe *r = good(w, "t.yaml", NULL);
+    const sail_slot *b = &r->stages[0].backend;
+    const sail_node *n = sail__node_get(sail__opt_to_node(w->arena, b->loaded->plugin.opts, b->options), "threads");
+    int64_t threads = n ? n->integer : -1;
+    sail__recipe_free(r);
+    return threads;
+}
+
+static void threads_of_the_model_are_the_backends(void **state)
+{
+    world *w = *state;
+    assert_int_equal(threads_of(w, "threads: 3"), 3);
+    assert_int_equal(threads_of(w, "threads: 3, backend: cpu"), 3);
+    assert_int_equal(threads_of(w, "threads: 3, backend: {kind: cpu}"), 3);
+    assert_int_equal(threads_of(w, "threads: 3, backend: {kind: cpu, threads: 2}"), 2);
+    assert_int_equal(threads_of(w, "backend: cpu"), 0);
+    sail__recipe_free(good(w, (put(w, "r.yaml", "model: {path: m, threads: 3, backend: ref}\ndata: {train: d.jsonl}\ntrain: {steps: 5}\n"), "r.yaml"), NULL));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -382,6 +404,7 @@ int main(void)
         TEST(all_problems_are_told_at_once), TEST(what_a_stage_needs_is_asked_for), TEST(extends_merges_deeply),
         TEST(extends_in_a_circle_is_refused), TEST(the_command_line_wins),          TEST(stages_share_and_override),
         TEST(printing_goes_round),            TEST(a_tree_can_be_a_recipe),         TEST(recipes_that_come_with_sail_load),
+        TEST(threads_of_the_model_are_the_backends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
