@@ -8,8 +8,9 @@
 
 enum { SEEDS_MOST = 64 };
 
-const char *const sail__report_principal[] = {"loss", "rewards/accuracies", "rewards/margins", "objective/kl", "completions/mean_length",
-                                              "entropy", NULL};
+/* The loss last: that of a method with extra terms is a surrogate, on a scale of its own. */
+const char *const sail__report_principal[] = {"rewards/accuracies", "rewards/margins", "objective/kl", "completions/mean_length", "entropy",
+                                              "loss", NULL};
 
 double sail__report_value(const report_run *r, const char *stage, const char *name)
 {

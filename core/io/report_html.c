@@ -481,7 +481,9 @@ static void answer(const report_data *d, const report_run *r, const sail__sample
         html(out, p->route);
         sail__buf_str(out, "</span>");
     }
-    if (isfinite(a->score)) {
+    if (p->k > 2 && (a->score == 0 || a->score == 0.5 || a->score == 1)) {
+        sail__buf_printf(out, "<span class='badge%s'>%s</span>", a->score == 1 ? " win" : "", a->score == 1 ? "wins" : a->score == 0 ? "loses" : "tie");
+    } else if (isfinite(a->score)) {
         sail__buf_str(out, "<span class='badge'>score ");
         sail__report_number(out, a->score);
         sail__buf_str(out, "</span>");
@@ -490,7 +492,7 @@ static void answer(const report_data *d, const report_run *r, const sail__sample
         sail__buf_str(out, p->outcome == 2 ? "<span class='badge'>tie</span>" : "<span class='badge win'>preferred</span>");
     sail__buf_printf(out, "<span>%zu tokens</span></header><p>", a->n);
     if (a->text && *a->text)
-        html(out, a->text);
+        html(out, a->text + (a->text[0] == ' ' && a->text[1] > ' ')); /* the space before a continuation's first word */
     else
         sail__buf_str(out, a->text ? "<span class='soft'>(empty)</span>" : "<span class='soft'>(token ids only)</span>");
     sail__buf_str(out, "</p></div>");
@@ -669,6 +671,7 @@ static void compared_page(const report_data *d, const run_comparisons *all, cons
         bar(out);
     methods_part(d, all, out);
     samples(d, out);
+    sail__buf_str(out, "<p class='note'>Wins, ties and losses of a sample are against the first other model of the table.</p>\n");
     sail__buf_str(out, "<section><h2>The run</h2>\n");
     run_cards(d, out);
     sail__buf_str(out, "</section>\n<section><h2>Stage by stage</h2>\n");

@@ -205,8 +205,8 @@ static void win_rates_stand_first_then_curves_then_samples(void **state)
     const char *begin = strstr(f->out.data, "id='data'>") + strlen("id='data'>");
     sail_node *data;
     ok(f, sail__json_parse(f->arena, begin, (size_t)(strstr(begin, "</script>") - begin), "page", 1, &data, &f->err));
-    const sail_node *line = sail__node_find(data, "charts[0].lines[0]");
-    assert_string_equal(sail__node_find(data, "charts[0].at")->string.data, "m0-0");
+    const sail_node *line = sail__node_find(data, "charts[1].lines[0]");
+    assert_string_equal(sail__node_find(data, "charts[1].at")->string.data, "m0-0");
     assert_string_equal(sail__node_get(line, "label")->string.data, METHOD);
     static const double mean[] = {15, 16, 12, 18};
     for (size_t i = 0; i < 4; i++) {
