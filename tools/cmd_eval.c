@@ -21,7 +21,7 @@ static const sail_opt options[] = {
     SAIL_OPT_F64(T, held_out, .min = 0, .max = 0.9, .help = "use the share of FILE that a run with this data.held_out keeps from training; 0: all"),
     SAIL_OPT_STR(T, reference, .flags = SAIL_OPT_PATH, .unit = "MODEL", .help = "what rewards and divergence are measured from: a model, or an adapter on --model; unset: --model without --adapter"),
     SAIL_OPT_STR(T, judge, .unit = "JUDGE", .help = "who compares responses: NAME or {kind: NAME, …} as in recipes"),
-    SAIL_OPT_NODE(T, against, .unit = "MODEL", .help = "win rate against this model, or adapter on --model; may be given several times"),
+    SAIL_OPT_NODE(T, against, .unit = "MODEL", .help = "win rate against this model, or adapter on --model"),
     SAIL_OPT_STR(T, output, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "write the figures there as JSON"),
     SAIL_OPT_INT(T, pairs, .min = 0, .max = 1e9, .help = "pairs scored at most; 0: all"),
     SAIL_OPT_INT(T, generate, .def = 64, .min = 0, .max = 1e9, .help = "prompts answered at most; 0: none"),
@@ -245,7 +245,7 @@ static sail_code run(sail__cli *c, sail_err *err)
 {
     job j = {.c = c, .o = c->options, .metrics = {.arena = c->arena}};
     if (j.o->against && !j.o->judge)
-        return sail_fail(err, SAIL_E_USAGE, "--against needs --judge: who tells the better response, such as --judge '{kind: rule, rule: length}'");
+        return sail_fail(err, SAIL_E_USAGE, "--against needs --judge: who tells the better response, such as --judge '{kind: rule, rule: shorter}'");
     if ((j.o->against || j.o->judge) && j.o->generate == 0)
         return sail_fail(err, SAIL_E_USAGE, "--generate 0 leaves nothing to judge");
     SAIL_TRY(make_stage(&j, err));
@@ -262,7 +262,7 @@ static sail_code run(sail__cli *c, sail_err *err)
 
 static const sail__example examples[] = {
     {"sail eval --model SmolLM2-135M-Instruct --adapter runs/dpp/align/output --data pairs.jsonl", "against the model without the adapter"},
-    {"sail eval --model m --adapter a --data p.jsonl --against b --judge '{kind: rule, rule: length}' --json", "win rate of adapter a over adapter b"},
+    {"sail eval --model m --adapter a --data p.jsonl --against b --judge '{kind: rule, rule: shorter}' --json", "win rate of adapter a over adapter b"},
     {0},
 };
 const sail__command sail__cmd_eval = {
