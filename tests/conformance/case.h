@@ -22,9 +22,10 @@ typedef struct operand {
 typedef enum measure {
     EXACT,    /* nothing may be off */
     VALUE,    /* |y| */
-    ROW,      /* largest in the row + 1% of the largest in the matrix + the case's `cancelled` */
+    ROW,      /* largest in the row + 1% of the largest in the matrix */
     ABSOLUTE, /* what ref gives for the magnitudes of the operands in `magnitudes`: sum |a| |b| for a product */
     CONSTANT, /* the case's own figure */
+    DERIVED,  /* none: 2 u |y| + the case's `limit` of the element (limits.c) */
 } measure;
 
 typedef struct bound {
@@ -46,7 +47,7 @@ typedef struct kase {
     bound changed;       /* for operands that are changed beside output 0 */
     unsigned magnitudes; /* operands for ABSOLUTE */
     double k, constant;  /* K, and M of CONSTANT */
-    double cancelled;    /* size of terms that may cancel each other to nothing, over c */
+    const double *limit[SAIL_MAX_OUTPUTS]; /* of DERIVED, by element */
     unsigned differentiable; /* operands for central differences */
     bool bench;          /* for timing only: too large for ref */
 } kase;
@@ -66,6 +67,11 @@ void *scratch(suite *s, size_t bytes);
 void every_bound(kase *c, measure m, double factor, double act);
 /* Operands and outputs as views of wider matrices. */
 void spread(kase *c, int64_t pad, int shift);
+/* Bounds from what is in the operands, element by element: limits.c. After all operands are there. */
+void attention_limits(suite *s, kase *c);
+void attention_back_limits(suite *s, kase *c);
+void head_limits(suite *s, kase *c);
+void head_back_limits(suite *s, kase *c);
 /* Run it as it is. */
 void emit(suite *s);
 

@@ -140,10 +140,7 @@ static void attend(suite *s, const forest *f, const kind *k, int half, const cha
     floats(s, 1, t, f->keys, k_cols, -2, 2);
     floats(s, 2, t, f->keys, k_cols, -1, 1);
     tables(s, f, 3);
-    every_bound(c, ABSOLUTE, 64, 2);
-    c->bounds[1] = (bound){CONSTANT, 8, 0};
-    c->constant = 4 * sqrt(k->head_dim) + log((double)f->keys + 1);
-    c->magnitudes = 4;
+    attention_limits(s, c);
     c->differentiable = small ? 7 : 0;
     if (wide)
         spread(c, 8, 4);
@@ -168,8 +165,7 @@ static void attend(suite *s, const forest *f, const kind *k, int half, const cha
     c->in[5] = (operand){.present = true, .t = SAIL_F32, .rows = f->rows, .cols = k->heads, .f = lse};
     c->n_in = 9;
     c->differentiable = 0;
-    every_bound(c, ROW, 256, 6);
-    c->cancelled = 0.05; /* p (do.v - do.o) of a row that sees one key is 0 but for rounding: 4 2^-24 of |do||v||k| */
+    attention_back_limits(s, c);
     if (wide)
         spread(c, 8, 4);
     emit(s);
