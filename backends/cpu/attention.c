@@ -1,7 +1,7 @@
 /* attention.c - ATTENTION: a task is a tile of queries and a key/value head, whose queries (all heads that share it) go over
  * the keys of their segment's ranges in blocks, with the running maximum and sum of Milakov and Gimelshein (arXiv
  * 1805.02867). Keys and values of a block are packed once for all heads that share them. What a query does not see weighs 0 in
- * its sum; a value that is not a number therefore reaches all queries of a tile that is scored against its block. */
+ * its sum; a tile whose sums are not finite is done again with care for what that 0 was multiplied by. */
 #include "forest.h"
 
 struct job {
@@ -13,6 +13,7 @@ struct job {
 struct room {
     uint32_t *q, *k, *v, *p;
     float *s, *o, *max, *sum;
+    seen *sees;
 };
 
 static size_t carve_room(const forest *f, unsigned char *base, struct room *r)
@@ -27,6 +28,7 @@ static size_t carve_room(const forest *f, unsigned char *base, struct room *r)
     r->o = take(&c, rows * f->hp, 4);
     r->max = take(&c, rows, 4);
     r->sum = take(&c, rows, 4);
+    r->sees = take(&c, TILE, sizeof *r->sees);
     return c.used;
 }
 
@@ -71,10 +73,11 @@ static void soften(const forest *f, float *s, int64_t from, int64_t to, int64_t 
     *max = most;
 }
 
-static void block(const struct job *j, const struct room *r, span keys, int64_t kv, int64_t n, int64_t position)
+static void block(const struct job *j, const struct room *r, span keys, int64_t kv, int64_t n, int64_t position,
+                  bool careful)
 {
     const forest *f = &j->f;
-    int64_t padded = round_panels(keys.n), count = units_of(keys.n, f->pairs);
+    int64_t padded = round_panels(keys.n);
     K(pack_nk)(r->k, at(j->k, keys.row, kv * f->h), j->k->ld, keys.n, f->h, f->bf16, f->pairs);
     K(pack_kn)(r->v, at(j->v, keys.row, kv * f->h), j->v->ld, f->h, keys.n, f->bf16, f->pairs);
     int64_t lda = f->pairs ? padded / 2 : padded;
@@ -82,18 +85,37 @@ static void block(const struct job *j, const struct room *r, span keys, int64_t 
         float *o = r->o + head * n * f->hp;
         K(gemm)(n, padded / NR, f->units, r->q + head * n * f->units, f->units, r->k, r->s, padded, false, f->pairs);
         for (int64_t i = 0; i < n; i++) {
-            int64_t to = position + i - keys.position + 1;
-            int64_t from = f->window == INT64_MAX ? 0 : to - f->window;
-            to = to < keys.n ? to : keys.n;
-            from = from > 0 ? from : 0;
-            if (from < to)
-                soften(f, r->s + i * padded, from, to, padded, &r->max[head * n + i], &r->sum[head * n + i], o + i * f->hp,
-                       r->p + i * lda);
+            seen see = r->sees[i] = keys_of(f, position + i, keys.position, keys.n);
+            if (see.from < see.to)
+                soften(f, r->s + i * padded, see.from, see.to, padded, &r->max[head * n + i], &r->sum[head * n + i],
+                       o + i * f->hp, r->p + i * lda);
             else
                 memset(r->p + i * lda, 0, (size_t)lda * 4);
         }
-        K(gemm)(n, f->hp / NR, count, r->p, lda, r->v, o, f->hp, true, f->pairs);
+        weigh(f, n, r->p, lda, r->v, keys.n, j->v, keys.row, kv * f->h, r->sees, o, careful);
     }
+}
+
+/* The sums of a tile's queries; false when one is not finite. */
+static bool sum_up(const struct job *j, const struct room *r, int64_t b, int64_t kv, bool careful)
+{
+    const forest *f = &j->f;
+    int64_t segment = cpu_id(f->tiles, b, 0), row = cpu_id(f->tiles, b, 1), n = cpu_id(f->tiles, b, 2);
+    int64_t position = cpu_id(f->tiles, b, 3), first = cpu_id(f->segments, segment, 5), rows = n * f->share;
+    for (int64_t head = 0; head < f->share; head++)
+        K(pack_rows)(r->q + head * n * f->units, at(j->q, row, (kv * f->share + head) * f->h), j->q->ld, n, f->h, f->bf16,
+                     f->pairs);
+    memset(r->o, 0, (size_t)(rows * f->hp) * sizeof *r->o);
+    for (int64_t i = 0; i < rows; i++) {
+        r->max[i] = -INFINITY;
+        r->sum[i] = 0;
+    }
+    for (int64_t a = first; a < first + cpu_id(f->segments, segment, 6); a++) {
+        span s = clip(f, span_of(f, a), position, position + n - 1);
+        for (int64_t i = 0; i < s.n; i += KEYS)
+            block(j, r, (span){s.row + i, s.n - i < KEYS ? s.n - i : KEYS, s.position + i}, kv, n, position, careful);
+    }
+    return finite_rows(r->o, rows, f->hp);
 }
 
 static void tile(void *arg, size_t task, int thread)
@@ -101,23 +123,11 @@ static void tile(void *arg, size_t task, int thread)
     const struct job *j = arg;
     const forest *f = &j->f;
     int64_t b = (int64_t)task / f->kv_heads, kv = (int64_t)task % f->kv_heads;
-    int64_t segment = cpu_id(f->tiles, b, 0), row = cpu_id(f->tiles, b, 1), n = cpu_id(f->tiles, b, 2);
-    int64_t position = cpu_id(f->tiles, b, 3), first = cpu_id(f->segments, segment, 5), rows = n * f->share;
+    int64_t row = cpu_id(f->tiles, b, 1), n = cpu_id(f->tiles, b, 2), rows = n * f->share;
     struct room r;
     carve_room(f, cpu_each(j->d, thread), &r);
-    for (int64_t head = 0; head < f->share; head++)
-        K(pack_rows)(r.q + head * n * f->units, at(j->q, row, (kv * f->share + head) * f->h), j->q->ld, n, f->h, f->bf16,
-                     f->pairs);
-    memset(r.o, 0, (size_t)(rows * f->hp) * sizeof *r.o);
-    for (int64_t i = 0; i < rows; i++) {
-        r.max[i] = -INFINITY;
-        r.sum[i] = 0;
-    }
-    for (int64_t a = first; a < first + cpu_id(f->segments, segment, 6); a++) {
-        span s = clip(f, span_of(f, a), position, position + n - 1);
-        for (int64_t i = 0; i < s.n; i += KEYS)
-            block(j, &r, (span){s.row + i, s.n - i < KEYS ? s.n - i : KEYS, s.position + i}, kv, n, position);
-    }
+    if (!sum_up(j, &r, b, kv, false))
+        sum_up(j, &r, b, kv, true);
     for (int64_t i = 0; i < rows; i++) {
         int64_t to = row + i % n, head = kv * f->share + i / n;
         bool none = r.sum[i] == 0;

@@ -1,7 +1,8 @@
 /* attention_back.c - ATTENTION_BACK: first D = sum of do o for each row and head; then, without the scores ever being kept,
  * dq by tiles of queries as in the forward pass, and dk and dv by tiles of keys, whose task goes over all queries that may
  * see them: those from the tile's first row to the end of its segment's subtree. No two tasks write the same rows, and each
- * sums in a fixed order. With p = e^(s - lse): dv = p' do, ds = p (do v' - D) slope, dq = scale ds k, dk = scale ds' q. */
+ * sums in a fixed order. With p = e^(s - lse): dv = p' do, ds = p (do v' - D) slope, dq = scale ds k, dk = scale ds' q. As in the
+ * forward pass, a tile whose sums are not finite is done again with care. */
 #include "forest.h"
 
 struct job {
@@ -14,6 +15,7 @@ struct job {
 struct room {
     uint32_t *left, *left2, *right, *right2, *third, *units; /* operands of the products */
     float *s, *dp, *sum, *sum2, *lse, *dot;
+    seen *sees;
 };
 
 static size_t carve_room(const forest *f, unsigned char *base, struct room *r)
@@ -32,6 +34,7 @@ static size_t carve_room(const forest *f, unsigned char *base, struct room *r)
     r->sum2 = take(&c, (int64_t)TILE * f->hp, 4);
     r->lse = take(&c, round_panels(TILE), 4);
     r->dot = take(&c, round_panels(TILE), 4);
+    r->sees = take(&c, TILE, sizeof *r->sees);
     return c.used;
 }
 
@@ -59,7 +62,7 @@ static void write_rows(const forest *f, const float *sum, const sail_tensor *to,
 }
 
 static void query_block(const struct job *j, const struct room *r, span keys, int64_t kv, int64_t row, int64_t n,
-                        int64_t position)
+                        int64_t position, bool careful)
 {
     const forest *f = &j->f;
     int64_t padded = round_panels(keys.n), lda = f->pairs ? padded / 2 : padded;
@@ -73,23 +76,20 @@ static void query_block(const struct job *j, const struct room *r, span keys, in
                 f->pairs);
         for (int64_t i = 0; i < n; i++) {
             float *s = r->s + i * padded, *dp = r->dp + i * padded;
-            int64_t to = position + i - keys.position + 1, from = f->window == INT64_MAX ? 0 : to - f->window;
-            to = to < 0 ? 0 : to < keys.n ? to : keys.n;
-            from = from < 0 ? 0 : from < to ? from : to;
+            seen see = r->sees[i] = keys_of(f, position + i, keys.position, keys.n);
             vf lse = vset(*(const float *)at(j->lse, row + i, head)), dot = vset(j->dots[(row + i) * f->heads + head]);
             for (int64_t c = 0; c < padded; c += VL) {
                 vf slope, p = vexp(score(f, vload(s + c), &slope) - lse);
                 vstore(s + c, p * (vload(dp + c) - dot) * slope * vset(f->scale));
             }
-            outside(s, from, to, padded, 0);
+            outside(s, see.from, see.to, padded, 0);
             to_units(s, padded, r->units + i * lda, f->pairs);
         }
-        K(gemm)(n, f->hp / NR, units_of(keys.n, f->pairs), r->units, lda, r->third, r->sum + share * n * f->hp, f->hp, true,
-                f->pairs);
+        weigh(f, n, r->units, lda, r->third, keys.n, j->k, keys.row, kv * f->h, r->sees, r->sum + share * n * f->hp, careful);
     }
 }
 
-static void query_tile(const struct job *j, const struct room *r, int64_t b, int64_t kv)
+static bool query_sums(const struct job *j, const struct room *r, int64_t b, int64_t kv, bool careful)
 {
     const forest *f = &j->f;
     int64_t segment = cpu_id(f->tiles, b, 0), row = cpu_id(f->tiles, b, 1), n = cpu_id(f->tiles, b, 2);
@@ -103,8 +103,18 @@ static void query_tile(const struct job *j, const struct room *r, int64_t b, int
     for (int64_t a = first; a < first + cpu_id(f->segments, segment, 6); a++) {
         span s = clip(f, span_of(f, a), position, position + n - 1);
         for (int64_t i = 0; i < s.n; i += KEYS)
-            query_block(j, r, (span){s.row + i, s.n - i < KEYS ? s.n - i : KEYS, s.position + i}, kv, row, n, position);
+            query_block(j, r, (span){s.row + i, s.n - i < KEYS ? s.n - i : KEYS, s.position + i}, kv, row, n, position,
+                        careful);
     }
+    return finite_rows(r->sum, n * f->share, f->hp);
+}
+
+static void query_tile(const struct job *j, const struct room *r, int64_t b, int64_t kv)
+{
+    const forest *f = &j->f;
+    int64_t row = cpu_id(f->tiles, b, 1), n = cpu_id(f->tiles, b, 2);
+    if (!query_sums(j, r, b, kv, false))
+        query_sums(j, r, b, kv, true);
     for (int64_t share = 0; share < f->share; share++)
         write_rows(f, r->sum + share * n * f->hp, j->dq, row, n, kv * f->share + share);
 }
@@ -112,10 +122,10 @@ static void query_tile(const struct job *j, const struct room *r, int64_t b, int
 /* Keys [keys.row, + keys.n), which are rows `from`… of the tile, against one tile of queries. Rows here are keys, columns
  * queries. */
 static void key_block(const struct job *j, const struct room *r, span keys, int64_t from_key, int64_t kv, int64_t row,
-                      int64_t n, int64_t position)
+                      int64_t n, int64_t position, bool careful)
 {
     const forest *f = &j->f;
-    int64_t padded = round_panels(n), lda = f->pairs ? padded / 2 : padded, count = units_of(n, f->pairs);
+    int64_t padded = round_panels(n), lda = f->pairs ? padded / 2 : padded;
     for (int64_t share = 0; share < f->share; share++) {
         int64_t head = kv * f->share + share;
         for (int64_t i = 0; i < padded; i++) {
@@ -130,28 +140,26 @@ static void key_block(const struct job *j, const struct room *r, span keys, int6
                 f->pairs);
         for (int64_t i = 0; i < keys.n; i++) {
             float *s = r->s + i * padded, *dp = r->dp + i * padded;
-            int64_t from = keys.position + i - position, to = f->window == INT64_MAX ? n : from + f->window;
-            to = to < 0 ? 0 : to < n ? to : n;
-            from = from < 0 ? 0 : from < to ? from : to;
+            seen see = r->sees[i] = queries_of(f, keys.position + i, position, n);
             for (int64_t c = 0; c < padded; c += VL) {
                 vf slope, p = vexp(score(f, vload(s + c), &slope) - vload(r->lse + c));
                 vstore(s + c, p);
                 vstore(dp + c, p * (vload(dp + c) - vload(r->dot + c)) * slope * vset(f->scale));
             }
-            outside(s, from, to, padded, 0);
-            outside(dp, from, to, padded, 0);
+            outside(s, see.from, see.to, padded, 0);
+            outside(dp, see.from, see.to, padded, 0);
             to_units(s, padded, r->units + i * lda, f->pairs);
         }
         K(pack_kn)(r->third, at(j->dout, row, head * f->h), j->dout->ld, f->h, n, f->bf16, f->pairs);
-        K(gemm)(keys.n, f->hp / NR, count, r->units, lda, r->third, r->sum2 + from_key * f->hp, f->hp, true, f->pairs);
+        weigh(f, keys.n, r->units, lda, r->third, n, j->dout, row, head * f->h, r->sees, r->sum2 + from_key * f->hp, careful);
         for (int64_t i = 0; i < keys.n; i++)
             to_units(r->dp + i * padded, padded, r->units + i * lda, f->pairs);
         K(pack_kn)(r->third, at(j->q, row, head * f->h), j->q->ld, f->h, n, f->bf16, f->pairs);
-        K(gemm)(keys.n, f->hp / NR, count, r->units, lda, r->third, r->sum + from_key * f->hp, f->hp, true, f->pairs);
+        weigh(f, keys.n, r->units, lda, r->third, n, j->q, row, head * f->h, r->sees, r->sum + from_key * f->hp, careful);
     }
 }
 
-static void key_tile(const struct job *j, const struct room *r, int64_t b, int64_t kv)
+static bool key_sums(const struct job *j, const struct room *r, int64_t b, int64_t kv, bool careful)
 {
     const forest *f = &j->f;
     int64_t segment = cpu_id(f->tiles, b, 0), key = cpu_id(f->tiles, b, 1), n = cpu_id(f->tiles, b, 2);
@@ -169,9 +177,19 @@ static void key_tile(const struct job *j, const struct room *r, int64_t b, int64
             span s = clip(f, span_of(f, a), position, position + count - 1);
             int64_t from = s.row > key ? s.row : key, to = s.row + s.n < key + n ? s.row + s.n : key + n;
             if (from < to)
-                key_block(j, r, (span){from, to - from, s.position + from - s.row}, from - key, kv, row, count, position);
+                key_block(j, r, (span){from, to - from, s.position + from - s.row}, from - key, kv, row, count, position,
+                          careful);
         }
     }
+    return finite_rows(r->sum, n, f->hp) && finite_rows(r->sum2, n, f->hp);
+}
+
+static void key_tile(const struct job *j, const struct room *r, int64_t b, int64_t kv)
+{
+    const forest *f = &j->f;
+    int64_t key = cpu_id(f->tiles, b, 1), n = cpu_id(f->tiles, b, 2);
+    if (!key_sums(j, r, b, kv, false))
+        key_sums(j, r, b, kv, true);
     write_rows(f, r->sum, j->dk, key, n, kv);
     write_rows(f, r->sum2, j->dv, key, n, kv);
 }

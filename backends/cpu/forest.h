@@ -124,4 +124,71 @@ INLINE void to_units(const float *row, int64_t n, uint32_t *units, bool pairs)
         vwrite(units, i, VL, pairs, vload(row + i));
 }
 
+/* What is seen of n keys from position `key` by a query, or of n queries from position `query` by a key: [from, to). */
+typedef struct seen {
+    int64_t from, to;
+} seen;
+INLINE seen within(int64_t from, int64_t to, int64_t n)
+{
+    to = to < 0 ? 0 : to < n ? to : n;
+    return (seen){from < 0 ? 0 : from < to ? from : to, to};
+}
+INLINE seen keys_of(const forest *f, int64_t query, int64_t key, int64_t n)
+{
+    int64_t to = query - key + 1;
+    return within(f->window == INT64_MAX ? 0 : to - f->window, to, n);
+}
+INLINE seen queries_of(const forest *f, int64_t key, int64_t query, int64_t n)
+{
+    int64_t from = key - query;
+    return within(from, f->window == INT64_MAX ? n : from + f->window, n);
+}
+
+/* Are h elements at (row, col) all finite, or m rows of hp? */
+INLINE bool finite_at(const sail_tensor *t, int64_t row, int64_t col, int64_t h)
+{
+    vf sum = vzero();
+    for (int64_t i = 0; i < h; i += VL) {
+        vf x = vread(at(t, row, col), i, vcount(h - i), cpu_bf16(t));
+        sum += x - x;
+    }
+    return vsum(sum) == 0;
+}
+INLINE bool finite_rows(const float *rows, int64_t m, int64_t hp)
+{
+    vf sum = vzero();
+    for (int64_t i = 0; i < m * hp; i += VL)
+        sum += vload(rows + i) - vload(rows + i);
+    return vsum(sum) == 0;
+}
+
+/* sums [m, hp] += weights [m, n] times n rows of b at (row, col), packed already. Where a row does not see another the weight
+ * is 0, and the product is nothing as long as b is finite. `careful` is for when the sums came out as they should not: rows of b
+ * that are not finite then count for those alone that see them. */
+static inline void weigh(const forest *f, int64_t m, const uint32_t *weights, int64_t lda, uint32_t *packed, int64_t n,
+                         const sail_tensor *b, int64_t row, int64_t col, const seen *sees, float *sums, bool careful)
+{
+    int64_t panels = f->hp / NR, units = units_of(n, f->pairs);
+    bool apart[KEYS] = {false};
+    for (int64_t k = 0; k < n && careful; k++) {
+        apart[k] = !finite_at(b, row + k, col, f->h);
+        uint32_t keep = f->pairs ? (k % 2 ? 0xffffu : 0xffff0000u) : 0; /* the first of a pair is the low half */
+        for (int64_t i = 0; i < panels * NR && apart[k]; i++)
+            packed[(i / NR * units + (f->pairs ? k / 2 : k)) * NR + i % NR] &= keep;
+    }
+    K(gemm)(m, panels, units, weights, lda, packed, sums, f->hp, true, f->pairs);
+    for (int64_t k = 0; k < n && careful; k++)
+        for (int64_t i = 0; i < m && apart[k]; i++)
+            if (k >= sees[i].from && k < sees[i].to)
+                for (int64_t c = 0; c < f->h; c += VL) {
+                    float w;
+                    if (f->pairs)
+                        w = sail_bf16_to_f32(((const uint16_t *)(const void *)(weights + i * lda))[k]);
+                    else
+                        memcpy(&w, weights + i * lda + k, sizeof w);
+                    vf x = vread(at(b, row + k, col), c, vcount(f->h - c), cpu_bf16(b));
+                    vstore(sums + i * f->hp + c, vfma(vset(w), x, vload(sums + i * f->hp + c)));
+                }
+}
+
 #endif

@@ -125,8 +125,24 @@ static bool forward(suite *s, float *o, float *lse)
     return good;
 }
 
-static void attend(suite *s, const forest *f, const kind *k, int half, const char *what, bool wide, bool small)
+/* One number is none (or infinite): rows that see it may be anything that ref makes of them; the others must not notice. */
+typedef enum plant { NOTHING, FIRST_QUERY, FIRST_KEY, LAST_KEY, FIRST_VALUE, LAST_VALUE, FIRST_DOUT, LAST_DOUT } plant;
+
+static void sow(kase *c, plant p)
 {
+    const bool back = c->op == SAIL_OP_ATTENTION_BACK, dout = p == FIRST_DOUT || p == LAST_DOUT;
+    const int i = dout ? 0 : (p == FIRST_QUERY ? 0 : p <= LAST_KEY ? 1 : 2) + back;
+    const operand *o = &c->in[i];
+    const int64_t row = p == LAST_KEY || p == LAST_VALUE || p == LAST_DOUT ? o->rows - 1 : 0;
+    if (p != NOTHING && dout == back)
+        ((float *)(uintptr_t)o->f)[row * o->cols + o->cols / 2] = i == 2 && c->in[0].t == SAIL_BF16 ? INFINITY : NAN;
+}
+
+enum { WIDE = 1, SMALL = 2, TIMED = 4 };
+
+static void attend(suite *s, const forest *f, const kind *k, int half, const char *what, int how, plant bad)
+{
+    const bool wide = how & WIDE;
     const sail_dtype t = half ? SAIL_BF16 : SAIL_F32;
     const int64_t q_cols = (int64_t)k->heads * k->head_dim, k_cols = (int64_t)k->kv_heads * k->head_dim;
     const sail_attr attr = {.heads = k->heads, .kv_heads = k->kv_heads, .head_dim = k->head_dim, .window = k->window,
@@ -140,13 +156,18 @@ static void attend(suite *s, const forest *f, const kind *k, int half, const cha
     floats(s, 1, t, f->keys, k_cols, -2, 2);
     floats(s, 2, t, f->keys, k_cols, -1, 1);
     tables(s, f, 3);
-    attention_limits(s, c);
-    c->differentiable = small ? 7 : 0;
+    sow(c, bad);
+    if (how & TIMED)
+        c->bench = true;
+    else
+        attention_limits(s, c);
+    c->differentiable = how & SMALL ? 7 : 0;
     if (wide)
         spread(c, 8, 4);
     const kase before = *c;
-    emit(s);
-    if (f->keys != f->rows || s->bench)
+    if (bad < FIRST_DOUT)
+        emit(s);
+    if (f->keys != f->rows || s->bench != c->bench)
         return;
     s->c = before;
     float *o = scratch(s, (size_t)(f->rows * q_cols) * sizeof *o), *lse = scratch(s, (size_t)(f->rows * k->heads) * sizeof *lse);
@@ -164,8 +185,10 @@ static void attend(suite *s, const forest *f, const kind *k, int half, const cha
     c->in[4] = (operand){.present = true, .t = t, .rows = f->rows, .cols = q_cols, .f = o};
     c->in[5] = (operand){.present = true, .t = SAIL_F32, .rows = f->rows, .cols = k->heads, .f = lse};
     c->n_in = 9;
+    sow(c, bad);
     c->differentiable = 0;
-    attention_back_limits(s, c);
+    if (!c->bench)
+        attention_back_limits(s, c);
     if (wide)
         spread(c, 8, 4);
     emit(s);
@@ -196,8 +219,18 @@ void attention_cases(suite *s)
             for (int half = 0; half < 2; half++) {
                 forest f;
                 grow(&f, shapes[i].lengths, shapes[i].parents, shapes[i].n, shapes[i].tile);
-                attend(s, &f, &kinds[j], half, shapes[i].name, (i + j) % 2, f.rows < 40 && kinds[j].head_dim <= 24);
+                attend(s, &f, &kinds[j], half, shapes[i].name, ((i + j) % 2 ? WIDE : 0) | (f.rows < 40 && kinds[j].head_dim <= 24 ? SMALL : 0), NOTHING);
             }
+    for (size_t i = 1; i < sizeof shapes / sizeof *shapes; i++)
+        for (size_t j = 2; j < 8; j++)
+            for (plant bad = FIRST_QUERY; bad <= LAST_DOUT; bad++)
+                for (int half = 0; half < 2; half++) {
+                    forest f;
+                    char name[64];
+                    grow(&f, shapes[i].lengths, shapes[i].parents, shapes[i].n, shapes[i].tile);
+                    snprintf(name, sizeof name, "%s, no number %d", shapes[i].name, (int)bad);
+                    attend(s, &f, &kinds[j], half, name, 0, bad);
+                }
     for (int n = 1; n < 20; n += 6)
         for (size_t j = 0; j < sizeof kinds / sizeof *kinds; j++)
             for (int half = 0; half < 2; half++) {
@@ -205,15 +238,15 @@ void attention_cases(suite *s)
                 char name[64];
                 cache(&f, n, 37 - n, 1 + 11 * (n % 4), n % 2 ? 16 : 7);
                 snprintf(name, sizeof name, "%d decoding", n);
-                attend(s, &f, &kinds[j], half, name, j % 2, false);
+                attend(s, &f, &kinds[j], half, name, j % 2 ? WIDE : 0, NOTHING);
             }
     static const int pairs[] = {256, 128, 128};
     static const kind smollm2 = {9, 3, 64, 0, 0};
     for (int half = 0; half < 2 && s->bench; half++) {
         forest f;
         grow(&f, pairs, pair_parents, 3, 64);
-        attend(s, &f, &smollm2, half, "256 + 2 x 128", false, false);
+        attend(s, &f, &smollm2, half, "256 + 2 x 128", TIMED, NOTHING);
         cache(&f, 32, 256, 64, 64);
-        attend(s, &f, &smollm2, half, "32 decoding at 320", false, false);
+        attend(s, &f, &smollm2, half, "32 decoding at 320", TIMED, NOTHING);
     }
 }
