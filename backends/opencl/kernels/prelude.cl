@@ -54,3 +54,33 @@ static inline void report(global int *fault, int op, int operand, int row, int v
 /* Is id in [least, end)? Else tell. */
 #define ID_GOOD(operand, row, id, least, end)                                                                          \
     ((id) >= (least) && (id) < (end) ? true : (report(fault, fault_op, operand, (int)(row), id, least, (int)(end)), false))
+
+/* The sum of v over a one-dimensional group of a power of two of items; space: one float each. Every item must get here. */
+static inline float group_sum(local float *space, float v)
+{
+    const uint me = get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE); /* an earlier result may still be read */
+    space[me] = v;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint half_ = get_local_size(0) / 2; half_ > 0; half_ /= 2) {
+        if (me < half_)
+            space[me] += space[me + half_];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    return space[0];
+}
+
+/* The largest, likewise. */
+static inline float group_max(local float *space, float v)
+{
+    const uint me = get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    space[me] = v;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint half_ = get_local_size(0) / 2; half_ > 0; half_ /= 2) {
+        if (me < half_)
+            space[me] = fmax(space[me], space[me + half_]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    return space[0];
+}
