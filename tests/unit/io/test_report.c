@@ -174,8 +174,8 @@ static void add_comparison(fixture *f, const char *info)
     sail__store *s;
     snprintf(path, sizeof path, "%s/run.db", f->runs[0]);
     ok(f, sail__store_open(path, SAIL__STORE_WRITE, &s, &f->err));
-    const char *train[] = {"loss", "rewards/accuracies"}, *rates[] = {"win_rate/" METHOD "_vs_base", "win_rate/" METHOD "_vs_base/low",
-                           "win_rate/" METHOD "_vs_base/high", "completions/mean_length/" METHOD, "completions/prompts"};
+    const char *train[] = {"loss", "rewards/accuracies"}, *rates[] = {("win_rate/" METHOD "_vs_base"), ("win_rate/" METHOD "_vs_base/low"), ("win_rate/" METHOD "_vs_base/high"),
+                           ("completions/mean_length/" METHOD), "completions/prompts"};
     for (int64_t i = 0; i < 4; i++) {
         double one[] = {10 + (double)i, 0.5}, two[] = {20 + (double)i, 0.5};
         ok(f, sail__store_add_metrics(s, "on-1", i, train, one, 2, &f->err));
