@@ -293,6 +293,8 @@ static sail_code open_all(sail__session *s, const sail__session_spec *spec, sail
         return sail_fail(err, SAIL_E_RECIPE, m->path ? "give either model.path or model.init" : "model.path is not set: a Hugging Face directory or a GGUF file");
     SAIL_TRY(sail__runtime_open(s->ctx, spec->backend, m->device, &s->rt, err));
     s->path = m->path ? sail__arena_strdup(s->arena, m->path) : "";
+    if (!s->path)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %s", m->path);
     if (m->path) {
         SAIL_TRY(sail__weights_open(s->ctx, m->path, &s->weights, err));
         s->config = sail__weights_config(s->weights);

@@ -17,8 +17,7 @@ long sail__alloc_fail_at(long k)
     return left > 0 ? left : 0;
 }
 
-/* Whether this allocation is the one that must fail. */
-static bool must_fail(void)
+bool sail__alloc_must_fail(void)
 {
     long left = atomic_load_explicit(&alloc_countdown, memory_order_relaxed);
     if (left == 0)
@@ -37,19 +36,19 @@ static bool must_fail(void)
 
 void *sail__malloc(size_t bytes)
 {
-    return must_fail() ? NULL : malloc(bytes ? bytes : 1);
+    return sail__alloc_must_fail() ? NULL : malloc(bytes ? bytes : 1);
 }
 
 void *sail__calloc(size_t count, size_t size)
 {
     if (count == 0 || size == 0)
         count = size = 1;
-    return must_fail() ? NULL : calloc(count, size);
+    return sail__alloc_must_fail() ? NULL : calloc(count, size);
 }
 
 void *sail__realloc(void *p, size_t bytes)
 {
-    return must_fail() ? NULL : realloc(p, bytes ? bytes : 1);
+    return sail__alloc_must_fail() ? NULL : realloc(p, bytes ? bytes : 1);
 }
 
 void sail__free(void *p)

@@ -71,7 +71,7 @@ static void *refuse(sail_arena *a)
 
 void *sail__arena_alloc(sail_arena *a, size_t bytes)
 {
-    if (bytes > SIZE_MAX / 2)
+    if (bytes > SIZE_MAX / 2 || sail__alloc_must_fail())
         return refuse(a);
     size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     if (need == 0)

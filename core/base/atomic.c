@@ -72,6 +72,8 @@ static sail_code open_temporary(sail_atomic *f, const struct stat *old, sail_err
 sail_code sail__atomic_begin(const char *path, sail_atomic **out, sail_err *err)
 {
     *out = NULL;
+    if (!path)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for the name of a file");
     sail_atomic *f = sail__malloc(sizeof *f);
     if (!f)
         return sail_fail(err, SAIL_E_NOMEM, "%s: no memory to write it", path);

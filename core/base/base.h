@@ -39,6 +39,8 @@ char *sail__strdup(const char *s);
 /* For tests: from now on, the k-th allocation of this process fails; 0: none. Replaces SAIL_FAIL_ALLOC. Returns how many
  * were left until the failure ordered before; 0: it has happened, or none was ordered. */
 long sail__alloc_fail_at(long k);
+/* Whether this allocation is the one. Arenas ask for each piece, so that no place goes untried. */
+bool sail__alloc_must_fail(void);
 
 /* ---- string buffer; a failed append is remembered in `oom`, data is always NUL-terminated or NULL ---- */
 typedef struct sail_buf {
@@ -71,7 +73,7 @@ void sail__file_unmap(sail_mapping *m);
 /* Whole file, NUL-terminated beyond *size, at most `most` bytes (else SAIL_E_LIMIT). Free with sail__free. */
 sail_code sail__file_read(const char *path, size_t most, char **data, size_t *size, sail_err *err);
 /* Temporary file in the same directory, write, fsync, rename, fsync the directory: the old content or the new, never
- * a mixture. */
+ * a mixture. A path of NULL is one that there was no memory for. */
 sail_code sail__file_write(const char *path, const void *data, size_t size, sail_err *err);
 /* The same in pieces: begin gives a stream to a temporary file; commit does fsync, rename, fsync; abort removes it. */
 typedef struct sail_atomic sail_atomic;

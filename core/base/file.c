@@ -120,9 +120,9 @@ bool sail__is_dir(const char *path)
 
 sail_code sail__make_dirs(const char *path, sail_err *err)
 {
-    char *copy = sail__strdup(path);
+    char *copy = path ? sail__strdup(path) : NULL;
     if (!copy)
-        return sail_fail(err, SAIL_E_NOMEM, "no memory to make the directory %s", path);
+        return sail_fail(err, SAIL_E_NOMEM, "no memory to make the directory%s%s", path ? " " : "", path ? path : "");
     sail_code code = SAIL_OK;
     for (char *p = copy; code == SAIL_OK && *p;) {
         p += strspn(p, "/");
@@ -172,6 +172,8 @@ static int remove_dir(int at, const char *name)
 
 sail_code sail__remove_tree(const char *path, sail_err *err)
 {
+    if (!path)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for the name of a directory");
     if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR)
         return SAIL_OK;
     int number = errno;

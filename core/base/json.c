@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 
 #include <jansson.h>
 
@@ -116,20 +117,44 @@ static void soften_big_integers(const char *text, size_t n, sail_buf *out)
     }
 }
 
-/* Jansson has a code for a lack of memory, but does not set it when an allocation for a value fails: then there is no
- * text at all, or it complains of a string token, which by itself is never wrong without a reason of its own. */
-bool sail__json_lacked_memory(const struct json_error_t *e, const char *text, size_t n)
+/* Jansson swallows some of its failing allocations: a letter of a string, a digit of a number is missing then. So it gets its
+ * memory from here, which remembers. A host that has given jansson an allocator of its own keeps it. */
+static _Thread_local bool json_lacked; /* tools/check-layers allows it by name: jansson passes its allocator no context */
+static once_flag json_memory_once = ONCE_FLAG_INIT;
+
+static void *json_memory(size_t bytes)
 {
-    if (!*e->text || json_error_code(e) == json_error_out_of_memory)
-        return true;
-    bool token = strncmp(e->text, "invalid token", 13) == 0 || strncmp(e->text, "string or '}' expected", 22) == 0;
-    return token && e->position > 1 && (size_t)e->position <= n && text[e->position - 1] == '"';
+    void *p = sail__malloc(bytes);
+    json_lacked |= !p;
+    return p;
 }
 
-static sail_code told(const struct reader *r, const json_error_t *e, const char *text, size_t n)
+static void use_json_memory(void)
+{
+    json_malloc_t get;
+    json_free_t give_back;
+    json_get_alloc_funcs(&get, &give_back);
+    if (get == malloc && give_back == free)
+        json_set_alloc_funcs(json_memory, give_back); /* both ways a block is malloc's */
+}
+
+json_t *sail__json_load(const char *text, size_t n, size_t flags, bool *lacked, json_error_t *e)
+{
+    call_once(&json_memory_once, use_json_memory);
+    json_lacked = false;
+    json_t *j = json_loadb(text, n, flags, e);
+    *lacked = json_lacked || (!j && json_error_code(e) == json_error_out_of_memory);
+    if (*lacked) {
+        json_decref(j);
+        return NULL;
+    }
+    return j;
+}
+
+static sail_code told(const struct reader *r, const json_error_t *e, bool lacked)
 {
     int line = r->line > 0 ? r->line + e->line - 1 : e->line;
-    if (sail__json_lacked_memory(e, text, n))
+    if (lacked)
         return no_memory(r);
     return sail_fail(r->err, SAIL_E_PARSE, "%s:%d: not valid JSON: %s (character %d of the line)", r->origin, line, e->text,
                      e->column);
@@ -144,17 +169,18 @@ sail_code sail__json_parse(sail_arena *a, const char *text, size_t n, const char
     if (!r.origin)
         return sail_fail(err, SAIL_E_NOMEM, "%s: no memory for its JSON values", origin);
     json_error_t e;
-    json_t *j = json_loadb(text, n, FLAGS, &e);
+    bool lacked;
+    json_t *j = sail__json_load(text, n, FLAGS, &lacked, &e);
     sail_buf soft = {0};
-    if (!j && json_error_code(&e) == json_error_numeric_overflow) {
+    if (!j && !lacked && json_error_code(&e) == json_error_numeric_overflow) {
         soften_big_integers(text, n, &soft);
         if (soft.oom) {
             sail__buf_free(&soft);
             return no_memory(&r);
         }
-        j = json_loadb(soft.data, soft.len, FLAGS, &e);
+        j = sail__json_load(soft.data, soft.len, FLAGS, &lacked, &e);
     }
-    sail_code code = j ? convert(&r, j, 0, out) : soft.data ? told(&r, &e, soft.data, soft.len) : told(&r, &e, text, n);
+    sail_code code = j ? convert(&r, j, 0, out) : told(&r, &e, lacked);
     sail__buf_free(&soft);
     if (code != SAIL_OK)
         *out = NULL;

@@ -99,7 +99,7 @@ static size_t key_index(const sail_node *map, const char *key)
 
 bool sail__node_set(sail_arena *a, sail_node *map, const char *key, sail_node *value)
 {
-    if (map->kind != SAIL_NODE_MAP || !value)
+    if (map->kind != SAIL_NODE_MAP || !key || !value)
         return false;
     size_t i = key_index(map, key);
     if (i == SIZE_MAX) {

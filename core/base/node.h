@@ -117,8 +117,9 @@ void sail__opt_describe(sail_buf *out, const sail_opt *table, const char *indent
 sail_code sail__json_parse(sail_arena *a, const char *text, size_t n, const char *origin, int line, sail_node **out,
                            sail_err *err);
 sail_code sail__json_read(sail_arena *a, const char *path, size_t most, sail_node **out, sail_err *err);
-/* For who calls jansson itself: whether loading the n bytes of text failed for want of memory, not for what they say. */
+/* For who wants jansson's own values: json_loadb. *lacked: there is none for want of memory, whatever the text says. */
+struct json_t;
 struct json_error_t;
-bool sail__json_lacked_memory(const struct json_error_t *e, const char *text, size_t n);
+struct json_t *sail__json_load(const char *text, size_t n, size_t flags, bool *lacked, struct json_error_t *e);
 
 #endif

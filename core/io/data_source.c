@@ -77,7 +77,9 @@ static sail_code read_row(sail__source *s, const json_t *v, sail_row *row, sail_
     if (!json_is_object(v))
         return sail_fail(err, SAIL_E_PARSE, "a row must be a JSON object");
     SAIL_TRY(s->reader->row(s->o->reader->options, (const sail_json *)v, row, err));
-    return row->dropped ? SAIL_OK : check(row, err);
+    if (!row->dropped)
+        SAIL_TRY(check(row, err));
+    return sail__arena_oom(row->arena) ? sail_fail(err, SAIL_E_NOMEM, "no memory for a row") : SAIL_OK;
 }
 
 sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **out, sail_err *err)

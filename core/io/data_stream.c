@@ -69,7 +69,7 @@ static sail_code fill(sail__records *r, sail_err *err)
     int n = gzread(r->file, r->chunk, CHUNK), zerr = Z_OK;
     const char *what = gzerror(r->file, &zerr);
     if (n < 0 || (n == 0 && zerr != Z_OK && zerr != Z_STREAM_END))
-        return sail_fail(err, zerr == Z_ERRNO ? SAIL_E_IO : SAIL_E_FORMAT, "%s: cannot be read beyond line %lld: %s",
+        return sail_fail(err, zerr == Z_ERRNO ? SAIL_E_IO : zerr == Z_MEM_ERROR ? SAIL_E_NOMEM : SAIL_E_FORMAT, "%s: cannot be read beyond line %lld: %s",
                          r->path, (long long)r->line,
                          zerr == Z_ERRNO       ? strerror(errno)
                          : zerr == Z_BUF_ERROR ? "compressed data ends too early"
@@ -236,9 +236,10 @@ sail_code sail__records_next(sail__records *r, const json_t **v, int64_t *line, 
     if (!some)
         return SAIL_OK;
     json_error_t e;
-    r->value = json_loadb(r->record.data ? r->record.data : "", r->record.len,
-                          JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
-    if (!r->value && sail__json_lacked_memory(&e, r->record.data ? r->record.data : "", r->record.len))
+    bool lacked;
+    r->value = sail__json_load(r->record.data ? r->record.data : "", r->record.len,
+                               JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &lacked, &e);
+    if (lacked)
         return sail_fail(err, SAIL_E_NOMEM, "%s:%lld: no memory for its values", r->path, (long long)*line);
     *skippable = true;
     if (!r->value)

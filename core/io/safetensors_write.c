@@ -85,6 +85,8 @@ sail_code sail__st_begin(const char *path, const sail__st_entry *entries, size_t
                          sail__st_writer **out, sail_err *err)
 {
     *out = NULL;
+    if (!path)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for the name of a file");
     sail_buf text = {0};
     uint64_t total = 0;
     sail_code code = header(path, entries, n, metadata, &text, &total, err);

@@ -19,8 +19,8 @@ static sail_code read_json(const char *path, json_t **out, sail_err *err)
     size_t size;
     SAIL_TRY(sail__file_read(path, MOST_BYTES, &data, &size, err));
     json_error_t e;
-    *out = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
-    bool lacked = !*out && sail__json_lacked_memory(&e, data, size);
+    bool lacked;
+    *out = sail__json_load(data, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &lacked, &e);
     sail__free(data);
     if (lacked)
         return sail_fail(err, SAIL_E_NOMEM, "%s: no memory for its values", path);

@@ -48,6 +48,16 @@ static int param_index(const sail__model *m, const char *name)
     return -1;
 }
 
+/* The parameter that an adapter's pair belongs to. */
+static sail_code adapted_param(const sail__model *m, const char *module, int *p, sail_err *err)
+{
+    const char *name = sail__arena_printf(m->arena, "%s.weight", module);
+    if (!name)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    *p = param_index(m, name);
+    return *p >= 0 ? SAIL_OK : sail_fail(err, SAIL_E_ARG, "the model has no module %s to put an adapter on", module);
+}
+
 /* Copy a parameter's rows from the source to device memory, some at a time. */
 static sail_code load(sail__model *m, const sail__param_source *from, const sail__param *p, const sail_tensor *t, sail_err *err)
 {
@@ -126,9 +136,8 @@ static sail_code make_flat(sail__model *m, sail_err *err)
     else {
         for (size_t i = 0; i < lora_count(ad); i++) {
             const sail__adapter_layer *l = &ad->layers[i];
-            int p = param_index(m, sail__arena_printf(m->arena, "%s.weight", l->module));
-            if (p < 0)
-                return sail_fail(err, SAIL_E_ARG, "the model has no module %s to put an adapter on", l->module);
+            int p;
+            SAIL_TRY(adapted_param(m, l->module, &p, err));
             e[k++] = flat_entry(m, sail__arena_printf(m->arena, "%s.lora_A.weight", l->module), l->rank, m->params[p].cols, false);
             e[k++] = flat_entry(m, sail__arena_printf(m->arena, "%s.lora_B.weight", l->module), m->params[p].rows, l->rank, false);
         }
@@ -139,6 +148,9 @@ static sail_code make_flat(sail__model *m, sail_err *err)
             e[k++] = flat_entry(m, m->params[p].name, m->params[p].rows, m->params[p].cols, m->params[p].vector);
         }
     }
+    for (size_t i = 0; i < k; i++)
+        if (!e[i].name)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (k == 0)
         return sail_fail(err, SAIL_E_ARG, "nothing to train: the adapter names no module");
     return sail__flat_new(m->rt, e, (int)k, s->optimizer, s->dtype == SAIL_BF16, &m->flat, err);
@@ -200,11 +212,12 @@ static sail_code adapter_layers(sail__model *m, sail__role_kind role, const sail
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (size_t i = 0; i < lora_count(ad); i++) {
         const sail__adapter_layer *l = &ad->layers[i];
-        int p = param_index(m, sail__arena_printf(m->arena, "%s.weight", l->module));
-        if (p < 0)
-            return sail_fail(err, SAIL_E_ARG, "the model has no module %s to put an adapter on", l->module);
+        int p;
+        SAIL_TRY(adapted_param(m, l->module, &p, err));
         int64_t n_in = m->params[p].cols, n_out = m->params[p].rows;
         out[i] = (sail__lora_layer){.module = sail__arena_strdup(m->arena, l->module), .rank = l->rank, .in = n_in, .out = n_out, .scale = l->scale};
+        if (!out[i].module)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
         sail_tensor ta = {0}, tb = {0};
         if (trained) {
             out[i].param_a = bind_entry(m, (int)(2 * i), m->spec.dtype);

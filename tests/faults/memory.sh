@@ -1,7 +1,7 @@
 #!/bin/bash
 # memory.sh - the k-th allocation fails, for k over a whole run and over other commands: exit status 1 and a message, or the
 # command did without; never a crash, never taken for a mistake of the recipe, and a run goes on afterwards as if nothing had been.
-# SAIL_FAULT_ALLOCS: how many k of a run (default 60), all of them with 0. SAIL_FAULT_RESUME=1: each is resumed, not every fourth.
+# SAIL_FAULT_ALLOCS: how many k of a run (default 100), all of them with 0. SAIL_FAULT_RESUME=1: each is resumed, not every fourth.
 . "$(dirname "$0")/lib.sh"
 "$world" make . || finish
 export steps=2
@@ -28,7 +28,7 @@ told() {
     fi
 }
 
-# ---- commands that leave nothing behind: while a recipe is read each allocation, else some ----
+# ---- commands that leave nothing behind ----
 cat > hooks.lua <<'R'
 local sail = require "sail"
 local r = sail.recipe "killed.yaml"
@@ -58,11 +58,11 @@ libraries() {
     echo "$what: $high allocations with those of the libraries, every $every, $ended ended it"
     [ "$ended" -gt 0 ] || fail "$what: no allocation failed"
 }
-sweep() { # WHAT TRIALS COMMAND…; no trials: each k
+sweep() { # WHAT TRIALS COMMAND…
     local what=$1 trials=$2 high every k status ended=0
     shift 2
     "$@" > out.txt 2>&1 || { cat out.txt; fail "$what fails by itself"; return; }
-    high=$(most "$@") every=$((trials ? (high + trials - 1) / trials : 1))
+    high=$(most "$@") every=$(((high + trials - 1) / trials))
     for ((k = 1 + RANDOM % every; k < high; k += every)); do
         checks=$((checks + 1))
         SAIL_FAIL_ALLOC=$k timeout 30 "$@" > out.txt 2>&1
@@ -74,20 +74,20 @@ sweep() { # WHAT TRIALS COMMAND…; no trials: each k
     [ "$ended" -gt 0 ] || fail "$what: no allocation failed"
 }
 small=(--model model --backend ref --input ids.jsonl --output out.jsonl)
-sweep check 0 "$sail" check killed.yaml
+sweep check 300 "$sail" check killed.yaml
 # Lua collects garbage and tries again: it does without most of what it asks for
 least=512 sweep "check, Lua" 120 "$sail" check hooks.lua
-sweep "check, overrides" 40 "$sail" check killed.yaml method.judge.kind=rule train.optimizer.beta1=0.8 eval.pairs=3
-sweep score 40 "$sail" score "${small[@]}"
-sweep generate 40 "$sail" generate "${small[@]}" --max-new 3
-sweep data 40 "$sail" data preview pairs.jsonl
+sweep "check, overrides" 100 "$sail" check killed.yaml method.judge.kind=rule train.optimizer.beta1=0.8 eval.pairs=3
+sweep score 100 "$sail" score "${small[@]}"
+sweep generate 100 "$sail" generate "${small[@]}" --max-new 3
+sweep data 100 "$sail" data preview pairs.jsonl
 libraries run 60 "$sail" run killed.yaml
 libraries check 30 "$sail" check hooks.lua
 libraries score 30 "$sail" score "${small[@]}"
 
 # ---- a whole run ----
 high=$(most "$sail" run killed.yaml)
-n=${SAIL_FAULT_ALLOCS:-60}
+n=${SAIL_FAULT_ALLOCS:-100}
 every=$([ "$n" = 0 ] && echo 1 || echo $((high / n)))
 echo "run: fewer than $high allocations, every $every"
 tried=0 failed=0
