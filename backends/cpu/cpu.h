@@ -33,6 +33,9 @@ typedef sail_code cpu_op(sail_device *d, const sail_call *c, sail_err *err);
 typedef struct cpu_kernels {
     const char *name;
     cpu_op *op[SAIL_OP_COUNT];
+    /* Two calls that follow each other, the second adding a product to the first's in its place: can they be done as one? */
+    bool (*adds)(const sail_call *first, const sail_call *second);
+    sail_code (*sum)(sail_device *d, const sail_call *first, const sail_call *second, sail_err *err);
 } cpu_kernels;
 
 extern const cpu_kernels cpu_kernels_plain;

@@ -37,13 +37,17 @@ void K(gemm)(int64_t m, int64_t n_panels, int64_t units, const void *a, int64_t 
 /* One product on one thread: oneDNN where it is worth it, else our own loops. Both sum runs of at most OWN_DEPTH along k,
  * each from zero, and add these in order, so that a row of the result is the same bits whatever the number of rows. (With
  * trans_a k is the number of rows of a batch, and the cutting is another one.) Made on the calling thread. */
-enum { PRODUCT_ROWS = 512, PRODUCT_PARTS = 24, OWN_ROWS = 128, OWN_DEPTH = 384 };
+enum { PRODUCT_ROWS = 512, PRODUCT_PARTS = 24, OWN_ROWS = 128, OWN_DEPTH = 384, LOW_ROWS = 24, LOW_MOST = 64 };
 typedef struct product {
     cpu_product p; /* with trans_a any k, else m <= PRODUCT_ROWS when oneDNN is to be used */
     bool a_bf16, b_bf16;
     bool own;          /* only our own loops: for few rows, where B is read from memory once */
     bool through_tile; /* runs are summed in float32 scratch, then scaled, added to and rounded */
     int64_t depth;     /* of a run, where k is not cut into parts */
+    /* A second product with a small k, of the same size, that is added while a tile is at hand: an adapter's. */
+    int64_t low_k, low_lda; /* k, 0: none; units of a row of its A, which is read in place */
+    bool low_pairs;
+    float low_scale;
     int parts;         /* along k when trans_a, else along m */
     struct {
         int64_t start, size;
@@ -52,6 +56,17 @@ typedef struct product {
     size_t scratch; /* bytes a thread needs */
 } product;
 sail_code K(product_make)(sail_device *d, product *x, sail_err *err);
-bool K(product_run)(const product *x, int thread, const void *a, const void *b, const void *bias, void *c, void *scratch);
+typedef struct product_operands {
+    const void *a, *b, *bias;
+    const void *residual; /* of C's type, may be C; NULL: none, or C itself with `sum` */
+    int64_t ld_residual;
+    const void *low_a;
+    const uint32_t *low_b; /* packed panels */
+    void *c;
+} product_operands;
+bool K(product_run)(const product *x, int thread, const product_operands *with, void *scratch);
+
+/* thin.c: the products of an adapter that are worth loops of their own. *done says whether they took the call. */
+sail_code K(thin)(sail_device *d, const sail_call *c, bool *done, sail_err *err);
 
 #endif

@@ -69,7 +69,7 @@ static void run_slice(void *arg, size_t task, int thread)
         int64_t n = end - v < HEAD_COLUMNS ? end - v : HEAD_COLUMNS;
         const product *p = &j->plan[rows != HEAD_ROWS][n != HEAD_COLUMNS];
         const void *w = head_weights(h, v, n, scratch + h->z_bytes + j->room);
-        if (!K(product_run)(p, thread, cpu_row(h->x, row), w, NULL, z, scratch + h->z_bytes))
+        if (!K(product_run)(p, thread, &(product_operands){.a = cpu_row(h->x, row), .b = w, .c = z}, scratch + h->z_bytes))
             __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         for (int64_t r = 0; r < rows; r++) {
             int64_t target = cpu_id(&j->c->in[2], row + r, 0) - v;

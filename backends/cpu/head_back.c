@@ -64,19 +64,19 @@ static bool tile(struct job *j, int64_t v, int64_t n, int64_t slice, int thread)
         int64_t rows = j->count - at < HEAD_ROWS ? j->count - at : HEAD_ROWS, row = j->first + at;
         for (int64_t c = 0; c < n; c += HEAD_COLUMNS) {
             int64_t columns = n - c < HEAD_COLUMNS ? n - c : HEAD_COLUMNS;
-            ok &= K(product_run)(&j->z[rows != HEAD_ROWS][columns != HEAD_COLUMNS], thread, cpu_row(h->x, row),
-                                 w + (size_t)c * w_row, NULL, z, work);
+            ok &= K(product_run)(&j->z[rows != HEAD_ROWS][columns != HEAD_COLUMNS], thread,
+                                 &(product_operands){.a = cpu_row(h->x, row), .b = w + (size_t)c * w_row, .c = z}, work);
             for (int64_t r = 0; r < rows; r++)
                 derive(j, z + r * HEAD_COLUMNS, row + r, v + c, columns, dz + (size_t)(r * TILE_V + c) * dz_size);
         }
-        ok &= K(product_run)(&j->dx_plan[rows != HEAD_ROWS][n != TILE_V], thread, dz, w, NULL,
-                             j->partial + (slice * j->per_pass + at) * d, work);
+        ok &= K(product_run)(&j->dx_plan[rows != HEAD_ROWS][n != TILE_V], thread,
+                             &(product_operands){.a = dz, .b = w, .c = j->partial + (slice * j->per_pass + at) * d}, work);
         if (j->dw) {
             if (j->clear && at == 0 && j->first == 0)
                 for (int64_t r = 0; r < n; r++)
                     memset(cpu_row(j->dw, v + r), 0, (size_t)d * 4);
-            ok &= K(product_run)(&j->dw_plan[rows != HEAD_ROWS][n != TILE_V], thread, dz, cpu_row(h->x, row), NULL,
-                                 cpu_row(j->dw, v), work);
+            ok &= K(product_run)(&j->dw_plan[rows != HEAD_ROWS][n != TILE_V], thread,
+                                 &(product_operands){.a = dz, .b = cpu_row(h->x, row), .c = cpu_row(j->dw, v)}, work);
         }
     }
     return ok;

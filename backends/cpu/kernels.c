@@ -4,6 +4,8 @@
 
 const cpu_kernels K(kernels) = {
     .name = CPU_NAME,
+    .adds = K(matmul_adds),
+    .sum = K(matmul_sum),
     .op = {
         [SAIL_OP_EMBED] = K(embed),
         [SAIL_OP_EMBED_GRAD] = K(embed_grad),

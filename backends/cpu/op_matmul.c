@@ -15,8 +15,10 @@ struct job {
     int64_t lda;
     product plan[2][2]; /* [last chunk][last slice] */
     int64_t m, n, k, chunk, width, slices;
-    bool trans_a, trans_b, bf16, convert_b, add_residual, put_residual, a_bf16;
-    size_t room; /* scratch of the products; the slice of B follows it */
+    bool trans_a, trans_b, bf16, convert_b, add_residual, a_bf16;
+    const sail_call *low; /* a second product to be added; NULL: none */
+    bool low_pairs;
+    size_t room, b_room; /* scratch of the products, of a slice of B, which follows it, and then a slice of the low product's B */
     int failed;
 };
 
@@ -118,13 +120,20 @@ static void run_slice(void *arg, size_t task, int thread)
     const void *b = slice_of_b(j, col, width, scratch + j->room);
     const void *a = (const char *)j->a + (j->trans_a ? row : row * j->lda) * (j->a_bf16 ? 2 : 4);
     const void *bias = j->bias->buffer ? (const char *)cpu_data(j->bias) + col * (cpu_bf16(j->bias) ? 2 : 4) : NULL;
-    size_t y_size = cpu_bf16(j->y) ? 2 : 4;
-    char *y = (char *)cpu_row(j->y, row) + (size_t)col * y_size;
-    if (j->put_residual)
-        for (int64_t r = 0; r < rows; r++)
-            memcpy(y + (size_t)(r * j->y->ld) * y_size, (char *)cpu_row(j->residual, row + r) + (size_t)col * y_size,
-                   (size_t)width * y_size);
-    if (!K(product_run)(p, thread, a, b, bias, y, scratch))
+    product_operands with = {.a = a, .b = b, .bias = bias, .c = (char *)cpu_row(j->y, row) + (size_t)col * (cpu_bf16(j->y) ? 2 : 4)};
+    if (j->residual->buffer && !j->add_residual) {
+        with.residual = (char *)cpu_row(j->residual, row) + (size_t)col * (cpu_bf16(j->y) ? 2 : 4);
+        with.ld_residual = j->residual->ld;
+    }
+    if (j->low) {
+        const sail_tensor *lb = &j->low->in[1];
+        uint32_t *panels = (uint32_t *)(void *)(scratch + j->room + j->b_room);
+        const char *from = (const char *)cpu_data(lb) + (j->low->attr.trans_b ? col * lb->ld : col) * (cpu_bf16(lb) ? 2 : 4);
+        (j->low->attr.trans_b ? K(pack_nk) : K(pack_kn))(panels, from, lb->ld, width, p->low_k, cpu_bf16(lb), j->low_pairs);
+        with.low_a = cpu_row(&j->low->in[0], row);
+        with.low_b = panels;
+    }
+    if (!K(product_run)(p, thread, &with, scratch))
         __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
     if (j->add_residual)
         add_tile(j, row, rows, col, width);
@@ -157,8 +166,13 @@ static sail_code plans(sail_device *d, struct job *j, const sail_call *c, bool f
                                  .bias = j->bias->buffer != NULL,
                                  .bias_bf16 = j->bias->buffer && cpu_bf16(j->bias),
                                  .scale = c->attr.scale};
-            if (j->add_residual)
-                p->p.sum = true;
+            if (j->low) {
+                const sail_tensor *la = &j->low->in[0];
+                p->low_k = la->cols;
+                p->low_pairs = j->low_pairs;
+                p->low_lda = j->low_pairs ? la->ld / 2 : la->ld;
+                p->low_scale = j->low->attr.scale;
+            }
             p->own = few_rows;
             p->a_bf16 = j->a_bf16;
             p->b_bf16 = j->convert_b ? j->bf16 : cpu_bf16(j->b);
@@ -169,13 +183,14 @@ static sail_code plans(sail_device *d, struct job *j, const sail_call *c, bool f
     return SAIL_OK;
 }
 
-sail_code K(matmul)(sail_device *d, const sail_call *c, sail_err *err)
+static sail_code multiply(sail_device *d, const sail_call *c, const sail_call *low, sail_err *err)
 {
     static const sail_tensor absent = {0};
     const sail_tensor *a = &c->in[0];
     struct job j = {.d = d, .b = &c->in[1], .y = &c->out[0], .a = cpu_data(a), .lda = a->ld, .m = c->out[0].rows,
                     .n = c->out[0].cols, .k = c->attr.trans_a ? a->rows : a->cols, .trans_a = c->attr.trans_a,
-                    .trans_b = c->attr.trans_b, .a_bf16 = cpu_bf16(a)};
+                    .trans_b = c->attr.trans_b, .a_bf16 = cpu_bf16(a), .low = low,
+                    .low_pairs = low && cpu_bf16(&low->in[0])};
     j.bias = c->n_in > 2 ? &c->in[2] : &absent;
     j.residual = c->n_in > 3 ? &c->in[3] : &absent;
     if (j.m == 0 || j.n == 0)
@@ -184,11 +199,7 @@ sail_code K(matmul)(sail_device *d, const sail_call *c, sail_err *err)
     bool few_rows = j.m < FEW_ROWS && !j.trans_a, dnnl = d->dnnl && !few_rows && (j.trans_a || d->dnnl_rows);
     j.bf16 = j.a_bf16 && (cpu_bf16(j.b) || packed_b) && d->dnnl_bf16;
     j.convert_b = packed_b || (cpu_bf16(j.b) && !j.bf16 && dnnl);
-    if (j.residual->buffer) {
-        bool in_place = j.residual->buffer == j.y->buffer && j.residual->offset == j.y->offset;
-        j.add_residual = c->attr.accumulate;
-        j.put_residual = !in_place && !j.add_residual;
-    }
+    j.add_residual = j.residual->buffer && c->attr.accumulate;
     cut(&j, few_rows, (int64_t)sail_dtype_block_elements(j.b->dtype));
     bool convert_a = j.a_bf16 && !j.bf16 && dnnl;
     if (convert_a) {
@@ -200,14 +211,67 @@ sail_code K(matmul)(sail_device *d, const sail_call *c, sail_err *err)
         j.a_bf16 = false;
     }
     SAIL_TRY(plans(d, &j, c, few_rows, err));
-    size_t room = j.room;
     if (j.convert_b) {
         int64_t rows = j.trans_b ? j.width : j.k, cols = j.trans_b ? j.k : j.width;
-        room += cpu_round((size_t)(rows * cols) * (j.bf16 ? 2 : 4)) + cpu_round((size_t)cols * 4);
+        j.b_room = cpu_round((size_t)(rows * cols) * (j.bf16 ? 2 : 4)) + cpu_round((size_t)cols * 4);
     }
-    SAIL_TRY(cpu_scratch(d, 0, room, err));
+    size_t low_room = low ? (size_t)(units_of(low->in[0].cols, j.low_pairs) * round_panels(j.width)) * 4 : 0;
+    SAIL_TRY(cpu_scratch(d, 0, j.room + j.b_room + low_room, err));
     sail_pool_run(d->pool, (size_t)((j.m + j.chunk - 1) / j.chunk * j.slices), run_slice, &j);
     if (j.failed)
         return sail_fail(err, SAIL_E_DEVICE, "cpu: matmul: oneDNN failed");
     return SAIL_OK;
+}
+
+sail_code K(matmul)(sail_device *d, const sail_call *c, sail_err *err)
+{
+    bool done = false;
+    SAIL_TRY(K(thin)(d, c, &done, err));
+    return done ? SAIL_OK : multiply(d, c, NULL, err);
+}
+
+static bool same_view(const sail_tensor *a, const sail_tensor *b)
+{
+    return a->buffer == b->buffer && a->offset == b->offset && a->ld == b->ld && a->dtype == b->dtype && a->rows == b->rows &&
+           a->cols == b->cols;
+}
+
+static bool apart(const sail_tensor *a, const sail_tensor *b)
+{
+    uint64_t a_end = a->offset + sail_dtype_bytes(a->dtype, (uint64_t)(a->rows * a->ld));
+    uint64_t b_end = b->offset + sail_dtype_bytes(b->dtype, (uint64_t)(b->rows * b->ld));
+    return a->buffer != b->buffer || a_end <= b->offset || b_end <= a->offset;
+}
+
+/* A product that can be added while another's tile is at hand: small k, and A read in place as units. */
+static bool is_low(const sail_call *c)
+{
+    const sail_tensor *a = &c->in[0], *b = &c->in[1];
+    bool pairs = cpu_bf16(a) && cpu_bf16(b) && HAVE_PAIRS;
+    if (c->attr.trans_a || a->cols < 1 || a->cols > LOW_MOST || (c->n_in > 2 && c->in[2].buffer))
+        return false;
+    if (pairs)
+        return a->cols % 2 == 0 && a->ld % 2 == 0 && (uintptr_t)cpu_data(a) % 4 == 0;
+    return a->dtype == SAIL_F32 && b->dtype == SAIL_F32;
+}
+
+bool K(matmul_adds)(const sail_call *first, const sail_call *second)
+{
+    const sail_tensor *y = &second->out[0];
+    if (first->op != SAIL_OP_MATMUL || second->op != SAIL_OP_MATMUL || first->attr.accumulate || second->attr.accumulate ||
+        second->n_in < 4 || !same_view(&second->in[3], y) || !same_view(&first->out[0], y) || !apart(&second->in[0], y) ||
+        !apart(&second->in[1], y) || (second->in[2].buffer && !apart(&second->in[2], y)))
+        return false;
+    bool low = is_low(second);
+    return !(low ? first : second)->attr.trans_a && (low || is_low(first));
+}
+
+/* Both in one pass over y, which is rounded once. */
+sail_code K(matmul_sum)(sail_device *d, const sail_call *first, const sail_call *second, sail_err *err)
+{
+    bool low = is_low(second);
+    sail_call c = low ? *first : *second;
+    c.in[3] = first->n_in > 3 ? first->in[3] : (sail_tensor){0};
+    c.n_in = c.n_in < 3 ? (c.in[2] = (sail_tensor){0}, 4) : 4;
+    return multiply(d, &c, low ? second : first, err);
 }

@@ -19,6 +19,11 @@ static size_t own_scratch(int64_t n)
            cpu_round((size_t)(OWN_ROWS * round_panels(n)) * 4);
 }
 
+static size_t low_scratch(const product *x)
+{
+    return x->low_k ? cpu_round((size_t)(LOW_ROWS * round_panels(x->p.n)) * 4) : 0;
+}
+
 /* How k is cut into runs. */
 static int64_t depth_step(int64_t k)
 {
@@ -33,7 +38,7 @@ static sail_code get(sail_device *d, product *x, cpu_product q, bool sum, int64_
     q.sum = sum;
     SAIL_TRY(cpu_dnnl_get(d, &q, out, err));
     size_t need = cpu_round(cpu_prim_scratch(*out)) + (x->through_tile ? cpu_round((size_t)(PRODUCT_ROWS * q.ldc) * 4) : 0);
-    x->scratch = x->scratch > need ? x->scratch : need;
+    x->scratch = x->scratch > low_scratch(x) + need ? x->scratch : low_scratch(x) + need;
     return SAIL_OK;
 }
 
@@ -54,6 +59,8 @@ static sail_code get_part(sail_device *d, product *x, int i, int64_t start, int6
         q.scale = 1;
     }
     int64_t last = p->k % x->depth ? p->k % x->depth : x->depth;
+    if (x->depth >= p->k)
+        return get(d, x, q, false, p->k, &x->part[i].first, err);
     SAIL_TRY(get(d, x, q, false, x->depth, &x->part[i].first, err));
     SAIL_TRY(get(d, x, q, true, x->depth, &x->part[i].more, err));
     return get(d, x, q, true, last, &x->part[i].last, err);
@@ -67,9 +74,9 @@ sail_code K(product_make)(sail_device *d, product *x, sail_err *err)
     dnnl = dnnl && (p->trans_a ? pairs || !(p->bf16_out || p->bias_bf16) : d->dnnl_rows);
     bool whole_k = p->trans_a && (p->bf16_out || p->bias); /* a sum of parts would be rounded between them */
     x->parts = 0;
-    x->scratch = own_scratch(p->n);
+    x->scratch = low_scratch(x) + own_scratch(p->n);
     x->depth = depth_step(p->k);
-    x->through_tile = !p->trans_a && ((p->k > x->depth && (p->sum || p->bias || p->bf16_out || p->scale != 1.0f)) ||
+    x->through_tile = !p->trans_a && (x->low_k > 0 || (p->k > x->depth && (p->sum || p->bias || p->bf16_out || p->scale != 1.0f)) ||
                                       (!pairs && (p->bf16_out || p->bias_bf16))); /* oneDNN does not mix f32 and bf16 */
     int64_t total = p->trans_a ? p->k : p->m, at = 0;
     while (at < total) {
@@ -97,27 +104,56 @@ struct own {
     const product *x;
     int64_t m, k; /* of this part */
     bool sum;
-    const char *a, *b;
+    const char *a, *b, *low_a;
     const void *bias;
+    const char *residual; /* where `sum` reads; C itself where there is no residual */
+    int64_t ld_residual;
     char *c;
+    const uint32_t *low_b;
+    float *low; /* [LOW_ROWS, round_panels(n)] */
 };
 
-/* c = scale tile + bias (+ c) for rows of the tile */
+/* n values of C: scale tile + bias + what was there or is to be added + low_scale low */
+INLINE void finish_row(const product *x, void *to, const void *from, const void *bias, const float *tile, const float *low,
+                       const bool bf16, const bool sum, const bool with_low)
+{
+    const cpu_product *p = &x->p;
+    for (int64_t j = 0; j < p->n; j += VL) {
+        int n = vcount(p->n - j);
+        vf v = vload(tile + j) * vset(p->scale);
+        if (bias)
+            v += vread(bias, j, n, p->bias_bf16);
+        if (sum)
+            v += vread(from, j, n, bf16);
+        if (with_low)
+            v += vload(low + j) * vset(x->low_scale);
+        vwrite(to, j, n, bf16, v);
+    }
+}
+
 static void finish(const struct own *o, const float *tile, int64_t ld, int64_t row, int64_t rows)
 {
-    const cpu_product *p = &o->x->p;
+    const product *x = o->x;
+    const cpu_product *p = &x->p;
     size_t size = p->bf16_out ? 2 : 4;
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < p->n; j += VL) {
-            int n = vcount(p->n - j);
-            char *to = o->c + (size_t)((row + r) * p->ldc) * size;
-            vf v = vload(tile + r * ld + j) * vset(p->scale);
-            if (p->bias)
-                v += vread(o->bias, j, n, p->bias_bf16);
-            if (o->sum)
-                v += vread(to, j, n, p->bf16_out);
-            vwrite(to, j, n, p->bf16_out, v);
+    for (int64_t r = 0; r < rows; r++) {
+        if (x->low_k && r % LOW_ROWS == 0)
+            K(gemm)(rows - r < LOW_ROWS ? rows - r : LOW_ROWS, ld / NR, units_of(x->low_k, x->low_pairs),
+                    o->low_a + (row + r) * x->low_lda * 4, x->low_lda, o->low_b, o->low, ld, false, x->low_pairs);
+        char *to = o->c + (size_t)((row + r) * p->ldc) * size;
+        const char *from = o->residual + (size_t)((row + r) * o->ld_residual) * size;
+        const float *t = tile + r * ld, *low = o->low + r % LOW_ROWS * ld;
+        switch (4 * p->bf16_out + 2 * o->sum + (x->low_k > 0)) {
+        case 0: finish_row(x, to, from, o->bias, t, low, false, false, false); break;
+        case 1: finish_row(x, to, from, o->bias, t, low, false, false, true); break;
+        case 2: finish_row(x, to, from, o->bias, t, low, false, true, false); break;
+        case 3: finish_row(x, to, from, o->bias, t, low, false, true, true); break;
+        case 4: finish_row(x, to, from, o->bias, t, low, true, false, false); break;
+        case 5: finish_row(x, to, from, o->bias, t, low, true, false, true); break;
+        case 6: finish_row(x, to, from, o->bias, t, low, true, true, false); break;
+        default: finish_row(x, to, from, o->bias, t, low, true, true, true); break;
         }
+    }
 }
 
 static const char *element(const void *base, int64_t index, bool bf16)
@@ -207,10 +243,20 @@ static void own_run(const struct own *o, void *scratch)
     }
 }
 
+static void copy_residual(const struct own *o)
+{
+    const cpu_product *p = &o->x->p;
+    size_t size = p->bf16_out ? 2 : 4;
+    for (int64_t r = 0; r < o->m; r++)
+        memcpy(o->c + (size_t)(r * p->ldc) * size, o->residual + (size_t)(r * o->ld_residual) * size, (size_t)p->n * size);
+}
+
 /* A part by oneDNN, run after run along k. */
 static bool dnnl_run(const product *x, int part, int thread, const struct own *o, unsigned char *scratch)
 {
     const cpu_product *p = &x->p;
+    if (o->residual != o->c && !x->through_tile) /* oneDNN adds to what is there */
+        copy_residual(o);
     if (p->trans_a || (!x->through_tile && x->depth >= p->k))
         return cpu_prim_run(x->part[part].first, thread, o->a, o->b, o->bias, o->c, scratch);
     float *tile = x->through_tile ? (float *)(void *)scratch : (float *)(void *)o->c;
@@ -229,21 +275,34 @@ static bool dnnl_run(const product *x, int part, int thread, const struct own *o
     return true;
 }
 
-bool K(product_run)(const product *x, int thread, const void *a, const void *b, const void *bias, void *c, void *scratch)
+bool K(product_run)(const product *x, int thread, const product_operands *with, void *scratch)
 {
     const cpu_product *p = &x->p;
+    size_t size = p->bf16_out ? 2 : 4;
+    struct own whole = {.x = x, .m = p->m, .k = p->k, .sum = p->sum, .a = with->a, .b = with->b, .bias = with->bias, .c = with->c,
+                        .residual = with->residual ? with->residual : with->c,
+                        .ld_residual = with->residual ? with->ld_residual : p->ldc, .low_a = with->low_a, .low_b = with->low_b,
+                        .low = scratch};
+    scratch = (char *)scratch + low_scratch(x);
+    if (p->trans_a && whole.residual != whole.c) { /* parts of k are added to it, one after the other */
+        copy_residual(&whole);
+        whole.residual = whole.c;
+        whole.ld_residual = p->ldc;
+    }
     for (int i = 0; i < x->parts; i++) {
-        int64_t start = x->part[i].start, size = x->part[i].size;
-        struct own o = {.x = x, .m = size, .k = p->k, .sum = p->sum, .a = a, .b = b, .bias = bias, .c = c};
+        int64_t start = x->part[i].start;
+        struct own o = whole;
         if (p->trans_a) {
-            o.m = p->m;
-            o.k = size;
+            o.k = x->part[i].size;
             o.sum = p->sum || i > 0;
-            o.a = element(a, start * p->lda, x->a_bf16);
-            o.b = element(b, p->trans_b ? start : start * p->ldb, x->b_bf16);
+            o.a = element(whole.a, start * p->lda, x->a_bf16);
+            o.b = element(whole.b, p->trans_b ? start : start * p->ldb, x->b_bf16);
         } else {
-            o.a = element(a, start * p->lda, x->a_bf16);
-            o.c = (char *)c + (size_t)(start * p->ldc) * (p->bf16_out ? 2 : 4);
+            o.m = x->part[i].size;
+            o.a = element(whole.a, start * p->lda, x->a_bf16);
+            o.low_a = x->low_k ? whole.low_a + start * x->low_lda * 4 : NULL;
+            o.c = whole.c + (size_t)(start * p->ldc) * size;
+            o.residual = whole.residual + (size_t)(start * whole.ld_residual) * size;
         }
         if (!x->part[i].first)
             own_run(&o, scratch);

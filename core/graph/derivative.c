@@ -19,19 +19,21 @@ static void matmul(back *b, const sail_node_entry *n, sail_value dy)
     if (!sail__back_needs(b, left) && !sail__back_needs(b, right))
         return;
     const sail_value g = sail__back_cast(b, dy, t);
-    if (sail__back_needs(b, right)) {
-        const sail_value x = sail__back_read(b, left);
-        const sail_value in[] = {tb ? g : x, tb ? x : g, SAIL_NONE, SAIL_NONE};
-        attr.trans_a = tb ? true : !ta;
-        attr.trans_b = tb && ta;
-        sail__back_op(b, right, SAIL_OP_MATMUL, &attr, in, 4, 3);
-    }
+    /* The input's first: where an adapter's product reads the same input, theirs follow each other, and a backend can do both at
+     * once. */
     if (sail__back_needs(b, left)) {
         const sail_value w = sail__back_read(b, right);
         const sail_value in[] = {ta ? w : g, ta ? g : w, SAIL_NONE, SAIL_NONE};
         attr.trans_a = ta && tb;
         attr.trans_b = ta ? true : !tb;
         sail__back_op(b, left, SAIL_OP_MATMUL, &attr, in, 4, 3);
+    }
+    if (sail__back_needs(b, right)) {
+        const sail_value x = sail__back_read(b, left);
+        const sail_value in[] = {tb ? g : x, tb ? x : g, SAIL_NONE, SAIL_NONE};
+        attr.trans_a = tb ? true : !ta;
+        attr.trans_b = tb && ta;
+        sail__back_op(b, right, SAIL_OP_MATMUL, &attr, in, 4, 3);
     }
 }
 

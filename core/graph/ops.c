@@ -83,6 +83,7 @@ unsigned sail__op_changes(sail_op op)
 bool sail__op_elementwise(sail_op op, int i)
 {
     switch (op) {
+    case SAIL_OP_MATMUL: return i == 3;
     case SAIL_OP_ADD:
     case SAIL_OP_GLU: return i < 2;
     case SAIL_OP_GLU_BACK: return i < 3;

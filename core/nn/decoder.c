@@ -67,22 +67,26 @@ static sail_value linear(builder *b, sail_value x, sail__role role, sail__role b
     sail_value w = need(b, role, layer, &index);
     sail_value bias = bias_role == SAIL__ROLE_COUNT ? SAIL_NONE : param(b, bias_role, layer, NULL);
     sail_attr attr = {.dtype = out, .trans_b = true, .scale = 1};
-    sail_value y = add(b, SAIL_OP_MATMUL, attr, 4, (sail_value[]){x, w, bias, residual});
     const sail__lora_layer *l = index >= 0 ? lora_of(b, index) : NULL;
+    sail_value u = SAIL_NONE, pb = SAIL_NONE;
+    if (l) { /* before the product itself, so that the two that are summed follow each other */
+        sail_dtype t = b->spec->dtype;
+        sail_value from = x;
+        char name[256];
+        snprintf(name, sizeof name, "%s.lora_A", l->module);
+        sail_value pa = sail_graph_param(b->g, name, l->param_a, t, l->rank, l->in, b->spec->lora_trainable);
+        snprintf(name, sizeof name, "%s.lora_B", l->module);
+        pb = sail_graph_param(b->g, name, l->param_b, t, l->out, l->rank, b->spec->lora_trainable);
+        if (b->spec->lora_dropout > 0 && b->spec->gradient_of) {
+            sail_attr d = {.p = (float)b->spec->lora_dropout, .seed = b->spec->seed, .layer = l->param_a};
+            from = add(b, SAIL_OP_DROPOUT, d, 2, (sail_value[]){x, b->dropout});
+        }
+        sail_attr down = {.dtype = t, .trans_b = true, .scale = 1};
+        u = add(b, SAIL_OP_MATMUL, down, 2, (sail_value[]){from, pa});
+    }
+    sail_value y = add(b, SAIL_OP_MATMUL, attr, 4, (sail_value[]){x, w, bias, residual});
     if (!l)
         return y;
-    sail_dtype t = b->spec->dtype;
-    char name[256];
-    snprintf(name, sizeof name, "%s.lora_A", l->module);
-    sail_value pa = sail_graph_param(b->g, name, l->param_a, t, l->rank, l->in, b->spec->lora_trainable);
-    snprintf(name, sizeof name, "%s.lora_B", l->module);
-    sail_value pb = sail_graph_param(b->g, name, l->param_b, t, l->out, l->rank, b->spec->lora_trainable);
-    if (b->spec->lora_dropout > 0 && b->spec->gradient_of) {
-        sail_attr d = {.p = (float)b->spec->lora_dropout, .seed = b->spec->seed, .layer = l->param_a};
-        x = add(b, SAIL_OP_DROPOUT, d, 2, (sail_value[]){x, b->dropout});
-    }
-    sail_attr down = {.dtype = t, .trans_b = true, .scale = 1};
-    sail_value u = add(b, SAIL_OP_MATMUL, down, 2, (sail_value[]){x, pa});
     attr.scale = (float)l->scale;
     return add(b, SAIL_OP_MATMUL, attr, 4, (sail_value[]){u, pb, SAIL_NONE, y});
 }

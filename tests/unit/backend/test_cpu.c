@@ -130,15 +130,96 @@ static void matmul_agrees_in_every_form(void **state)
     matmul_case(40, 320, 256, B, SAIL_Q8_0, F, 2);
     matmul_case(40, 320, 256, F, SAIL_Q4_0, F, 0);
     matmul_case(3, 320, 256, F, SAIL_Q4_1, F, 2);
+    for (int flags = 0; flags < 64; flags += 2) { /* few columns; few rows or columns of a weight's gradient */
+        matmul_case(203, 16, 576, B, B, B, flags);
+        matmul_case(130, 21, 606, B, B, F, flags);
+        matmul_case(16, 83, 400, B, B, F, flags + 1);
+        matmul_case(70, 21, 333, B, B, F, flags + 1);
+    }
+}
+
+/* y = x W (+ residual) + 0.5 u V as two calls, the second in the first one's place, of which a backend may make one; in either
+ * order. x, W, u and V are random, the number of rows is free. */
+typedef struct two {
+    sail_dtype t, y;
+    int64_t rows, cols, k, low;
+    bool trans_b, residual, low_first;
+} two;
+
+static float *sum_of_two(const char *backend, const void *options, const two *s)
+{
+    rig r;
+    sail_call c[2];
+    assert_true(rig_open(&r, backend, options));
+    memset(c, 0, sizeof c);
+    for (int i = 0; i < 2; i++) {
+        bool low = i == (s->low_first ? 0 : 1);
+        int64_t k = low ? s->low : s->k;
+        operand a = mat(s->t, s->rows, k, low ? 0 : 32, rig_random(s->rows * k, low ? 3 : 1, 1));
+        operand b = mat(s->t, s->trans_b ? s->cols : k, s->trans_b ? k : s->cols, 0, rig_random(s->cols * k, low ? 4 : 2, 1));
+        operand z = mat(s->y, s->rows, s->cols, 3, rig_random(s->rows * s->cols, 5, 1));
+        c[i] = (sail_call){.op = SAIL_OP_MATMUL, .n_in = 4, .n_out = 1,
+                           .attr = {.dtype = s->y, .trans_b = s->trans_b, .scale = low ? 0.5f : 1}};
+        assert_true(rig_put(&r, &a, &c[i].in[0]) && rig_put(&r, &b, &c[i].in[1]));
+        if (i == 0 && s->residual)
+            assert_true(rig_put(&r, &z, &c[i].in[3]));
+        if (i == 0)
+            assert_true(rig_put(&r, &z, &c[i].out[0]));
+        else
+            c[1].in[3] = c[1].out[0] = c[0].out[0];
+        free((void *)(uintptr_t)a.values);
+        free((void *)(uintptr_t)b.values);
+        free((void *)(uintptr_t)z.values);
+    }
+    assert_int_equal(r.ops->run(r.device, c, 2, &r.err), SAIL_OK);
+    float *y = rig_get(&r, &c[0].out[0]);
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 4; j++)
+            if (c[i].in[j].buffer && !(i == 1 && j == 3))
+                r.ops->free(r.device, c[i].in[j].buffer);
+    r.ops->free(r.device, c[0].out[0].buffer);
+    rig_close(&r);
+    return y;
+}
+
+static void a_product_added_to_another_agrees(void **state)
+{
+    for (int form = 0; form < 32; form++) {
+        two s = {form & 1 ? B : F, form & 1 && form & 2 ? B : F, 530, 250, 606, form & 2 ? 16 : 6, form & 4, form & 8, form & 16};
+        float *want = sum_of_two("ref", NULL, &s);
+        rig_case named = {.op = SAIL_OP_MATMUL};
+        for (int threads = 1; threads <= 4; threads *= 2) {
+            rig_cpu_options o = {threads, forced};
+            float *got = sum_of_two("cpu", &o, &s);
+            close_to(&named, "sum", form, got, want, s.rows * s.cols, s.y == B ? 1.5 / 128 : 6e-6);
+            static const int64_t some[] = {1, 31, 100, 513}; /* a row does not depend on how many follow it */
+            for (int i = 0; i < 4; i++) {
+                two fewer = s;
+                fewer.rows = some[i];
+                float *part = sum_of_two("cpu", &o, &fewer);
+                assert_memory_equal(part, got, (size_t)(some[i] * s.cols) * sizeof *part);
+                free(part);
+            }
+            if (threads > 1) {
+                o.threads = 1;
+                float *one = sum_of_two("cpu", &o, &s);
+                assert_memory_equal(one, got, (size_t)(s.rows * s.cols) * sizeof *one);
+                free(one);
+            }
+            free(got);
+        }
+        free(want);
+    }
 }
 
 /* The first rows of a product are the same bits whatever follows them. */
 static void matmul_rows_do_not_depend_on_their_number(void **state)
 {
-    enum { M = 700, N = 200, KK = 606 };
-    float *a = rig_random((int64_t)M * KK, 1, 1), *b = rig_random((int64_t)N * KK, 2, 1);
+    enum { M = 700, KK = 606, MOST_COLUMNS = 200 };
+    float *a = rig_random((int64_t)M * KK, 1, 1), *b = rig_random((int64_t)MOST_COLUMNS * KK, 2, 1);
     int differing = 0;
-    for (int types = 0; types < 2; types++) {
+    for (int types = 0; types < 4; types++) {
+        const int64_t N = types & 2 ? 16 : MOST_COLUMNS;
         float *whole = NULL;
         static const int64_t rows[] = {M, 1, 2, 7, 31, 32, 33, 48, 63, 100, 512, 513};
         rig cpu;
@@ -146,7 +227,7 @@ static void matmul_rows_do_not_depend_on_their_number(void **state)
         assert_true(rig_open(&cpu, "cpu", &o));
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
             rig_case c = {.op = SAIL_OP_MATMUL, .n_in = 2, .n_out = 1};
-            sail_dtype t = types ? B : F;
+            sail_dtype t = types & 1 ? B : F;
             c.attr = (sail_attr){.dtype = F, .trans_b = true, .scale = 1};
             c.in[0] = mat(t, rows[i], KK, 0, a);
             c.in[1] = mat(t, N, KK, 0, b);
@@ -158,7 +239,7 @@ static void matmul_rows_do_not_depend_on_their_number(void **state)
                 for (int64_t j = 0; j < rows[i] * N; j++)
                     differ += out[0][j] != whole[j];
                 if (differ)
-                    print_message("%s %s: %lld rows: %lld of %lld elements differ\n", rig_isa[forced], types ? "bf16" : "f32",
+                    print_message("%s %s: %lld rows: %lld of %lld elements differ\n", rig_isa[forced], types & 1 ? "bf16" : "f32",
                                   (long long)rows[i], (long long)differ, (long long)(rows[i] * N));
                 differing += differ > 0;
                 free(out[0]);
@@ -269,6 +350,7 @@ static int run_forced(int isa)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matmul_agrees_in_every_form),
+        cmocka_unit_test(a_product_added_to_another_agrees),
         cmocka_unit_test(matmul_rows_do_not_depend_on_their_number),
         cmocka_unit_test(elementwise_ops_agree),
         cmocka_unit_test(norms_and_rope_agree),
