@@ -6,6 +6,15 @@
 
 #include "node.h"
 
+/* What stands in quotes as it is. YAML takes some characters for line ends, and others not at all: escaped, both readers give
+ * them back. */
+static bool plain_character(uint32_t c)
+{
+    if (c < 0x20 || c == '"' || c == '\\' || (c >= 0x7f && c < 0xa0))
+        return false;
+    return c != 0x2028 && c != 0x2029 && c != 0xfeff && c != 0xfffe && c != 0xffff;
+}
+
 void sail__json_quote(sail_buf *out, const char *s, size_t n)
 {
     sail__buf_add(out, "\"", 1);
@@ -13,7 +22,7 @@ void sail__json_quote(sail_buf *out, const char *s, size_t n)
     while (n > 0) {
         uint32_t c;
         int k = sail__utf8_next(s, n, &c);
-        if (k > 0 && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+        if (k > 0 && plain_character(c)) {
             plain += (size_t)k, s += k, n -= (size_t)k;
             continue;
         }

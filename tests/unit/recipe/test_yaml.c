@@ -148,6 +148,38 @@ static void depth_and_width_have_an_end(void **state)
     free(many);
 }
 
+/* Each character of the first plane and some beyond, written as a string and as a key, and read again. The fuzzer found U+0085,
+ * which YAML takes for the end of a line. */
+static void every_character_is_read_as_it_was_written(void **state)
+{
+    sail_arena *a = *state;
+    for (uint32_t c = 1; c <= 0x10ffff; c = c < 0x10000 ? c + 1 : c + 0xffff) {
+        if (c >= 0xd800 && c < 0xe000)
+            continue;
+        char s[16] = "a b\tx", *p = s + 3;
+        if (c < 0x80)
+            *p++ = (char)c;
+        else if (c < 0x800)
+            *p++ = (char)(0xc0 | c >> 6), *p++ = (char)(0x80 | (c & 0x3f));
+        else if (c < 0x10000)
+            *p++ = (char)(0xe0 | c >> 12), *p++ = (char)(0x80 | (c >> 6 & 0x3f)), *p++ = (char)(0x80 | (c & 0x3f));
+        else
+            *p++ = (char)(0xf0 | c >> 18), *p++ = (char)(0x80 | (c >> 12 & 0x3f)), *p++ = (char)(0x80 | (c >> 6 & 0x3f)),
+            *p++ = (char)(0x80 | (c & 0x3f));
+        *p++ = '.', *p = '\0';
+        sail_node *map = sail__node_new(a, SAIL_NODE_MAP, "", 0, 0), *again = NULL;
+        sail_buf text = {0};
+        sail_err err = {0};
+        assert_true(sail__node_set(a, map, s, sail__node_string(a, s, "")));
+        sail__node_to_yaml(&text, map, 0, false);
+        if (sail__yaml_parse(a, text.data, text.len, "t.yaml", &again, &err) != SAIL_OK || !sail__node_equal(map, again))
+            fail_msg("U+%04X is not read as it was written: %s%s", (unsigned)c, text.data, err.message);
+        sail__buf_free(&text);
+        if (c % 512 == 0)
+            sail__arena_reset(a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +187,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_know_their_places, setup, teardown),
         cmocka_unit_test_setup_teardown(what_hides_things_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(depth_and_width_have_an_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_character_is_read_as_it_was_written, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
