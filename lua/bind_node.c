@@ -1,30 +1,36 @@
 /* bind_node.c - parsed values as Lua tables and back.
  *
  * A table made from a file remembers the node it was, so that values a recipe has not touched keep the file and line they
- * were written in: messages point there, and relative paths stay relative to it. */
+ * were written in: messages point there, and relative paths stay relative to it.
+ *
+ * The state of hooks is data, not a recipe: its names are kept letter by letter, and NaN and infinities too. */
 #include "state.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_DEPTH = 64 };
 #define ORIGINS "sail.origins" /* registry: table -> the node it was made from; weak keys */
 
-static void push(lua_State *L, const sail_node *n, int depth);
+static void push(lua_State *L, const sail_node *n, bool recipe, int depth);
 
-static void push_map(lua_State *L, const sail_node *n, int depth)
+static void push_map(lua_State *L, const sail_node *n, bool recipe, int depth)
 {
     for (size_t i = 0; i < n->list.n; i++) {
-        if (n->list.items[i]->kind == SAIL_NODE_NULL)
+        if (recipe && n->list.items[i]->kind == SAIL_NODE_NULL)
             continue; /* nil */
-        push(L, n->list.items[i], depth);
-        luaL_gsub(L, n->list.keys[i], "-", "_");
+        push(L, n->list.items[i], recipe, depth);
+        if (recipe)
+            luaL_gsub(L, n->list.keys[i], "-", "_");
+        else
+            lua_pushstring(L, n->list.keys[i]);
         lua_insert(L, -2);
         lua_rawset(L, -3);
     }
 }
 
-static void push(lua_State *L, const sail_node *n, int depth)
+static void push(lua_State *L, const sail_node *n, bool recipe, int depth)
 {
     if (depth > MAX_DEPTH)
         luaL_error(L, "nested too deeply");
@@ -37,7 +43,7 @@ static void push(lua_State *L, const sail_node *n, int depth)
         lua_pushinteger(L, n->integer);
         return;
     case SAIL_NODE_FLOAT:
-        lua_pushnumber(L, n->number);
+        lua_pushnumber(L, isnan(n->number) ? (double)NAN : n->number); /* its sign is kept nowhere */
         return;
     case SAIL_NODE_STRING:
         lua_pushlstring(L, n->string.data, n->string.len);
@@ -51,13 +57,15 @@ static void push(lua_State *L, const sail_node *n, int depth)
     }
     lua_newtable(L);
     if (n->kind == SAIL_NODE_MAP) {
-        push_map(L, n, depth + 1);
+        push_map(L, n, recipe, depth + 1);
     } else {
         for (size_t i = 0; i < n->list.n; i++) {
-            push(L, n->list.items[i], depth + 1);
+            push(L, n->list.items[i], recipe, depth + 1);
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
     }
+    if (!recipe)
+        return;
     if (luaL_getsubtable(L, LUA_REGISTRYINDEX, ORIGINS) == 0) {
         lua_newtable(L);
         lua_pushliteral(L, "k");
@@ -70,7 +78,8 @@ static void push(lua_State *L, const sail_node *n, int depth)
     lua_pop(L, 1);
 }
 
-void sail__lua_push_node(lua_State *L, const sail_node *n) { push(L, n, 0); }
+void sail__lua_push_node(lua_State *L, const sail_node *n) { push(L, n, true, 0); }
+void sail__lua_push_data(lua_State *L, const sail_node *n) { push(L, n, false, 0); }
 
 /* ---- back ---- */
 
@@ -182,6 +191,8 @@ static const char **sorted_keys(converter *c, int i, const char *path, const sai
         const char *key = lua_tolstring(L, -2, &len);
         if (len == 0 || strlen(key) != len)
             luaL_error(L, "%s: an empty name, or one with a NUL in it", printable(path));
+        if (!sail__utf8_valid(key, len))
+            luaL_error(L, "%s: a name must be UTF-8", printable(path));
         keys[k++] = key;
     }
     for (size_t w = 0; was && was->kind == SAIL_NODE_MAP && w < was->list.n; w++)
@@ -201,13 +212,28 @@ static sail_node *map_node(converter *c, int i, const char *path, const sail_nod
     lua_State *L = c->L;
     sail_node *n = new_node(c, SAIL_NODE_MAP, was);
     const char **keys = sorted_keys(c, i, path, was, count);
+    if (!c->recipe) {
+        n->list.cap = count;
+        n->list.items = sail__arena_array(c->arena, count, sizeof *n->list.items);
+        n->list.keys = sail__arena_array(c->arena, count, sizeof *n->list.keys);
+        if (!n->list.items || !n->list.keys)
+            return no_memory(c);
+    }
     for (size_t k = 0; k < count; k++) {
         const char *at = *path ? sail__arena_printf(c->arena, "%s.%s", path, keys[k]) : sail__arena_strdup(c->arena, keys[k]);
         lua_pushstring(L, keys[k]);
         lua_rawget(L, i);
         const sail_node *item = was ? sail__node_get(was, keys[k]) : NULL;
-        if (!at || !sail__node_set(c->arena, n, keys[k], convert(c, lua_gettop(L), at, item, depth)))
-            return no_memory(c);
+        sail_node *value = at ? convert(c, lua_gettop(L), at, item, depth) : NULL;
+        if (c->recipe) {
+            if (!value || !sail__node_set(c->arena, n, keys[k], value))
+                return no_memory(c);
+        } else { /* a-b and a_b are two names */
+            n->list.keys[n->list.n] = sail__arena_strdup(c->arena, keys[k]);
+            n->list.items[n->list.n] = value;
+            if (!value || !n->list.keys[n->list.n++])
+                return no_memory(c);
+        }
         lua_pop(L, 1);
     }
     return n;
@@ -281,4 +307,45 @@ sail_node *sail__lua_to_node(lua_State *L, int i, sail_arena *a, const char *pat
     if (!c.origin)
         return no_memory(&c);
     return convert(&c, lua_absindex(L, i), path, NULL, 0);
+}
+
+/* ---- data as JSON, which has no NaN and no infinities: {"sail.number": "nan"} ---- */
+
+#define NUMBER "sail.number"
+
+void sail__lua_data_to_json(const sail_node *n, sail_buf *json)
+{
+    if (n->kind == SAIL_NODE_FLOAT && !isfinite(n->number)) {
+        sail__buf_printf(json, "{\"" NUMBER "\": ");
+        sail__node_to_json(json, n);
+        sail__buf_str(json, "}");
+    } else if (n->kind == SAIL_NODE_LIST || n->kind == SAIL_NODE_MAP) {
+        bool map = n->kind == SAIL_NODE_MAP;
+        sail__buf_str(json, map ? "{" : "[");
+        for (size_t i = 0; i < n->list.n; i++) {
+            sail__buf_str(json, i ? ", " : "");
+            if (map) {
+                sail__json_quote(json, n->list.keys[i], strlen(n->list.keys[i]));
+                sail__buf_str(json, ": ");
+            }
+            sail__lua_data_to_json(n->list.items[i], json);
+        }
+        sail__buf_str(json, map ? "}" : "]");
+    } else {
+        sail__node_to_json(json, n);
+    }
+}
+
+void sail__lua_data_from_json(sail_node *n)
+{
+    if (n->kind != SAIL_NODE_LIST && n->kind != SAIL_NODE_MAP)
+        return;
+    const sail_node *text = n->kind == SAIL_NODE_MAP && n->list.n == 1 && strcmp(n->list.keys[0], NUMBER) == 0 ? n->list.items[0] : NULL;
+    for (size_t i = 0; !text && i < n->list.n; i++)
+        sail__lua_data_from_json(n->list.items[i]);
+    if (text && text->kind == SAIL_NODE_STRING) {
+        double x = strcmp(text->string.data, "inf") == 0 ? INFINITY : strcmp(text->string.data, "-inf") == 0 ? -INFINITY : NAN;
+        n->kind = SAIL_NODE_FLOAT;
+        n->number = x;
+    }
 }

@@ -183,14 +183,15 @@ static void push_state(lua_State *L)
     lua_setfield(L, -2, "state");
 }
 
-/* After a hook: keep its state, if it is data that a checkpoint can hold. */
+/* After a hook: keep its state, if it is data that a checkpoint can hold. What is kept is a copy, as a checkpoint would give it
+ * back: a table that was there twice is two tables from now on, in a resumed run and in one that goes on. */
 static void keep_state(lua_State *L, int table)
 {
     lua_pushliteral(L, "state");
     if (lua_rawget(L, table) != LUA_TTABLE)
         luaL_error(L, "s.state must stay a table");
     sail_arena *a = sail__lua_of(L)->nodes;
-    sail__lua_to_node(L, -1, a, "s.state", false);
+    sail__lua_push_data(L, sail__lua_to_node(L, -1, a, "s.state", false));
     lua_rawseti(L, LUA_REGISTRYINDEX, sail__lua_of(L)->state_ref);
 }
 
@@ -262,7 +263,8 @@ static int step_body(lua_State *L)
     return 0;
 }
 
-/* The other hooks observe: s.step, s.path or s.prompt and s.response, s.state. */
+/* The other hooks observe: s.step, s.path or s.prompt and s.response, s.state. A checkpoint may be due to a signal, and it holds
+ * the state before this hook: what the hook does to the state cannot be kept. */
 static int observe_body(lua_State *L)
 {
     hook_call *c = lua_touserdata(L, 1);
@@ -277,10 +279,17 @@ static int observe_body(lua_State *L)
             lua_setfield(L, s, names[i]);
         }
     push_state(L);
+    if (c->path) {
+        lua_getfield(L, s, "state");
+        sail__lua_push_data(L, sail__lua_to_node(L, -1, sail__lua_of(L)->nodes, "s.state", false));
+        lua_setfield(L, s, "state");
+        lua_pop(L, 1);
+    }
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
     lua_pushvalue(L, s);
     lua_call(L, 1, 0);
-    keep_state(L, s);
+    if (!c->path)
+        keep_state(L, s);
     return 0;
 }
 
@@ -325,7 +334,7 @@ static int save_body(lua_State *L)
     hook_call *c = lua_touserdata(L, 1);
     sail__lua *s = sail__lua_of(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->state_ref);
-    sail__node_to_json(c->json, sail__lua_to_node(L, -1, s->nodes, "s.state", false));
+    sail__lua_data_to_json(sail__lua_to_node(L, -1, s->nodes, "s.state", false), c->json);
     if (c->json->oom)
         return sail__lua_no_memory(L);
     return 0;
@@ -341,10 +350,9 @@ static int load_body(lua_State *L)
         return sail__lua_raise(L, "", &err);
     if (n->kind != SAIL_NODE_MAP && n->kind != SAIL_NODE_LIST)
         return luaL_error(L, "the state of the recipe's hooks must be a table");
-    sail__lua_push_node(L, n);
+    sail__lua_data_from_json(n);
+    sail__lua_push_data(L, n);
     lua_rawseti(L, LUA_REGISTRYINDEX, s->state_ref);
-    lua_pushnil(L); /* nodes are gone after this call: nothing may remember them */
-    lua_setfield(L, LUA_REGISTRYINDEX, "sail.origins");
     return 0;
 }
 

@@ -97,7 +97,7 @@ static const entry hooks[] = {
     {"r.on.step = function(s)", "after each step: s.step, s.steps, s.metrics[\"objective/kl\"] (nan where the policy wrote nothing) …"},
     {"s:backoff(f)", "multiply the extra coefficients by f in (0, 1] from now on"},
     {"s:stop()", "end the stage after this step"},
-    {"r.on.checkpoint = function(s)", "s.step, s.path"},
+    {"r.on.checkpoint = function(s)", "s.step, s.path; it looks on: what it writes into s.state is dropped"},
     {"r.on.rollout = function(s)", "s.step, s.prompt, s.response"},
     {"s.state", "a table kept in checkpoints; nothing else may be remembered from step to step"},
     {NULL, NULL},

@@ -91,9 +91,13 @@ void sail__lua_leave_tape(sail__lua *s, sail__lua_tape before);
 
 /* ---- nodes (bind_node.c) ---- */
 void sail__lua_push_node(lua_State *L, const sail_node *n); /* maps remember where they were written */
+void sail__lua_push_data(lua_State *L, const sail_node *n); /* as it is: what sail__lua_to_node gave when `recipe` was false */
 /* The value at index i; `path` for messages. Slots of the recipe's tables get their functions registered as plugins when
  * `recipe` is true; else functions are refused. Raises. */
 sail_node *sail__lua_to_node(lua_State *L, int i, sail_arena *a, const char *path, bool recipe);
+/* Data as JSON that gives the same data back, NaN and infinities too. */
+void sail__lua_data_to_json(const sail_node *n, sail_buf *json);
+void sail__lua_data_from_json(sail_node *n); /* in place, after sail__json_parse */
 
 /* ---- plugins (bind_plugin.c) ---- */
 /* If the value at i is a plugin made by sail.objective, …, or a function that stands for one of `kind`: its name, else

@@ -16,7 +16,7 @@ while [ "$done_kills" -lt "$kills" ]; do
     begun=0 tries=0
     while :; do
         tries=$((tries + 1))
-        command=(run --force killed.yaml)
+        command=(run --force "$recipe")
         [ -f runs/killed/run.db ] && command=(resume runs/killed)
         "$sail" "${command[@]}" > out.txt 2>&1 &
         pid=$!

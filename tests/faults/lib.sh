@@ -16,11 +16,38 @@ failures=0 checks=0
 fail() { echo "FAIL: $*"; failures=$((failures + 1)); }
 finish() { echo "$((checks - failures)) of $checks checks passed"; [ "$failures" = 0 ] && [ "$checks" -gt 0 ]; exit; }
 
-# recipe NAME KIND: dpp (LoRA, policy writes), ddp, full (all weights, the reference cached)
+# recipe NAME KIND: the file $recipe. dpp (LoRA, policy writes), full (all weights, the reference cached), lua (dpp with schedules,
+# objective and hooks in Lua; what a hook remembers decides what is learned)
 recipe() {
     local adapter='adapter: {kind: lora, rank: 2, alpha: 4, targets: all-linear}' routes='dpp: {weight: 0.3, coef: 0.2}, ddp: {weight: 0.3, coef: 0.2}'
     local generate=4
     [ "$2" = full ] && adapter='adapter: null' routes='ddp: {weight: 0, coef: 0.2}' generate=0
+    recipe=$1.yaml
+    if [ "$2" = lua ]; then
+        recipe=$1.lua
+        cat > "$1.lua" <<R
+local sail = require "sail"
+local r = sail.recipe "$1.yaml"
+r.train.lr = function(step) return 1e-3 / (1 + step / 4) end
+r.method.routes.dpp.weight = sail.ramp { from = 0.2, to = 0.6, steps = 6 }
+r.method.objective = function(b)
+  local F = b.preference:logprob(b.scores, b.outcome)
+  local A = (F - b.baseline(F)):detach()
+  return -(F + b.coef_written * A * (b.chosen.logp + b.rejected.logp) + b.coef_labelled * 0.5 * F * F):mean()
+end
+r.on.rollout = function(s) s.state["written-by-policy"] = (s.state["written-by-policy"] or 0) + 1 end
+r.on.checkpoint = function(s) s.state.saved = s.step end
+r.on.step = function(s)
+  local x = s.state
+  x.kl, x.worst = s.metrics["objective/kl"], math.max(x.worst or -1 / 0, s.metrics.loss)
+  if x.before and s.metrics.loss > x.before or x.saved then s:backoff(0.8) end
+  x.before, x.rates = s.metrics.loss, x.rates or {}
+  x.rates[#x.rates + 1] = 1 / (1 + (x["written-by-policy"] or 0))
+  if x.rates[#x.rates] < 0.1 then s:backoff(0.9) end
+end
+return r
+R
+    fi
     cat > "$1.yaml" <<R
 name: $1
 runs: $work/runs
@@ -78,7 +105,7 @@ uninterrupted() {
     recipe "$1" "$2"
     local start
     start=$(now_ms)
-    "$sail" run "$1.yaml" > out.txt 2>&1 || { cat out.txt; fail "$1 does not run"; finish; }
+    "$sail" run "$recipe" > out.txt 2>&1 || { cat out.txt; fail "$1 does not run"; finish; }
     duration=$(($(now_ms) - start))
     good=$(digest "$work/runs/$1")
 }

@@ -1,14 +1,15 @@
 #!/bin/bash
-# signals.sh - SIGINT and SIGTERM at random moments: exit status 130 and 143, the checkpoint whole, the resumed run as if nothing
+# signals.sh [KIND] - SIGINT and SIGTERM at random moments: exit status 130 and 143, the checkpoint whole, the resumed run as if nothing
 # had been. SAIL_FAULT_SIGNALS: how many (default 16).
 . "$(dirname "$0")/lib.sh"
 "$world" make . || finish
-uninterrupted whole dpp
-recipe killed dpp
+kind=${1:-dpp}
+uninterrupted whole "$kind"
+recipe killed "$kind"
 sent=0 caught=0
 while [ "$sent" -lt "${SAIL_FAULT_SIGNALS:-16}" ]; do
     rm -rf runs/killed
-    command=(run --force killed.yaml) tries=0
+    command=(run --force "$recipe") tries=0
     while :; do
         tries=$((tries + 1)) signal=TERM want=143
         [ $((RANDOM % 2)) = 0 ] && signal=INT want=130
@@ -31,6 +32,7 @@ while [ "$sent" -lt "${SAIL_FAULT_SIGNALS:-16}" ]; do
     same "signals, $tries starts" runs/killed || break
 done
 echo "$sent signals, $caught of them met a running program"
+[ "$kind" = dpp ] || finish
 
 # a second one ends it at once: the first waits for the end of a long step
 steps=400 recipe long full

@@ -131,7 +131,7 @@ static void numbers_may_be_schedules(void **state)
          "  if s.step + 1 == s.steps then s:stop() end\n"                                                              \
          "end\n"                                                                                                       \
          "r.on.rollout = function(s) s.state.text = s.prompt .. '|' .. s.response end\n"                               \
-         "r.on.checkpoint = function(s) s.state.path = s.path .. s.step end\n"                                         \
+         "r.on.checkpoint = function(s) s.state.path = s.path .. s.step s.state.list[9] = s.state end\n"                                         \
          "return r"
 
 static void step(world *w, const sail__hooks *h, int64_t at, double kl, double backoff, bool stop)
@@ -163,7 +163,7 @@ static void hooks_see_and_keep_state(void **state)
     assert_int_equal(h->on_rollout(h->user, 1, "p", "r\"\n", &w->err), SAIL_OK);
     assert_int_equal(h->on_checkpoint(h->user, 2, "runs/x", &w->err), SAIL_OK);
     char *json = saved(w, h);
-    assert_string_equal(json, "{\"list\": [1.5, 21.0], \"path\": \"runs/x2\", \"seen\": 2, \"text\": \"p|r\\\"\\n\"}");
+    assert_string_equal(json, "{\"list\": [1.5, 21.0], \"seen\": 2, \"text\": \"p|r\\\"\\n\"}");
 
     /* Another process goes on from there and comes to the same. */
     sail__recipe *other = good(w, HOOKS, NULL);
@@ -192,11 +192,46 @@ static void hooks_see_and_keep_state(void **state)
     sail__recipe_free(r);
 }
 
+/* What a hook finds in its state is the same in a run that goes on and in one that was resumed. */
+static void state_is_the_same_after_a_checkpoint(void **state)
+{
+    static const char *const values[] = {"{['a-b'] = 1, a_b = 2, ['a.b'] = 3, ['\\u{2028}'] = 4}", "0/0", "{1/0, -1/0, {0/0}}", "-0.0",
+                                         "1e300", "3", "3.0", "math.mininteger", "math.maxinteger", "0.1 + 0.2", "{}", "{{}, {}}",
+                                         "'text\\0 with \\u{85}'", "require('sail').null", "{x = require('sail').null}", "'nan'", "true"};
+    world *w = *state;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        const char *text = sail__arena_printf(w->arena, HEAD
+            "local function show(x) if type(x) ~= 'table' then return math.type(x) == 'float' and string.format('%%a', x) or"
+            " type(x) .. tostring(x) end\n"
+            "  local keys = {} for k, v in pairs(x) do keys[#keys + 1] = tostring(k) .. '=' .. show(v) end\n"
+            "  table.sort(keys) return '{' .. table.concat(keys, ' ') .. '}' end\n"
+            "r.on.step = function(s) if s.step == 0 then local x = %s s.state.x = x s.state.y = {x, x}\n"
+            "  else s.state.seen = show(s.state.x) .. show(s.state.y) .. (s.state.y == s.state.x and 'same' or '') end end\n"
+            "return r", values[i]);
+        sail__recipe *r = good(w, text, NULL), *other = good(w, text, NULL);
+        step(w, &r->hooks, 0, 1, 1, false);
+        char *json = saved(w, &r->hooks);
+        if (other->hooks.state_load(other->hooks.user, json, strlen(json), &w->err) != SAIL_OK)
+            fail_msg("%s: %s: %s", values[i], json, w->err.message);
+        step(w, &r->hooks, 1, 1, 1, false);
+        step(w, &other->hooks, 1, 1, 1, false);
+        char *a = saved(w, &r->hooks), *b = saved(w, &other->hooks);
+        assert_string_equal(a, b);
+        assert_non_null(strstr(a, "seen"));
+        sail__free(json);
+        sail__free(a);
+        sail__free(b);
+        sail__recipe_free(r);
+        sail__recipe_free(other);
+    }
+}
+
 static void what_hooks_do_wrong_is_told(void **state)
 {
     static const char *const cases[][2] = {
         {"s.state.f = print", "s.state.f: a function cannot be kept"},
         {"s.state = 3", "s.state must stay a table"},
+        {"s.state['\\xff'] = 3", "must be UTF-8"},
         {"s.state.t = {[2] = 1}", "names only"},
         {"s:backoff(2)", "(0, 1]"},
         {"s.metrics.none.x = 1", "sub/r.lua:3:"},
@@ -236,8 +271,13 @@ static void recipes_that_come_with_sail_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_recipe_is_a_table),      TEST(mistakes_are_told_with_their_place), TEST(numbers_may_be_schedules),
-        TEST(hooks_see_and_keep_state), TEST(what_hooks_do_wrong_is_told),        TEST(recipes_that_come_with_sail_load),
+        TEST(a_recipe_is_a_table),
+        TEST(mistakes_are_told_with_their_place),
+        TEST(numbers_may_be_schedules),
+        TEST(hooks_see_and_keep_state),
+        TEST(state_is_the_same_after_a_checkpoint),
+        TEST(what_hooks_do_wrong_is_told),
+        TEST(recipes_that_come_with_sail_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
