@@ -116,7 +116,7 @@ typedef struct ocl_op {
     sail_code (*run)(sail_device *d, const sail_call *c, sail_err *err);
 } ocl_op;
 
-extern const ocl_op ocl_elementwise_ops[], ocl_matmul_ops[], ocl_norm_ops[], ocl_optim_ops[], ocl_rows_ops[];
+extern const ocl_op ocl_attention_ops[], ocl_elementwise_ops[], ocl_matmul_ops[], ocl_norm_ops[], ocl_optim_ops[], ocl_rows_ops[];
 
 enum { OCL_SCRATCH = 8, OCL_STAGES = 64, OCL_FAULT_WORDS = 8, OCL_EVENTS = 1024 };
 

@@ -1,0 +1,163 @@
+/* op_attention.c - attention over the forest and its derivative: which tiles a device gets, and the kernels' starts. */
+#include "opencl.h"
+
+/* A group of x * y items; an item has rx columns' and ry rows' share of a block (attention*.cl). */
+typedef struct shape {
+    int x, y, rx, ry;
+} shape;
+
+enum { FORWARD, DECODE, BACK_QUERY, BACK_KEY, KINDS };
+
+typedef struct attention {
+    const sail_attr *a;
+    int64_t queries, keys, segments, ranges, tiles; /* rows */
+    const sail_tensor *q, *tables;                  /* tables: segments, ranges, tiles */
+    int share;
+} attention;
+
+/* Elements of a row in local memory (LD in attention_forest.cl). */
+static int64_t row_room(int64_t h, int x)
+{
+    const int64_t quads = (h + 3) / 4, own = ((h + x - 1) / x * x + 3) / 4;
+    return 4 * (quads > own ? quads : own) + 4;
+}
+
+/* Bytes of local memory of a kernel with group s. */
+static int64_t local_bytes(int kind, shape s, int64_t h)
+{
+    const int64_t ld = row_room(h, s.x), a = (int64_t)s.y * s.ry, b = (int64_t)s.x * s.rx;
+    if (kind == BACK_QUERY)
+        return 4 * ((2 * a + b) * ld + a * (b + 1));
+    if (kind == BACK_KEY)
+        return 4 * ((2 * a + 2 * b) * ld + 2 * a * (b + 1) + 2 * b);
+    return 4 * ((a + b) * ld + a * (b + 1) + a * s.x);
+}
+
+/* The first group of the list whose rows fit the device's local memory (at most 32 KiB) and whose sums fit the registers; the last
+ * ones are for heads so large that nothing is fast. */
+static bool shape_for(const sail_device *d, int kind, int64_t h, shape *out)
+{
+    static const shape lists[KINDS][12] = {
+        [FORWARD] = {{8, 8, 4, 4}, {16, 8, 2, 4}, {16, 8, 2, 2}, {16, 8, 1, 2}, {16, 8, 1, 1}, {8, 8, 1, 1}, {8, 4, 1, 1}, {4, 2, 1, 1},
+                     {2, 1, 1, 1}},
+        [DECODE] = {{64, 1, 1, 4}, {32, 2, 1, 2}, {32, 1, 1, 4}, {16, 4, 1, 1}, {16, 2, 1, 1}, {8, 4, 1, 1}, {4, 2, 1, 1}, {2, 1, 1, 1}},
+        [BACK_QUERY] = {{8, 8, 4, 4}, {16, 8, 2, 4}, {16, 8, 1, 4}, {16, 8, 1, 2}, {16, 8, 1, 1}, {8, 8, 1, 1}, {8, 4, 1, 1},
+                        {4, 2, 1, 1}, {2, 1, 1, 1}},
+        [BACK_KEY] = {{16, 8, 1, 4}, {16, 8, 1, 2}, {16, 8, 1, 1}, {8, 8, 1, 1}, {8, 4, 1, 1}, {4, 2, 1, 1}, {2, 1, 1, 1}},
+    };
+    const int64_t room = d->facts.local_bytes < 32768 ? (int64_t)d->facts.local_bytes : 32768;
+    for (const shape *s = lists[kind]; s->x; s++) {
+        const int64_t sums = (h + s->x - 1) / s->x * s->ry * (kind == BACK_KEY ? 2 : 1);
+        if ((size_t)(s->x * s->y) <= d->facts.group && local_bytes(kind, *s, h) <= room && (sums <= 64 || s[1].x <= 8)) {
+            *out = *s;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool takes_dtype(const sail_tensor *q) { return q->dtype == SAIL_F32 || q->dtype == SAIL_BF16 || q->dtype == SAIL_F16; }
+
+static bool takes(const sail_device *d, const sail_call *c)
+{
+    shape s;
+    return takes_dtype(&c->in[0]) && shape_for(d, FORWARD, c->attr.head_dim, &s) && shape_for(d, DECODE, c->attr.head_dim, &s);
+}
+
+static sail_code attention_of(const sail_call *c, int q, int tables, attention *out, sail_err *err)
+{
+    *out = (attention){.a = &c->attr, .q = &c->in[q], .queries = c->in[q].rows, .keys = c->in[q + 1].rows, .tables = &c->in[tables],
+                       .share = c->attr.heads / c->attr.kv_heads};
+    out->segments = out->tables[0].rows;
+    out->ranges = out->tables[1].rows;
+    out->tiles = out->tables[2].rows;
+    if (out->segments <= 0 || out->tiles <= 0 || out->tiles > out->queries)
+        return sail_fail(err, SAIL_E_ARG, "%s: %lld tiles and %lld segments for %lld rows", sail_op_name(c->op), (long long)out->tiles,
+                         (long long)out->segments, (long long)out->queries);
+    if (out->queries > INT32_MAX / 2 || out->keys > INT32_MAX / 2 || out->segments > INT32_MAX / 2 || out->ranges > INT32_MAX / 2)
+        return sail_fail(err, SAIL_E_ARG, "%s: %lld queries, %lld keys: tables hold 32-bit numbers", sail_op_name(c->op),
+                         (long long)out->queries, (long long)out->keys);
+    return SAIL_OK;
+}
+
+static void begin(ocl_launch *l, sail_device *d, const sail_call *c, sail_err *err, const attention *f, const char *sources,
+                  const char *entry, shape s, const char *more)
+{
+    ocl_begin(l, d, c, err, sources, entry, "-D T=%s -D HD=%d -D HEADS=%d -D SHARE=%d -D TX=%d -D TY=%d -D RK=%d -D RQ=%d%s %s",
+              ocl_type(f->q->dtype), (int)f->a->head_dim, (int)f->a->heads, f->share, s.x, s.y, s.rx, s.ry,
+              f->a->softcap > 0 ? " -D CAP" : "", more);
+}
+
+/* Groups along the lines of a tile: it has at most 64 rows, and the other tiles have one at least. */
+static size_t chunks(const attention *f, int64_t lines)
+{
+    const int64_t rows = f->queries - f->tiles + 1;
+    return (size_t)(((rows < 64 ? rows : 64) * f->share + lines - 1) / lines);
+}
+
+static sail_code merge(sail_device *d, const sail_call *c, const attention *f, int splits, cl_mem parts, sail_err *err)
+{
+    ocl_launch l;
+    begin(&l, d, c, err, f, "attention_forest attention", "attention_merge", (shape){1, 1, 1, 1}, "-D MERGE");
+    ocl_matrix(&l, &c->out[0]);
+    ocl_matrix(&l, &c->out[1]);
+    ocl_i32(&l, (int32_t)f->queries);
+    ocl_i32(&l, splits);
+    ocl_memory(&l, parts);
+    return ocl_start_map(&l, 1, f->queries * c->out[0].cols);
+}
+
+/* Parts into which each group's keys are split so that the device has enough to do: only when there are few queries. Which keys a
+ * query sees is known to the device alone; a part may be empty. */
+static int splits_for(const sail_device *d, const attention *f, size_t groups)
+{
+    enum { MOST = 32, PART = 32 }; /* keys that are worth a group */
+    const size_t wanted = (size_t)(d->facts.units > 0 ? d->facts.units : 1) * 4;
+    int64_t n = groups < wanted ? (int64_t)(wanted / groups) : 1;
+    n = n < MOST ? n : MOST;
+    n = n < f->keys / PART ? n : f->keys / PART;
+    return n > 1 && f->queries <= 64 ? (int)n : 1;
+}
+
+static sail_code forward(sail_device *d, const sail_call *c, sail_err *err)
+{
+    attention f;
+    ocl_launch l;
+    shape s;
+    SAIL_TRY(attention_of(c, 0, 3, &f, err));
+    const bool decode = (f.queries - f.tiles + 1) * f.share <= 8;
+    if (!shape_for(d, decode ? DECODE : FORWARD, f.a->head_dim, &s))
+        return sail_fail(err, SAIL_E_DTYPE, "opencl: attention: heads of %d do not fit local memory", (int)f.a->head_dim);
+    const size_t along = chunks(&f, (int64_t)s.y * s.ry), groups = along * (size_t)f.tiles * (size_t)f.a->kv_heads;
+    const int splits = splits_for(d, &f, groups);
+    cl_mem parts = d->fault; /* not used */
+    if (splits > 1)
+        SAIL_TRY(ocl_scratch(d, 0, (uint64_t)splits * (uint64_t)(f.queries * f.a->heads) * (uint64_t)(f.a->head_dim + 2) * 4, &parts,
+                             err));
+    begin(&l, d, c, err, &f, "attention_forest attention", "attention", s, splits > 1 ? "-D FORWARD -D SPLIT" : "-D FORWARD");
+    for (int i = 0; i < 6; i++)
+        ocl_matrix(&l, &c->in[i]);
+    ocl_matrix(&l, &c->out[0]);
+    ocl_matrix(&l, &c->out[1]);
+    ocl_i32(&l, (int32_t)f.queries);
+    ocl_i32(&l, (int32_t)f.keys);
+    ocl_i32(&l, (int32_t)f.segments);
+    ocl_i32(&l, (int32_t)f.ranges);
+    ocl_i32(&l, f.a->window);
+    ocl_f32(&l, f.a->scale);
+    ocl_f32(&l, f.a->softcap);
+    ocl_i32(&l, splits);
+    ocl_memory(&l, parts);
+    ocl_faults(&l);
+    l.flops = 4.0 * (double)f.queries * (double)f.keys * (f.queries == f.keys ? 0.5 : 1) * (double)f.q->cols;
+    l.bytes = (double)(2 * f.q->cols * f.queries + 2 * c->in[1].cols * f.keys) * (double)sail_dtype_block_bytes(f.q->dtype);
+    const size_t local[3] = {(size_t)s.x, (size_t)s.y, 1};
+    const size_t global[3] = {along * local[0], (size_t)f.tiles * local[1], (size_t)f.a->kv_heads * (size_t)splits};
+    SAIL_TRY(ocl_start(&l, 3, global, local));
+    return splits > 1 ? merge(d, c, &f, splits, parts, err) : SAIL_OK;
+}
+
+const ocl_op ocl_attention_ops[] = {
+    {SAIL_OP_ATTENTION, takes, forward},
+    {0},
+};
