@@ -157,7 +157,70 @@ static sail_code forward(sail_device *d, const sail_call *c, sail_err *err)
     return splits > 1 ? merge(d, c, &f, splits, parts, err) : SAIL_OK;
 }
 
+static void common(ocl_launch *l, const attention *f, bool tiles, cl_mem dots)
+{
+    ocl_i32(l, (int32_t)f->queries);
+    ocl_i32(l, (int32_t)f->segments);
+    ocl_i32(l, (int32_t)f->ranges);
+    if (tiles)
+        ocl_i32(l, (int32_t)f->tiles);
+    ocl_i32(l, f->a->window);
+    ocl_f32(l, f->a->scale);
+    ocl_f32(l, f->a->softcap);
+    ocl_memory(l, dots);
+    ocl_faults(l);
+}
+
+/* Queries or keys: one of the two large kernels. */
+static sail_code half_of_back(sail_device *d, const sail_call *c, const attention *f, int kind, cl_mem dots, sail_err *err)
+{
+    const bool keys = kind == BACK_KEY;
+    ocl_launch l;
+    shape s;
+    if (!shape_for(d, kind, f->a->head_dim, &s))
+        return sail_fail(err, SAIL_E_DTYPE, "opencl: attention_back: heads of %d do not fit local memory", (int)f->a->head_dim);
+    begin(&l, d, c, err, f, "attention_forest attention_back", keys ? "attention_back_key" : "attention_back_query", s,
+          keys ? "-D KEY" : "-D QUERY");
+    for (int i = 0; i < 9; i++)
+        if (i != 4) /* o is in the dots */
+            ocl_matrix(&l, &c->in[i]);
+    ocl_matrix(&l, &c->out[keys ? 1 : 0]);
+    if (keys)
+        ocl_matrix(&l, &c->out[2]);
+    common(&l, f, keys, dots);
+    l.flops = (keys ? 8.0 : 6.0) * (double)f->queries * (double)f->keys * 0.5 * (double)f->q->cols;
+    const int64_t most = f->queries - f->tiles + 1, lines = (int64_t)s.y * s.ry;
+    const size_t along = keys ? (size_t)(((most < 64 ? most : 64) + lines - 1) / lines) : chunks(f, lines);
+    const size_t local[3] = {(size_t)s.x, (size_t)s.y, 1};
+    const size_t global[3] = {along * local[0], (size_t)f->tiles * local[1], (size_t)f->a->kv_heads};
+    return ocl_start(&l, 3, global, local);
+}
+
+static bool takes_back(const sail_device *d, const sail_call *c)
+{
+    shape s;
+    return takes_dtype(&c->in[1]) && shape_for(d, BACK_QUERY, c->attr.head_dim, &s) && shape_for(d, BACK_KEY, c->attr.head_dim, &s);
+}
+
+static sail_code backward(sail_device *d, const sail_call *c, sail_err *err)
+{
+    attention f;
+    ocl_launch l;
+    cl_mem dots;
+    SAIL_TRY(attention_of(c, 1, 6, &f, err));
+    SAIL_TRY(ocl_scratch(d, 0, (uint64_t)(f.queries * f.a->heads) * 4, &dots, err));
+    begin(&l, d, c, err, &f, "attention_forest attention_back", "attention_dots", (shape){1, 1, 1, 1}, "-D DOTS");
+    ocl_matrix(&l, &c->in[0]);
+    ocl_matrix(&l, &c->in[4]);
+    ocl_i32(&l, (int32_t)f.queries);
+    ocl_memory(&l, dots);
+    SAIL_TRY(ocl_start_map(&l, 1, f.queries * f.a->heads));
+    SAIL_TRY(half_of_back(d, c, &f, BACK_QUERY, dots, err));
+    return half_of_back(d, c, &f, BACK_KEY, dots, err);
+}
+
 const ocl_op ocl_attention_ops[] = {
     {SAIL_OP_ATTENTION, takes, forward},
+    {SAIL_OP_ATTENTION_BACK, takes_back, backward},
     {0},
 };
