@@ -115,7 +115,7 @@ static tile choose(const sail_device *d, const product *p, int *parts)
     return *t;
 }
 
-static sail_code matmul(sail_device *d, const sail_call *c, sail_err *err)
+sail_code ocl_matmul(sail_device *d, const sail_call *c, sail_err *err)
 {
     product p = {.call = c, .a = c->in[0], .b = c->in[1], .y = c->out[0], .m = c->out[0].rows, .n = c->out[0].cols,
                  .k = c->attr.trans_a ? c->in[0].rows : c->in[0].cols};
@@ -139,6 +139,6 @@ static bool supports(const sail_device *d, const sail_call *c)
 }
 
 const ocl_op ocl_matmul_ops[] = {
-    {SAIL_OP_MATMUL, supports, matmul},
+    {SAIL_OP_MATMUL, supports, ocl_matmul},
     {0},
 };
