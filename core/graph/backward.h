@@ -1,4 +1,5 @@
-/* backward.h - what the derivative rules of single ops (derivative.c) use of the walk (backward.c).
+/* backward.h - the parts of a derivative: the walk (backward.c), over the rules of single ops (derivative.c), over the
+ * gradients as they are collected (adjoint.c).
  *
  * Floor: graph. Everything is sticky: after an error in the graph the functions do nothing. */
 #ifndef SAIL_BACKWARD_H
@@ -23,6 +24,12 @@ typedef struct back {
     back_value *values, nothing;
     size_t n_values, cap_values;
 } back;
+
+/* What the walk knows of v; valid until the graph grows. */
+back_value *sail__back_entry(back *b, sail_value v);
+const sail_value_entry *sail__back_value(const back *b, sail_value v);
+/* Add a node; its index, or -1. into: as in sail__graph_node. */
+int sail__back_emit(back *b, sail_op op, const sail_attr *attr, const sail_value *in, int n, const sail_value *into);
 
 /* Is the gradient of v wanted? False for SAIL_NONE. */
 bool sail__back_needs(back *b, sail_value v);
