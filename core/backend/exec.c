@@ -240,3 +240,11 @@ sail_code sail__exec_run(sail_exec *x, const sail_binding *b, int parts, sail_er
     }
     return SAIL_OK;
 }
+
+sail_code sail__run_op(sail_runtime *rt, const sail_call *call, sail_err *err)
+{
+    SAIL_TRY(sail_call_check(call, err));
+    if (rt->backend->supports(rt->device, call))
+        return rt->backend->run(rt->device, call, 1, err);
+    return sail__fallback_run(rt, call, err);
+}

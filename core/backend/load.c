@@ -9,6 +9,27 @@
 
 enum { MOST_ROWS = 1024, MOST_OPTIONS = 1 << 16 };
 
+static const char *const kind_names[] = {
+#define KIND(NAME, name, doc) name,
+    SAIL_KINDS(KIND)
+#undef KIND
+};
+
+const char *sail__kind_name(sail_kind k)
+{
+    return (unsigned)k < SAIL_KIND_COUNT ? kind_names[k] : "unknown";
+}
+
+bool sail__kind_parse(const char *name, sail_kind *out)
+{
+    for (int k = 0; k < SAIL_KIND_COUNT; k++)
+        if (sail__name_equal(name, kind_names[k])) {
+            *out = (sail_kind)k;
+            return true;
+        }
+    return false;
+}
+
 static const char *text_or(const char *s, const char *otherwise)
 {
     return s && *s ? s : otherwise;

@@ -1,10 +1,22 @@
 /* load.h - one plugin file: loading, checking, and trying it in a child process.
  *
- * Floor: backend; private to the registry. */
+ * Floor: backend. Threads: the owner of the context. What was loaded stays so as long as the process. */
 #ifndef SAIL_LOAD_H
 #define SAIL_LOAD_H
 
-#include "registry.h"
+#include "../base/base.h"
+#include "../sail/plugin.h"
+
+/* A checked, zero-extended copy of a plugin's description: all members are safe to read; ops was checked to be at least
+ * as large as its own size says and is zero-extended to `ops_size` of the host's kind. opts has the host's stride. */
+typedef struct sail_loaded {
+    sail_plugin plugin;
+    const char *path; /* file; "(built in)" */
+    const void *ops;
+} sail_loaded;
+
+bool sail__kind_parse(const char *name, sail_kind *out);
+const char *sail__kind_name(sail_kind k);
 
 /* Bytes of every kind's table of functions as kept by the host: what a plugin's own table lacks is zero. */
 enum { SAIL_OPS_ROOM = 4096 };

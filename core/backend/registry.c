@@ -28,29 +28,6 @@ void sail__ctx_set(sail_ctx *ctx, int slot, void *p, void (*destroy)(void *p))
     ctx->slots[slot].destroy = destroy;
 }
 
-/* ---- kinds ---- */
-
-static const char *const kind_names[] = {
-#define KIND(NAME, name, doc) name,
-    SAIL_KINDS(KIND)
-#undef KIND
-};
-
-const char *sail__kind_name(sail_kind k)
-{
-    return (unsigned)k < SAIL_KIND_COUNT ? kind_names[k] : "unknown";
-}
-
-bool sail__kind_parse(const char *name, sail_kind *out)
-{
-    for (int k = 0; k < SAIL_KIND_COUNT; k++)
-        if (sail__name_equal(name, kind_names[k])) {
-            *out = (sail_kind)k;
-            return true;
-        }
-    return false;
-}
-
 /* ---- the registry ---- */
 
 struct known {
@@ -178,9 +155,10 @@ static sail_code add_place(struct search *s, const char *dir, bool own, bool bac
 /* The build tree's or the installed directory, found from where this library lies. */
 static sail_code own_places(struct search *s)
 {
+    static const char here = 0;
     Dl_info info;
     char real[PATH_MAX];
-    if (!dladdr((const void *)kind_names, &info) || !info.dli_fname || !realpath(info.dli_fname, real))
+    if (!dladdr(&here, &info) || !info.dli_fname || !realpath(info.dli_fname, real))
         return SAIL_OK;
     char *dir = sail__path_dir(s->arena, real), *up = dir ? sail__path_dir(s->arena, dir) : NULL;
     if (!up)

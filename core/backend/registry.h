@@ -11,15 +11,7 @@
 
 #include "../base/node.h"
 #include "../sail/backend.h"
-#include "../sail/plugin.h"
-
-/* A checked, zero-extended copy of a plugin's description: all members are safe to read; ops was checked to be at least
- * as large as its own size says and is zero-extended to `ops_size` of the host's kind. opts has the host's stride. */
-typedef struct sail_loaded {
-    sail_plugin plugin;
-    const char *path; /* file; "(built in)" */
-    const void *ops;
-} sail_loaded;
+#include "load.h"
 
 sail_code sail__plugins_add_path(sail_ctx *ctx, const char *dir, sail_err *err);
 /* A plugin that is linked in or made by Lua. Copies the description. */
@@ -34,8 +26,6 @@ typedef struct sail_found {
     const char *name, *doc, *source, *path, *problem; /* problem: NULL when usable */
 } sail_found;
 sail_code sail__plugins_list(sail_ctx *ctx, sail_arena *a, sail_found **out, size_t *n, sail_err *err);
-bool sail__kind_parse(const char *name, sail_kind *out);
-const char *sail__kind_name(sail_kind k);
 
 /* From a recipe's slot (NAME or {kind: NAME, …}): the plugin, and its option struct parsed into the arena. */
 typedef struct sail_slot {

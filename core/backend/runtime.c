@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "exec.h"
-#include "fallback.h"
 
 static bool fits(const char *pattern, const char *text)
 {
@@ -187,12 +186,4 @@ sail_code sail__tensor_put_f32(sail_runtime *rt, const sail_tensor *t, const flo
 sail_code sail__tensor_get_f32(sail_runtime *rt, const sail_tensor *t, float *dst, sail_err *err)
 {
     return convert(rt, t, dst, false, err);
-}
-
-sail_code sail__run_op(sail_runtime *rt, const sail_call *call, sail_err *err)
-{
-    SAIL_TRY(sail_call_check(call, err));
-    if (rt->backend->supports(rt->device, call))
-        return rt->backend->run(rt->device, call, 1, err);
-    return sail__fallback_run(rt, call, err);
 }
