@@ -14,6 +14,11 @@ struct sail__source {
     int64_t n_records, n_rows;
 };
 
+bool sail__held_out(uint64_t prompt_hash, double share)
+{
+    return (double)(prompt_hash >> 11) * 0x1p-53 < share;
+}
+
 sail_code sail__source_open(const sail__data_options *o, sail__source **out, sail_err *err)
 {
     *out = NULL;

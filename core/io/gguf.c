@@ -403,11 +403,6 @@ const char *sail__gguf_path(const sail__gguf *g)
     return g->path;
 }
 
-size_t sail__gguf_kv_count(const sail__gguf *g)
-{
-    return g->n_kv;
-}
-
 const sail__gguf_kv *sail__gguf_kv_at(const sail__gguf *g, size_t i)
 {
     return i < g->n_kv ? &g->kv[i] : NULL;

@@ -47,7 +47,6 @@ sail_code sail__gguf_open_memory(const void *data, size_t size, const char *name
 void sail__gguf_close(sail__gguf *g);
 const char *sail__gguf_path(const sail__gguf *g);
 
-size_t sail__gguf_kv_count(const sail__gguf *g);
 const sail__gguf_kv *sail__gguf_kv_at(const sail__gguf *g, size_t i); /* in the file's order */
 const sail__gguf_kv *sail__gguf_get(const sail__gguf *g, const char *key); /* NULL: none */
 

@@ -5,7 +5,7 @@
  * Every error names the file and what was being done. Steps are counted from 0; -1: before the first.
  *
  * Rows of a stage beyond a checkpoint are taken back on resume with sail__store_cut. Verdicts are never taken back: they are
- * found by what was judged, so that nothing is judged (and paid) twice. */
+ * kept by what was judged, not by when. */
 #ifndef SAIL_STORE_H
 #define SAIL_STORE_H
 
@@ -84,8 +84,6 @@ typedef struct sail__verdict_row {
 } sail__verdict_row;
 /* Written and flushed to the disk before this returns: use a verdict only after it. A key that is there stays as it is. */
 sail_code sail__store_add_verdicts(sail__store *s, const sail__verdict_row *rows, size_t n, sail_err *err);
-sail_code sail__store_get_verdict(sail__store *s, sail_arena *a, const char *key, bool *found, sail__verdict_row *out,
-                                  sail_err *err);
 /* All of them (or that of `key`) ordered by key. */
 sail_code sail__store_verdicts(sail__store *s, sail_arena *a, const char *key, sail__verdict_row **out, size_t *n,
                                sail_err *err);

@@ -188,18 +188,3 @@ sail_code sail__store_verdicts(sail__store *s, sail_arena *a, const char *key, s
     sail__bind_text(q, 1, key);
     return sail__db_rows(s, a, q, sizeof **out, verdict_row, doing, out, n, err);
 }
-
-sail_code sail__store_get_verdict(sail__store *s, sail_arena *a, const char *key, bool *found, sail__verdict_row *out,
-                                  sail_err *err)
-{
-    sail__verdict_row *rows = NULL;
-    size_t n = 0;
-    memset(out, 0, sizeof *out);
-    *found = false;
-    SAIL_TRY(sail__store_verdicts(s, a, key, &rows, &n, err));
-    if (n) {
-        *found = true;
-        *out = rows[0];
-    }
-    return SAIL_OK;
-}

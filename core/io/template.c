@@ -83,17 +83,9 @@ struct sail__template {
     char *system, *bos, *eos;
 };
 
-const char *const *sail__template_names(void)
-{
-    return names;
-}
 const char *sail__template_name(const sail__template *t)
 {
     return names[t->form - forms];
-}
-const char *sail__template_end(const sail__template *t)
-{
-    return t->form->end;
 }
 const char *sail__template_response_prefix(const sail__template *t)
 {

@@ -28,12 +28,9 @@ sail_code sail__template_from_jinja(const char *text, const char *origin, const 
 sail_code sail__template_for(const sail__tokenizer *t, const char *name, const char *system, sail__template **out,
                              sail_err *err);
 void sail__template_free(sail__template *t);
-const char *const *sail__template_names(void); /* NULL-terminated */
 const char *sail__template_name(const sail__template *t);
 
-/* The token that ends an assistant's message ("<|im_end|>"); NULL: the tokenizer's eos. */
-const char *sail__template_end(const sail__template *t);
-/* Its id, or the tokenizer's eos; -1: the tokenizer has neither. */
+/* The id of the token that ends an assistant's message ("<|im_end|>"), or the tokenizer's eos; -1: it has neither. */
 int32_t sail__template_end_id(const sail__template *t, const sail__tokenizer *tok);
 /* What stands between the generation prompt and the response in rendered text: " " in hh and vicuna, else "". */
 const char *sail__template_response_prefix(const sail__template *t);

@@ -32,7 +32,7 @@ void sail__tokenizer_free(sail__tokenizer *t);
 typedef struct sail__vocabulary {
     const char *origin;        /* for messages: the file's name */
     const char *model;         /* "gpt2" (byte-level BPE) or "llama" (SentencePiece) */
-    const char *pre;           /* pre-tokenizer name: see sail__tokenizer_pre_names; NULL or "default": GPT-2's */
+    const char *pre;           /* pre-tokenizer name, llama.cpp's; NULL or "default": GPT-2's */
     const char *const *tokens; /* [n] */
     const size_t *token_sizes; /* [n] bytes; NULL: NUL-terminated */
     size_t n;
@@ -52,8 +52,6 @@ sail_code sail__vocabulary_write(const sail__vocabulary *v, sail_buf *json, sail
 struct sail__gguf;
 sail_code sail__vocabulary_from_gguf(const struct sail__gguf *g, sail_arena *a, sail__vocabulary *v, sail_err *err);
 sail_code sail__tokenizer_from_gguf(const struct sail__gguf *g, sail__tokenizer **out, sail_err *err);
-/* The names of `pre` that are known, NULL-terminated. */
-const char *const *sail__tokenizer_pre_names(void);
 
 /* ---- what is in it ---- */
 int32_t sail__tokenizer_size(const sail__tokenizer *t);                  /* largest id + 1 */

@@ -74,32 +74,15 @@ static sail_code specials(sail__tokenizer *t, const json_t *config, sail_err *er
     return special(t, config, "unk_token", &t->unk, err);
 }
 
-static sail_code add_end(sail__tokenizer *t, json_int_t id, sail_err *err)
-{
-    if (id < 0 || id > SAIL__MAX_TOKEN_ID)
-        return SAIL_OK;
-    for (size_t i = 0; i < t->n_ends; i++)
-        if (t->ends[i] == id)
-            return SAIL_OK;
-    int32_t *more = sail__arena_array(t->arena, t->n_ends + 1, sizeof *more);
-    if (!more)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (t->n_ends)
-        memcpy(more, t->ends, t->n_ends * sizeof *more);
-    more[t->n_ends++] = (int32_t)id;
-    t->ends = more;
-    return SAIL_OK;
-}
-
 /* eos_token_id: an integer or a list of them. */
 static sail_code add_ends(sail__tokenizer *t, const json_t *config, sail_err *err)
 {
     const json_t *v = json_object_get(config, "eos_token_id");
     if (json_is_integer(v))
-        return add_end(t, json_integer_value(v), err);
+        return sail__tokenizer_add_end(t, json_integer_value(v), err);
     for (size_t i = 0; i < json_array_size(v); i++)
         if (json_is_integer(json_array_get(v, i)))
-            SAIL_TRY(add_end(t, json_integer_value(json_array_get(v, i)), err));
+            SAIL_TRY(sail__tokenizer_add_end(t, json_integer_value(json_array_get(v, i)), err));
     return SAIL_OK;
 }
 
@@ -143,30 +126,7 @@ static sail_code load_beside(sail__tokenizer *t, const char *dir, sail_err *err)
         SAIL_TRY(code);
     }
     if (t->eos >= 0)
-        SAIL_TRY(add_end(t, t->eos, err));
-    return SAIL_OK;
-}
-
-/* One end token may have been named already by the caller (a GGUF's eot): all of them, eos first. */
-sail_code sail__tokenizer_add_end(sail__tokenizer *t, int64_t id, sail_err *err)
-{
-    return add_end(t, id, err);
-}
-
-sail_code sail__tokenizer_parse(const struct json_t *root, const char *origin, sail__tokenizer **out, sail_err *err)
-{
-    *out = NULL;
-    sail__tokenizer *t = sail__calloc(1, sizeof *t);
-    if (!t || !(t->arena = sail__arena_new()) || !(t->origin = sail__arena_strdup(t->arena, origin))) {
-        sail__tokenizer_free(t);
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    }
-    sail_code code = sail__tokenizer_from_json(t, root, err);
-    if (code) {
-        sail__tokenizer_free(t);
-        return code;
-    }
-    *out = t;
+        SAIL_TRY(sail__tokenizer_add_end(t, t->eos, err));
     return SAIL_OK;
 }
 

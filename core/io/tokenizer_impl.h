@@ -164,6 +164,7 @@ enum {
     SAIL__TOKEN_MODEL = 4, /* in the model's vocabulary, not only among the added tokens */
 };
 
+sail_code sail__table_build(sail__string_table *h, const sail__string *strings, int32_t n, sail_err *err);
 int32_t sail__lookup(const sail__string_table *h, const sail__string *strings, const char *s, size_t len); /* -1 */
 
 /* ---- scratch ---- */

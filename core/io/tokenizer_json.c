@@ -558,3 +558,37 @@ sail_code sail__tokenizer_from_json(sail__tokenizer *t, const struct json_t *roo
         SAIL_TRY(sail__tokenizer_index_bytes(t, err));
     return SAIL_OK;
 }
+
+sail_code sail__tokenizer_add_end(sail__tokenizer *t, int64_t id, sail_err *err)
+{
+    if (id < 0 || id > SAIL__MAX_TOKEN_ID)
+        return SAIL_OK;
+    for (size_t i = 0; i < t->n_ends; i++)
+        if (t->ends[i] == id)
+            return SAIL_OK;
+    int32_t *more = sail__arena_array(t->arena, t->n_ends + 1, sizeof *more);
+    if (!more)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (t->n_ends)
+        memcpy(more, t->ends, t->n_ends * sizeof *more);
+    more[t->n_ends++] = (int32_t)id;
+    t->ends = more;
+    return SAIL_OK;
+}
+
+sail_code sail__tokenizer_parse(const struct json_t *root, const char *origin, sail__tokenizer **out, sail_err *err)
+{
+    *out = NULL;
+    sail__tokenizer *t = sail__calloc(1, sizeof *t);
+    if (!t || !(t->arena = sail__arena_new()) || !(t->origin = sail__arena_strdup(t->arena, origin))) {
+        sail__tokenizer_free(t);
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    }
+    sail_code code = sail__tokenizer_from_json(t, root, err);
+    if (code) {
+        sail__tokenizer_free(t);
+        return code;
+    }
+    *out = t;
+    return SAIL_OK;
+}

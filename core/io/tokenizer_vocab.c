@@ -60,11 +60,6 @@ static const pre pres[] = {{gpt2},
                            {o200k}};
 _Static_assert(sizeof names / sizeof *names == sizeof pres / sizeof *pres + 1, "one row a name");
 
-const char *const *sail__tokenizer_pre_names(void)
-{
-    return names;
-}
-
 static sail_code find_pre(const sail__vocabulary *v, const pre **out, sail_err *err)
 {
     const char *name = v->pre ? v->pre : "default";

@@ -125,7 +125,7 @@ static void verdicts_are_found_by_content(void **state)
 {
     fixture *f = *state;
     const char *yes[] = {"ab", "c"}, *no[] = {"a", "bc"};
-    sail__verdict_row v = {.outcome = 1, .k = 2, .score = {0.1, NAN}, .provenance = "length", .seconds = 0.5}, out;
+    sail__verdict_row v = {.outcome = 1, .k = 2, .score = {0.1, NAN}, .provenance = "length", .seconds = 0.5}, *out;
     char other[33];
     sail__verdict_key("length", "", "p", yes, 2, v.key);
     sail__verdict_key("length", "", "p", no, 2, other);
@@ -134,15 +134,15 @@ static void verdicts_are_found_by_content(void **state)
     ok(f, sail__store_add_verdicts(f->store, &v, 1, &f->err));
     v.outcome = 0;
     ok(f, sail__store_add_verdicts(f->store, &v, 1, &f->err)); /* the first label stays */
-    bool found;
-    ok(f, sail__store_get_verdict(f->store, f->arena, v.key, &found, &out, &f->err));
-    assert_true(found);
-    assert_int_equal(out.outcome, 1);
-    assert_int_equal(out.k, 2);
-    assert_true(out.score[0] == 0.1 && isnan(out.score[1]));
-    assert_string_equal(out.provenance, "length");
-    ok(f, sail__store_get_verdict(f->store, f->arena, other, &found, &out, &f->err));
-    assert_false(found);
+    size_t n;
+    ok(f, sail__store_verdicts(f->store, f->arena, v.key, &out, &n, &f->err));
+    assert_int_equal(n, 1);
+    assert_int_equal(out->outcome, 1);
+    assert_int_equal(out->k, 2);
+    assert_true(out->score[0] == 0.1 && isnan(out->score[1]));
+    assert_string_equal(out->provenance, "length");
+    ok(f, sail__store_verdicts(f->store, f->arena, other, &out, &n, &f->err));
+    assert_int_equal(n, 0);
 }
 
 static void cut_takes_back_the_stage_and_those_after_it(void **state)
