@@ -12,21 +12,6 @@
 #include "../sail/optimizer.h"
 #include "../sail/strategy.h"
 
-bool sail__checked(sail__checking *c, const char *what, bool holds, const char *detail, ...)
-{
-    char text[512];
-    va_list ap;
-    va_start(ap, detail);
-    vsnprintf(text, sizeof text, detail, ap);
-    va_end(ap);
-    c->done++;
-    if (!holds && !c->failed++)
-        snprintf(c->first, sizeof c->first, "%.60s: %.180s", what, text);
-    if (c->report)
-        c->report(c->user, what, holds, text);
-    return holds;
-}
-
 /* ---- for every kind ---- */
 
 static void check_description(sail__checking *c)

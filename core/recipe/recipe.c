@@ -4,108 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what is hung off the context ---- */
-
-typedef struct settings {
-    sail__lua_reader reader;
-    char *library;
-} settings;
-
-static void settings_free(void *p)
-{
-    settings *s = p;
-    sail__free(s->library);
-    sail__free(s);
-}
-
-/* NULL: out of memory; what was to be set is then as if it had not been. */
-static settings *settings_of(sail_ctx *ctx)
-{
-    settings *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
-    if (!s && (s = sail__calloc(1, sizeof *s)))
-        sail__ctx_set(ctx, SAIL_CTX_RECIPE, s, settings_free);
-    return s;
-}
-
-bool sail__recipe_set_lua(sail_ctx *ctx, sail__lua_reader reader)
-{
-    settings *s = settings_of(ctx);
-    if (s)
-        s->reader = reader;
-    return s != NULL;
-}
-
-sail__lua_reader sail__recipe_lua(sail_ctx *ctx)
-{
-    const settings *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
-    return s ? s->reader : NULL;
-}
-
-bool sail__recipe_set_library(sail_ctx *ctx, const char *dir)
-{
-    settings *s = settings_of(ctx);
-    char *copy = s ? sail__strdup(dir) : NULL;
-    if (!copy)
-        return false;
-    sail__free(s->library);
-    s->library = copy;
-    return true;
-}
-
-char *sail__recipe_find(sail_ctx *ctx, sail_arena *a, const char *dir, const char *name)
-{
-    const settings *s = sail__ctx_get(ctx, SAIL_CTX_RECIPE);
-    char *path = sail__path_join(a, dir, name);
-    if (!path || sail__file_exists(path) || !s || !s->library)
-        return path;
-    char *other = sail__path_join(a, s->library, name);
-    return !other || sail__file_exists(other) ? other : path;
-}
-
-/* ---- problems ---- */
-
-/* "FILE:12" as file length and line. */
-static long split_where(const char *where, size_t *file)
-{
-    const char *colon = strrchr(where, ':');
-    char *end = NULL;
-    long line = colon ? strtol(colon + 1, &end, 10) : 0;
-    if (!colon || end == colon + 1 || *end)
-        line = 0, colon = where + strlen(where);
-    *file = (size_t)(colon - where);
-    return line;
-}
-
-static int by_place(const void *x, const void *y)
-{
-    const sail_problem *a = x, *b = y;
-    size_t na, nb;
-    long la = split_where(a->where, &na), lb = split_where(b->where, &nb);
-    int c = strncmp(a->where, b->where, na < nb ? na : nb);
-    if (c == 0)
-        c = (na > nb) - (na < nb);
-    if (c == 0)
-        c = (la > lb) - (la < lb);
-    if (c == 0)
-        c = strcmp(a->path, b->path);
-    return c ? c : strcmp(a->message, b->message);
-}
-
-/* By file and line; what several stages have in common is told once. */
-static void sort_problems(sail_problems *p)
-{
-    if (p->n < 2)
-        return;
-    qsort(p->items, p->n, sizeof *p->items, by_place);
-    size_t kept = 1;
-    for (size_t i = 1; i < p->n; i++)
-        if (by_place(&p->items[i], &p->items[kept - 1]) != 0)
-            p->items[kept++] = p->items[i];
-    p->n = kept;
-}
-
-/* ---- names ---- */
-
 static bool good_name(const char *s)
 {
     if (!*s || *s == '.' || *s == '-' || strlen(s) > 200)
@@ -500,7 +398,7 @@ static sail_code finish(builder *b)
         return no_memory(b);
     if (sail__problems_oom(b->problems) || sail__arena_oom(r->arena))
         return no_memory(b); /* what was found then says nothing about the recipe */
-    sort_problems(b->problems);
+    sail__problems_sort(b->problems);
     return b->problems->n ? sail__problems_fail(b->problems, SAIL_E_RECIPE, b->err) : SAIL_OK;
 }
 

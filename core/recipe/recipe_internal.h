@@ -39,4 +39,7 @@ sail__lua_reader sail__recipe_lua(sail_ctx *ctx);
 /* Keys that stand outside of all stages. */
 extern const char *const sail__recipe_root_keys[];
 
+/* By file and line; what several stages have in common is told once. */
+void sail__problems_sort(sail_problems *p);
+
 #endif
