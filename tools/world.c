@@ -143,15 +143,6 @@ static const struct {
     int n;
 } slots[] = {{verbs, COUNT(verbs)}, {adverbs, COUNT(adverbs)}, {ends, COUNT(ends)}};
 
-bool sail__world_is_new(const char *response)
-{
-    for (int s = 0; s < COUNT(slots); s++)
-        for (int i = 0; i < slots[s].n; i++)
-            if (!slots[s].items[i].habit && strstr(response, slots[s].items[i].text))
-                return true;
-    return false;
-}
-
 /* ---- truth ---- */
 
 void sail__world_truth(sail_buf *out)

@@ -32,8 +32,6 @@ sail_code sail__world_score(const char *response, double *score, sail_err *err);
 /* The truth as the rule judge reads it: lines of a weight and a pattern. */
 void sail__world_truth(sail_buf *out);
 
-/* Does the response use a word that the habit does not have? */
-bool sail__world_is_new(const char *response);
 
 /* Write sft.jsonl, pairs.jsonl, eval.jsonl, truth.txt, world.json, tokenizer.json and tokenizer_config.json. */
 sail_code sail__world_write(const sail__world_options *o, const char *dir, sail_err *err);

@@ -202,10 +202,3 @@ sail_code sail__flat_update(sail__flat *f, sail__update *u, sail_err *err)
     return SAIL_OK;
 }
 
-uint64_t sail__flat_bytes(const sail__flat *f)
-{
-    uint64_t n = 0;
-    for (int i = 0; i < f->n_segments; i++)
-        n += (uint64_t)f->segments[i].n * (8 + (f->shadows ? 2 : 0) + 4 * (uint64_t)f->plan.states);
-    return n;
-}

@@ -59,6 +59,5 @@ sail_code sail__flat_zero_gradients(sail__flat *f, sail_err *err);
 sail_code sail__flat_update(sail__flat *f, sail__update *u, sail_err *err);
 /* After weights were written directly (a checkpoint): bring the shadows up to date. */
 sail_code sail__flat_refresh(sail__flat *f, sail_err *err);
-uint64_t sail__flat_bytes(const sail__flat *f);
 
 #endif

@@ -94,13 +94,6 @@ static void give(sail__generator *g, const int32_t *pages, int n)
         g->free_pages[g->n_free++] = pages[i];
 }
 
-uint64_t sail__generator_bytes(const sail__generator *g)
-{
-    const sail__model_config *c = g->view.config;
-    return (uint64_t)g->pages * PAGE * sail_dtype_bytes(g->view.spec->dtype, (uint64_t)c->kv_heads * (uint64_t)c->head_dim) * 2 *
-           (uint64_t)c->layers;
-}
-
 /* ---- making and freeing ---- */
 
 sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, sail__generator **out, sail_err *err)

@@ -49,6 +49,5 @@ typedef struct sail__gen_counters {
     double seconds, prefill_seconds; /* steps that held a prompt count as prefill */
 } sail__gen_counters;
 void sail__generator_counters(sail__generator *g, sail__gen_counters *out);
-uint64_t sail__generator_bytes(const sail__generator *g); /* of the cache */
 
 #endif

@@ -397,15 +397,6 @@ void sail__model_free(sail__model *m)
     sail__free(m);
 }
 
-const sail__model_config *sail__model_config_of(const sail__model *m) { return m->config; }
-sail_runtime *sail__model_runtime(const sail__model *m) { return m->rt; }
 int64_t sail__model_positions(const sail__model *m) { return m->positions; }
 sail__flat *sail__model_flat(sail__model *m) { return m->flat; }
 
-int64_t sail__model_trainable(const sail__model *m)
-{
-    int64_t n = 0;
-    for (int i = 0; m->flat && i < m->flat->n_entries; i++)
-        n += m->flat->entries[i].rows * m->flat->entries[i].cols;
-    return n;
-}

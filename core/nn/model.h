@@ -55,11 +55,8 @@ typedef struct sail__model sail__model;
 sail_code sail__model_new(sail_runtime *rt, const sail__model_spec *spec, sail__model **out, sail_err *err);
 void sail__model_free(sail__model *m);
 
-const sail__model_config *sail__model_config_of(const sail__model *m);
-sail_runtime *sail__model_runtime(const sail__model *m);
 int64_t sail__model_positions(const sail__model *m); /* longest sequence, tokens */
 sail__flat *sail__model_flat(sail__model *m);        /* NULL where nothing is trained */
-int64_t sail__model_trainable(const sail__model *m); /* elements */
 
 /* Scores at the forest's head rows, in nats; arrays of forest->n_rows, entropy and lss may be NULL. keep: a training
  * forward, after which sail__model_backward may follow (policy only). */
