@@ -106,6 +106,7 @@ sail_code sail__passes_reference(sail__passes *p, sail__step *s, const sail__mic
     forget(p);
     SAIL_TRY(pack(p, s, m, err));
     SAIL_TRY(sail__model_logprobs(p->model, SAIL__REFERENCE, &p->forest, false, p->rows[0], NULL, NULL, err));
+    p->flops += sail__model_flops(p->model, SAIL__REFERENCE, &p->forest, false);
     int64_t at = 0;
     for (int64_t i = m->first; i < m->first + m->n; i++) {
         sail__group *g = &s->groups[i];
@@ -127,10 +128,7 @@ sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro
     SAIL_TRY(pack(p, s, m, err));
     SAIL_TRY(sail__model_logprobs(p->model, SAIL__POLICY, &p->forest, keep, p->rows[0], want & SAIL_WANT_ENTROPY ? p->rows[1] : NULL,
                                   want & SAIL_WANT_LSS ? p->rows[2] : NULL, err));
-    if (keep) {
-        p->tokens += p->forest.n_tokens;
-        p->flops += sail__model_flops(p->model, &p->forest, true);
-    }
+    p->flops += sail__model_flops(p->model, SAIL__POLICY, &p->forest, keep);
     int64_t at = 0;
     for (int64_t i = m->first; i < m->first + m->n; i++) {
         sail__group *g = &s->groups[i];

@@ -18,8 +18,7 @@ typedef struct sail__passes {
     int64_t forest_first, forest_n; /* groups that the forest holds; n 0: none */
     float *rows[3], *grads[3]; /* work space of a pass: logp, entropy, log sum p^2 */
     size_t cap;
-    double flops;   /* since reset, counted */
-    int64_t tokens; /* packed tokens of training passes since reset */
+    double flops;   /* of all passes so far, counted */
 } sail__passes;
 
 void sail__passes_init(sail__passes *p, sail__model *m);

@@ -314,7 +314,7 @@ static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *
     return SAIL_OK;
 }
 
-static sail_code timing(sail__trainer *t, double start, const sail__step *s, sail__metrics *m, sail_err *err)
+static sail_code timing(sail__trainer *t, double start, double flops, const sail__step *s, sail__metrics *m, sail_err *err)
 {
     double seconds = sail__now() - start;
     int64_t tokens = 0;
@@ -325,6 +325,9 @@ static sail_code timing(sail__trainer *t, double start, const sail__step *s, sai
     }
     SAIL_TRY(sail__metrics_mean(m, "time/step", seconds, 1, err));
     SAIL_TRY(sail__metrics_mean(m, "time/tokens_per_second", (double)tokens / seconds, 1, err));
+    /* of the passes over the step's responses; what wrote them is not counted */
+    const double learning = seconds - (t->stream.rollout.new_tokens > 0 ? t->stream.rollout.seconds : 0);
+    SAIL_TRY(sail__metrics_mean(m, "time/tflops", (t->learner.passes.flops - flops) / learning * 1e-12, 1, err));
     if (t->stream.rollout.new_tokens > 0) {
         SAIL_TRY(sail__metrics_mean(m, "time/rollout", t->stream.rollout.seconds, 1, err));
         SAIL_TRY(sail__metrics_mean(m, "time/rollout_tokens_per_second", (double)t->stream.rollout.new_tokens / t->stream.rollout.seconds, 1, err));
@@ -334,7 +337,7 @@ static sail_code timing(sail__trainer *t, double start, const sail__step *s, sai
 
 static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail_err *err)
 {
-    double start = sail__now(), loss;
+    double start = sail__now(), flops = t->learner.passes.flops, loss;
     bool numeric;
     sail__metrics m = {.arena = a};
     sail__step s = {.step = t->state.step, .seed = live->seed, .arena = a};
@@ -348,7 +351,7 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
     if (code == SAIL_OK)
         code = update(t, live, lr, loss, numeric || spike(t, live, loss), s.n, &m, err);
     if (code == SAIL_OK)
-        code = timing(t, start, &s, &m, err);
+        code = timing(t, start, flops, &s, &m, err);
     if (code == SAIL_OK)
         code = keep_rollouts(t, &s, err);
     if (code == SAIL_OK) {

@@ -100,6 +100,11 @@ bool sail__op_shape_only(sail_op op, int i)
     return op == SAIL_OP_SCATTER_ROWS && i == 2;
 }
 
+double sail__attention_flops(sail_op op, double pairs, int64_t cols)
+{
+    return (op == SAIL_OP_ATTENTION ? 4 : 10) * pairs * (double)cols;
+}
+
 double sail__op_flops(sail_op op, const sail_attr *attr, const sail_shape *in, const sail_shape *out)
 {
     const double size = (double)out[0].rows * (double)out[0].cols;
@@ -113,7 +118,7 @@ double sail__op_flops(sail_op op, const sail_attr *attr, const sail_shape *in, c
         const sail_shape *q = &in[op == SAIL_OP_ATTENTION ? 0 : 1], *k = q + 1;
         const double pairs = q->rows == k->rows ? 0.5 * (double)q->rows * (double)(q->rows + 1)
                                                 : (double)q->rows * (double)k->rows;
-        return (op == SAIL_OP_ATTENTION ? 4 : 10) * pairs * (double)q->cols;
+        return sail__attention_flops(op, pairs, q->cols);
     }
     case SAIL_OP_EMBED:
     case SAIL_OP_GATHER_ROWS:

@@ -32,5 +32,6 @@ bool sail__op_elementwise(sail_op op, int i);
 bool sail__op_shape_only(sail_op op, int i);
 /* Multiply-adds count 2; sizes are resolved. Attention counts half of queries x keys where they are the same rows. */
 double sail__op_flops(sail_op op, const sail_attr *attr, const sail_shape *in, const sail_shape *out);
+double sail__attention_flops(sail_op op, double pairs, int64_t cols); /* cols: of the queries, all heads */
 
 #endif

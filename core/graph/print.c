@@ -75,7 +75,24 @@ void sail_graph_print(const sail_graph *g, const sail_dims *dims, void (*line)(v
     sail__buf_free(&b);
 }
 
-void sail_graph_count(const sail_graph *g, const sail_dims *dims, int first, int last, double *flops, double *bytes)
+double sail_forest_pairs(const sail_forest_tables *f, int64_t window)
+{
+    double pairs = 0;
+    for (int64_t i = 0; i < f->n_segments; i++) {
+        const int32_t *g = f->segments + 8 * i;
+        for (int64_t p = g[2]; p < (int64_t)g[2] + g[1]; p++)
+            for (int64_t a = g[5]; a < (int64_t)g[5] + g[6]; a++) {
+                const int32_t *r = f->ranges + 4 * a;
+                const int64_t from = window > 0 ? p - window + 1 - r[2] : 0, to = p + 1 - r[2];
+                const int64_t n = (to < r[1] ? to : r[1]) - (from > 0 ? from : 0);
+                pairs += n > 0 ? (double)n : 0;
+            }
+    }
+    return pairs;
+}
+
+void sail_graph_count(const sail_graph *g, const sail_dims *dims, const sail_forest_tables *forest, int first, int last,
+                      double *flops, double *bytes)
 {
     *flops = *bytes = 0;
     for (int i = first < 0 ? 0 : first; i < last && i < (int)g->n_nodes; i++) {
@@ -97,6 +114,9 @@ void sail_graph_count(const sail_graph *g, const sail_dims *dims, int first, int
             *bytes += rows * (double)s->cols * (double)sail_dtype_block_bytes(s->dtype) /
                       (double)sail_dtype_block_elements(s->dtype);
         }
-        *flops += sail__op_flops(n->op, &n->attr, in, out);
+        if (forest && (n->op == SAIL_OP_ATTENTION || n->op == SAIL_OP_ATTENTION_BACK))
+            *flops += sail__attention_flops(n->op, sail_forest_pairs(forest, n->attr.window), in[n->op != SAIL_OP_ATTENTION].cols);
+        else
+            *flops += sail__op_flops(n->op, &n->attr, in, out);
     }
 }

@@ -83,8 +83,9 @@ sail_code sail__model_adapter_read(sail__model *m, size_t i, float *a, float *b,
 sail_code sail__linear_modules(sail_arena *a, const sail__model_config *c, const char *const *targets, size_t n_targets,
                                const char ***out, size_t *n, sail_err *err);
 
-/* Counted from the graphs: flops of one pass over a forest of these sizes. */
-double sail__model_flops(const sail__model *m, const sail__forest *f, bool backward);
+/* Counted from the graph that sail__model_logprobs runs for this role and `keep`: flops of a pass over the forest, with keep
+ * that of the backward pass as well. 0 before the first run. */
+double sail__model_flops(const sail__model *m, sail__role_kind role, const sail__forest *f, bool keep);
 
 /* For generate.c. */
 typedef struct sail__model_view {

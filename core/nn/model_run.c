@@ -260,15 +260,16 @@ sail_code sail__linear_modules(sail_arena *a, const sail__model_config *c, const
     return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
-double sail__model_flops(const sail__model *m, const sail__forest *f, bool backward)
+double sail__model_flops(const sail__model *m, sail__role_kind role, const sail__forest *f, bool keep)
 {
+    const sail_forest_tables tables = {f->segments, f->ranges, f->n_segments};
     sail_dims d = sail__forest_dims(f);
     for (int i = 0; i < m->n_programs; i++) {
         const sail__program *p = &m->programs[i];
-        if (p->role != SAIL__POLICY || p->head != SAIL__HEAD_LOGPROB || p->training != backward)
+        if (p->role != role || p->head != SAIL__HEAD_LOGPROB || p->training != keep)
             continue;
         double flops, bytes;
-        sail_graph_count(p->graph, &d, 0, sail_graph_nodes(p->graph), &flops, &bytes);
+        sail_graph_count(p->graph, &d, &tables, 0, sail_graph_nodes(p->graph), &flops, &bytes);
         return flops;
     }
     return 0;

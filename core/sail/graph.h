@@ -121,9 +121,20 @@ int sail_graph_values(const sail_graph *g);
 int sail_graph_forward_nodes(const sail_graph *g); /* nodes before the derivative was appended */
 void sail_graph_value_info(const sail_graph *g, sail_value v, sail_value_info *out);
 void sail_graph_print(const sail_graph *g, const sail_dims *dims, void (*line)(void *user, const char *text), void *user);
-/* Nodes [first, last). Multiply-adds count 2; bytes: every operand read or written once. Attention counts queries x keys,
- * half of them where the keys are the rows: a forest has fewer pairs than that, never more. */
-void sail_graph_count(const sail_graph *g, const sail_dims *dims, int first, int last, double *flops, double *bytes);
+/* A forest on the host: its tables' rows as above. */
+typedef struct sail_forest_tables {
+    const int32_t *segments, *ranges;
+    int64_t n_segments;
+} sail_forest_tables;
+
+/* How many keys all queries see together. window 0: none. */
+double sail_forest_pairs(const sail_forest_tables *f, int64_t window);
+
+/* Nodes [first, last). Multiply-adds count 2; bytes: every operand read or written once. Attention counts the pairs of a query
+ * and a key that it sees; where the forest is not known (NULL), all pairs, half of them where the keys are the rows: a forest
+ * has fewer than that, never more. */
+void sail_graph_count(const sail_graph *g, const sail_dims *dims, const sail_forest_tables *forest, int first, int last,
+                      double *flops, double *bytes);
 
 /* One op with its operands resolved. Absent operands have buffer NULL. Outputs never overlap inputs, except for ops
  * that work in place (output 0 is then the same view as the operand) and elementwise ops, whose output may be
