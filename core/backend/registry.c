@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../base/ctx.h"
-#include "load.h"
+#include "registry.h"
 
 _Static_assert((int)SAIL_CTX_SLOTS <= (int)SAIL_CTX_MOST_SLOTS, "base/ctx.h must hold a slot for every floor");
 _Static_assert(sizeof(sail_backend) <= SAIL_OPS_ROOM, "a host's table of functions must fit");
