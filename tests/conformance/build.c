@@ -148,6 +148,8 @@ void emit(suite *s)
     kase *c = &s->c;
     if (!chosen(s, c->op) || c->bench != s->bench)
         return;
+    if (s->every && s->seen[c->op]++ % s->every)
+        return;
     bool good = complete(s, c);
     if (good && s->bench) {
         bench(s, c);

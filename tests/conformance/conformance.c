@@ -48,6 +48,8 @@ int main(int argc, char **argv)
                 which = value;
             else if (!strcmp(argv[i], "--ops"))
                 s->ops = value;
+            else if (!strcmp(argv[i], "--every"))
+                s->every = atoi(value) > 0 ? atoi(value) : 1;
             else if (!strcmp(argv[i], "--threads"))
                 threads = value;
             else if (n_options < 31) {

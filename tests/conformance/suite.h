@@ -11,6 +11,8 @@ struct suite {
     device devices[MOST_DEVICES]; /* the first is compared with ref, the others with the first, bit for bit */
     int n_devices;
     const char *ops; /* "matmul,attention" or NULL: all */
+    int every;       /* of an op's cases only each so many-th; 0: all */
+    int seen[SAIL_OP_COUNT];
     bool differences, bench, verbose;
     sail_arena *arena; /* of the case at hand */
     kase c;
