@@ -7,7 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { POINTS = 1200, STAGES_MOST = 256 };
+/* A picture shows some hundred points; many pictures share a page that should open at once. */
+enum { POINTS = 600, POINTS_LEAST = 50, POINTS_OF_PAGE = 24000, STAGES_MOST = 256 };
 
 /* ---- escaping ---- */
 
@@ -66,15 +67,19 @@ static bool same_chart(const report_series *a, const report_series *b)
 static void number(sail_buf *out, double v)
 {
     if (isfinite(v))
-        sail__buf_printf(out, "%.6g", v);
+        sail__buf_printf(out, "%.5g", v);
     else
         sail__buf_str(out, "null");
 }
 
-/* A long series as means of as many points as a picture can show. */
-static void points(sail_buf *out, const report_series *s)
+/* A long series as means, as many as a picture can show and the page has room for. */
+static void points(sail_buf *out, const report_data *d, const report_series *s)
 {
-    size_t every = (s->n + POINTS - 1) / POINTS;
+    size_t lines = 1;
+    for (size_t i = 0; i < d->n; i++)
+        lines += d->runs[i].n_series;
+    size_t share = POINTS_OF_PAGE / lines, most = share < POINTS_LEAST ? POINTS_LEAST : share > POINTS ? POINTS : share;
+    size_t every = (s->n + most - 1) / most;
     sail__buf_str(out, "\"x\":[");
     for (size_t i = 0; i < s->n; i += every) {
         size_t last = i + every - 1 < s->n ? i + every - 1 : s->n - 1;
@@ -150,7 +155,7 @@ static void chart(const report_data *d, const stage_list *stages, const report_s
                 continue;
             const char *p = part_of(s->name, &base);
             sail__buf_printf(out, "%s{\"run\":%zu,\"part\":\"%s\",\"dash\":%d,", comma ? "," : "", i, p ? p : "", p && !strcmp(p, "rejected"));
-            points(out, s);
+            points(out, d, s);
             sail__buf_str(out, "}");
             comma = true;
         }
@@ -238,7 +243,7 @@ static bool method_chart(const report_data *d, size_t run, const report_comparis
         sail__buf_printf(out, "%s{\"run\":%zu,\"color\":%zu,\"part\":\"\",\"dash\":0,\"label\":", begun ? "," : "", run, k);
         script_text(out, c->c[k].name);
         sail__buf_str(out, ",");
-        points(out, s);
+        points(out, d, s);
         sail__buf_str(out, "}");
         begun = *any = true;
     }
