@@ -116,7 +116,8 @@ typedef struct ocl_op {
     sail_code (*run)(sail_device *d, const sail_call *c, sail_err *err);
 } ocl_op;
 
-extern const ocl_op ocl_attention_ops[], ocl_elementwise_ops[], ocl_head_ops[], ocl_matmul_ops[], ocl_norm_ops[], ocl_optim_ops[], ocl_rows_ops[];
+extern const ocl_op ocl_attention_ops[], ocl_elementwise_ops[], ocl_head_ops[], ocl_matmul_ops[], ocl_norm_ops[],
+    ocl_optim_ops[], ocl_rows_ops[], ocl_sample_ops[];
 
 /* The product alone, for ops that are made of one: call is laid out as a MATMUL, but a, b and y may be of different float types. It
  * uses scratch slots 0 and 1. */

@@ -1,7 +1,8 @@
 /* run.c - which calls the OpenCL backend takes, and running them. */
 #include "opencl.h"
 
-static const ocl_op *const families[] = {ocl_attention_ops, ocl_elementwise_ops, ocl_head_ops, ocl_matmul_ops, ocl_norm_ops, ocl_optim_ops, ocl_rows_ops};
+static const ocl_op *const families[] = {ocl_attention_ops, ocl_elementwise_ops, ocl_head_ops, ocl_matmul_ops,
+                                        ocl_norm_ops, ocl_optim_ops, ocl_rows_ops, ocl_sample_ops};
 
 void ocl_ops_fill(sail_device *d)
 {
