@@ -579,8 +579,10 @@ static uint32_t take_needs(lua_State *L, int table)
                 caps |= SAIL_CAP_ENTROPY;
             else if (need && !strcmp(need, "lss"))
                 caps |= SAIL_CAP_LSS;
+            else if (need && !strcmp(need, "step"))
+                caps |= SAIL_CAP_STEP;
             else
-                luaL_error(L, "sail.objective: needs is a list of \"entropy\" and \"lss\"");
+                luaL_error(L, "sail.objective: needs is a list of \"entropy\", \"lss\" and \"step\"");
             lua_pop(L, 1);
         }
         lua_pop(L, 1);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "align/coupling.h"
 #include "align/tape_internal.h"
 #include "bind_tape.h"
 
@@ -195,6 +196,7 @@ static int choose(lua_State *L)
                           (LUAI_UACINT)nb);
     uint8_t *bytes = lua_newuserdatauv(L, (size_t)(n ? n : 1), 0);
     const double *x = sail_value_of(t, mask);
+    sail__tape_read(t, mask, false);
     for (int64_t i = 0; i < n; i++)
         bytes[i] = x[i] != 0;
     sail__lua_push_var(L, sail_select(t, bytes, a, b));
@@ -219,6 +221,8 @@ static int compare(lua_State *L, compare_fn *f)
         return luaL_error(L, "values of %I and %I cannot be compared", (LUAI_UACINT)na, (LUAI_UACINT)nb);
     double *out = lua_newuserdatauv(L, (size_t)(n ? n : 1) * sizeof *out, 0);
     const double *x = sail_value_of(t, a), *y = sail_value_of(t, b);
+    sail__tape_read(t, a, false);
+    sail__tape_read(t, b, false);
     for (int64_t i = 0; i < n; i++)
         out[i] = f(x[na == 1 ? 0 : i], y[nb == 1 ? 0 : i]) ? 1.0 : 0.0;
     sail__lua_push_var(L, sail_tape_constant(t, sail_domain_of(t, longer), n, out));
@@ -236,6 +240,7 @@ static int item(lua_State *L)
     lua_Integer i = luaL_optinteger(L, 2, 1);
     luaL_argcheck(L, i >= 1 && i <= sail_length_of(tape(L), v), 2, "beyond the end");
     luaL_argcheck(L, !lua_isnoneornil(L, 2) || sail_length_of(tape(L), v) == 1, 1, "more than one value; say which");
+    sail__tape_read(tape(L), v, true);
     lua_pushnumber(L, sail_value_of(tape(L), v)[i - 1]);
     return 1;
 }
@@ -244,6 +249,7 @@ static int values(lua_State *L)
 {
     sail_var v = value_at(L, 1);
     int64_t n = sail_length_of(tape(L), v);
+    sail__tape_read(tape(L), v, true);
     lua_createtable(L, (int)(n < 1 << 20 ? n : 0), 0);
     for (int64_t i = 0; i < n; i++) {
         lua_pushnumber(L, sail_value_of(tape(L), v)[i]);

@@ -55,7 +55,7 @@ static const entry module[] = {
     {"sail.ramp{from, to, steps [, start]}", "a number that goes from one value to another in a straight line"},
     {"sail.cosine{from, to, steps [, start]}", "the same along half a cosine"},
     {"sail.piecewise{{step, value}, …}", "a number given at some steps, straight lines between"},
-    {"sail.objective{loss [, name, needs]}", "loss = function(b); needs = {\"entropy\", \"lss\"}: per-token inputs beside log p"},
+    {"sail.objective{loss [, name, needs]}", "loss = function(b); needs = {\"entropy\", \"lss\"}: per-token inputs beside log p; \"step\": all pairs at once (found out where it is left out)"},
     {"sail.preference{logprob [, name, outcomes]}", "logprob = function(s, outcome, k); outcomes: a number, or function(k); 2"},
     {"sail.judge{label [, name]}", "label = function(item): scores, the winner (1 or 2), \"tie\", or nil to abstain"},
     {"sail.constant({…} [, domain])", "numbers as a value without derivative"},

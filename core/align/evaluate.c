@@ -93,7 +93,7 @@ static sail_code divergence(sail__evaluator *e, const sail__stage *live, const s
     double sum = 0;
     for (int64_t i = 0; i < parts; i++) {
         SAIL_TRY(sail__passes_reference(&e->learner->passes, &s, &m[i], err));
-        SAIL_TRY(sail__passes_forward(&e->learner->passes, &s, &m[i], 0, false, err));
+        SAIL_TRY(sail__passes_forward(&e->learner->passes, &s, &m[i], 0, SAIL__PASS_EVAL, err));
     }
     for (size_t i = 0; i < n; i++) {
         const sail__response *r = &s.groups[i].r[0];

@@ -5,6 +5,9 @@
  * those do not suffice, from a forward pass of the whole step first. */
 #include "learner.h"
 
+#include "coupling.h"
+#include "routes.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -63,16 +66,36 @@ static void widen(double *to, const float *from, int64_t n)
         to[i] = from ? (double)from[i] : 0;
 }
 
-/* Routes of the step, each once, with their coefficients. */
-static uint8_t route_index(const sail__group *g, sail_route *routes, int *n)
+/* The routes of the whole step, the same in each of its parts: those that its groups took, each once, with the coefficients
+ * they were drawn with; after them, for the shares, those that the strategy has and nobody took. */
+static sail_code routes_of(const sail__step *s, const sail__stage *live, sail_route *routes, int *n, uint8_t *of_group, sail_err *err)
 {
-    int i = 0;
-    while (i < *n && (routes[i].writer != g->writer || routes[i].labeller != g->labeller || routes[i].coefficient != g->coef ||
-                      strcmp(routes[i].name, g->route) != 0))
-        i++;
-    if (i == *n && *n < SAIL_MAX_ROUTES)
-        routes[(*n)++] = (sail_route){.name = g->route, .writer = g->writer, .labeller = g->labeller, .coefficient = g->coef};
-    return (uint8_t)(i < SAIL_MAX_ROUTES ? i : SAIL_MAX_ROUTES - 1);
+    *n = 0;
+    for (int64_t i = 0; i < s->n; i++) {
+        const sail__group *g = &s->groups[i];
+        int k = 0;
+        while (k < *n && (routes[k].writer != g->writer || routes[k].labeller != g->labeller || routes[k].coefficient != g->coef ||
+                          strcmp(routes[k].name, g->route) != 0))
+            k++;
+        if (k == SAIL_MAX_ROUTES)
+            return sail_fail(err, SAIL_E_BUG, "more than %d routes in a step", SAIL_MAX_ROUTES);
+        if (k == *n)
+            routes[(*n)++] = (sail_route){.name = g->route, .writer = g->writer, .labeller = g->labeller, .coefficient = g->coef};
+        of_group[i] = (uint8_t)k;
+    }
+    if (!live->strategy.loaded)
+        return SAIL_OK;
+    sail_route asked[SAIL_MAX_ROUTES];
+    int n_asked = 0;
+    SAIL_TRY(sail__routes_ask(live->strategy.loaded->ops, live->strategy.options, live->strategy.loaded->plugin.name, s->step, asked, &n_asked, err));
+    for (int i = 0; i < n_asked && *n < SAIL_MAX_ROUTES; i++) {
+        int k = 0;
+        while (k < *n && strcmp(routes[k].name, asked[i].name) != 0)
+            k++;
+        if (k == *n)
+            routes[(*n)++] = asked[i];
+    }
+    return SAIL_OK;
 }
 
 /* Groups [first, first + n). prior: take what the rollout kept where the policy's own pass has not been. */
@@ -97,18 +120,18 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
         v[i] = need(s, tokens, sizeof **v, &ok);
     for (int i = 0; i < 3; i++)
         p->d[i] = need(s, tokens, sizeof **v, &ok);
-    uint8_t *route = need(s, pairs, sizeof *route, &ok);
+    uint8_t *route = need(s, (size_t)s->n, sizeof *route, &ok);
     sail_route *routes = need(s, SAIL_MAX_ROUTES, sizeof *routes, &ok);
     p->outcome = need(s, pairs, sizeof *p->outcome, &ok);
     if (!ok)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for a batch of %zu tokens", tokens);
+    SAIL_TRY(routes_of(s, live, routes, &b->n_routes, route, err));
     int64_t r = 0, t = 0;
     bool entropy = true, lss = true;
     for (int64_t i = 0; i < n; i++) {
         const sail__group *g = &s->groups[first + i];
         of_pair[i] = r;
         prompt_id[i] = g->prompt_id;
-        route[i] = route_index(g, routes, &b->n_routes);
         p->outcome[i] = g->outcome;
         for (int k = 0; k < g->k; k++, r++) {
             const sail__response *y = &g->r[k];
@@ -138,7 +161,7 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
     b->entropy = entropy ? v[2] : NULL;
     b->lss = lss ? v[3] : NULL;
     b->outcome = p->outcome;
-    b->route = route;
+    b->route = route + first;
     b->routes = routes;
     b->prompt_id = prompt_id;
     b->response_id = response_id;
@@ -169,131 +192,173 @@ static sail_code draw(sail__step *s, part *p, const uint8_t *fixed, sail_err *er
 
 /* ---- the objective ---- */
 
+/* What the three ways through a step share. */
+typedef struct update {
+    sail__learner *l;
+    const sail__stage *live;
+    sail__step *s;
+    const sail__micro *m; /* [n] */
+    int64_t n;
+    double *baseline;       /* [pairs of the step] */
+    sail__metrics *metrics; /* NULL: not wanted */
+    double loss;
+    bool numeric; /* not finite: no gradient */
+    bool couples; /* a part's loss depends on the step's other pairs: to be done over, as a whole */
+} update;
+
 /* Loss, derivatives into p->d, metrics. */
-static sail_code lossy(sail__learner *l, const sail__stage *live, sail__step *s, part *p, const double *baseline, bool derive,
-                       sail__metrics *metrics, double *loss, bool *numeric, sail_err *err)
+static sail_code lossy(update *u, part *p, bool derive, sail_err *err)
 {
-    sail__objective o = objective_of(live);
+    sail__learner *l = u->l;
+    sail__objective o = objective_of(u->live);
     sail_pairs pairs;
     sail_loss out = {.size = sizeof out};
-    p->batch.baseline = baseline ? baseline + p->batch.first : NULL;
-    SAIL_TRY(sail__pairs_build(s->arena, l->tape, &p->batch, &pairs, err));
+    p->batch.baseline = u->baseline ? u->baseline + p->batch.first : NULL;
+    SAIL_TRY(sail__pairs_build(u->s->arena, l->tape, &p->batch, &pairs, err));
     sail_code code = sail__objective_loss(&o, l->tape, &pairs, &out, err);
     if (code == SAIL_E_NUMERIC) {
-        *numeric = true;
-        *loss = NAN;
+        u->numeric = true;
+        u->loss = NAN;
         return SAIL_OK;
     }
     SAIL_TRY(code);
-    *loss += sail_value_of(l->tape, out.loss)[0];
+    if (p->batch.layout.pairs < u->s->n && sail__tape_couples(l->tape, out.loss)) {
+        u->couples = true;
+        return SAIL_OK;
+    }
+    u->loss += sail_value_of(l->tape, out.loss)[0];
     if (derive) {
         code = sail__pairs_weights(&pairs, p->d[0], l->grad_want & SAIL_WANT_ENTROPY ? p->d[1] : NULL,
                                    l->grad_want & SAIL_WANT_LSS ? p->d[2] : NULL, err);
         if (code == SAIL_E_NUMERIC)
-            *numeric = true;
+            u->numeric = true;
         else
             SAIL_TRY(code);
     }
-    return metrics ? sail__metrics_pairs(metrics, &p->batch, &pairs, &out, err) : SAIL_OK;
+    return u->metrics ? sail__metrics_pairs(u->metrics, &p->batch, &pairs, &out, err) : SAIL_OK;
 }
 
-static sail_code prepare(sail__learner *l, const sail__stage *live, sail__step *s, part *whole, double *baseline, sail_err *err)
+static sail_code prepare(const update *u, part *whole, sail_err *err)
 {
-    sail__objective o = objective_of(live);
+    sail__objective o = objective_of(u->live);
     sail_pairs pairs;
     if (!o.ops->prepare)
         return SAIL_OK;
-    SAIL_TRY(sail__pairs_build(s->arena, l->tape, &whole->batch, &pairs, err));
-    return sail__objective_prepare(&o, l->tape, &pairs, l->state, baseline, err);
+    SAIL_TRY(sail__pairs_build(u->s->arena, u->l->tape, &whole->batch, &pairs, err));
+    return sail__objective_prepare(&o, u->l->tape, &pairs, u->l->state, u->baseline, err);
 }
 
-static sail_code back(sail__learner *l, sail__step *s, const sail__micro *m, double *const d[3], int64_t offset, sail_err *err)
+static sail_code forward(const update *u, int64_t i, sail__pass pass, sail_err *err)
 {
-    return sail__passes_backward(&l->passes, s, m, d[0] + offset, l->grad_want & SAIL_WANT_ENTROPY ? d[1] + offset : NULL,
-                                 l->grad_want & SAIL_WANT_LSS ? d[2] + offset : NULL, err);
+    return sail__passes_forward(&u->l->passes, u->s, &u->m[i], u->l->want, pass, err);
+}
+
+static sail_code back(const update *u, int64_t i, double *const d[3], int64_t offset, sail_err *err)
+{
+    int want = u->l->grad_want;
+    return sail__passes_backward(&u->l->passes, u->s, &u->m[i], d[0] + offset, want & SAIL_WANT_ENTROPY ? d[1] + offset : NULL,
+                                 want & SAIL_WANT_LSS ? d[2] + offset : NULL, err);
 }
 
 /* ---- the three ways through a step ---- */
 
-static sail_code in_one(sail__learner *l, const sail__stage *live, sail__step *s, const sail__micro *m, double *baseline,
-                        sail__metrics *metrics, double *loss, bool *numeric, sail_err *err)
+static sail_code in_one(update *u, sail_err *err)
 {
     part p;
-    SAIL_TRY(sail__passes_forward(&l->passes, s, m, l->want, true, err));
-    SAIL_TRY(make_part(l, live, s, 0, s->n, false, &p, err));
-    SAIL_TRY(draw(s, &p, NULL, err));
-    SAIL_TRY(prepare(l, live, s, &p, baseline, err));
-    SAIL_TRY(lossy(l, live, s, &p, baseline, true, metrics, loss, numeric, err));
-    return *numeric ? SAIL_OK : back(l, s, m, p.d, 0, err);
+    SAIL_TRY(forward(u, 0, SAIL__PASS_TRAIN, err));
+    SAIL_TRY(make_part(u->l, u->live, u->s, 0, u->s->n, false, &p, err));
+    SAIL_TRY(draw(u->s, &p, NULL, err));
+    SAIL_TRY(prepare(u, &p, err));
+    SAIL_TRY(lossy(u, &p, true, err));
+    return u->numeric ? SAIL_OK : back(u, 0, p.d, 0, err);
 }
 
-static sail_code forward_all(sail__learner *l, sail__step *s, const sail__micro *m, int64_t n, sail_err *err)
+static sail_code forward_all(const update *u, sail_err *err)
 {
-    for (int64_t i = 0; i < n; i++)
-        SAIL_TRY(sail__passes_forward(&l->passes, s, &m[i], l->want, false, err));
-    l->extra_forwards += n;
+    for (int64_t i = 0; i < u->n; i++)
+        SAIL_TRY(forward(u, i, SAIL__PASS_PROBE, err));
+    u->l->extra_forwards += u->n;
     return SAIL_OK;
 }
 
 /* The objective couples everything: one tape over the whole step, then each part again with its derivatives. */
-static sail_code coupled(sail__learner *l, const sail__stage *live, sail__step *s, const sail__micro *m, int64_t n, double *baseline,
-                         sail__metrics *metrics, double *loss, bool *numeric, sail_err *err)
+static sail_code coupled(update *u, sail_err *err)
 {
     part p;
-    SAIL_TRY(forward_all(l, s, m, n, err));
-    SAIL_TRY(make_part(l, live, s, 0, s->n, false, &p, err));
-    SAIL_TRY(draw(s, &p, NULL, err));
-    SAIL_TRY(prepare(l, live, s, &p, baseline, err));
-    SAIL_TRY(lossy(l, live, s, &p, baseline, true, metrics, loss, numeric, err));
+    SAIL_TRY(forward_all(u, err));
+    SAIL_TRY(make_part(u->l, u->live, u->s, 0, u->s->n, false, &p, err));
+    SAIL_TRY(draw(u->s, &p, NULL, err));
+    SAIL_TRY(prepare(u, &p, err));
+    SAIL_TRY(lossy(u, &p, true, err));
     int64_t response = 0;
-    for (int64_t i = 0; i < n && !*numeric; i++) {
-        SAIL_TRY(sail__passes_forward(&l->passes, s, &m[i], l->want, true, err));
-        SAIL_TRY(back(l, s, &m[i], p.d, p.batch.layout.token_of_response[response], err));
-        response = p.batch.layout.response_of_pair[m[i].first + m[i].n];
+    for (int64_t i = 0; i < u->n && !u->numeric; i++) {
+        SAIL_TRY(forward(u, i, SAIL__PASS_TRAIN, err));
+        SAIL_TRY(back(u, i, p.d, p.batch.layout.token_of_response[response], err));
+        response = p.batch.layout.response_of_pair[u->m[i].first + u->m[i].n];
     }
     return SAIL_OK;
 }
 
 /* Baselines before any derivative. fixed[i] is set for pairs whose label was drawn for it. */
-static sail_code prepare_first(sail__learner *l, const sail__stage *live, sail__step *s, const sail__micro *m, int64_t n,
-                               double *baseline, uint8_t *fixed, sail_err *err)
+static sail_code prepare_first(const update *u, uint8_t *fixed, sail_err *err)
 {
-    sail__objective o = objective_of(live);
+    sail__objective o = objective_of(u->live);
+    sail__step *s = u->s;
     part p;
-    SAIL_TRY(make_part(l, live, s, 0, s->n, true, &p, err));
+    SAIL_TRY(make_part(u->l, u->live, s, 0, s->n, true, &p, err));
     if (!o.ops->prepare || !sail__objective_prepare_needs(s->arena, &o, &p.batch, fixed))
         return SAIL_OK;
-    bool known = true;
+    bool known = !sail__model_has_dropout(u->l->passes.model); /* rollouts are written without */
     for (int64_t i = 0; i < s->n; i++)
         for (int k = 0; fixed[i] && k < s->groups[i].k; k++)
             known = known && s->groups[i].r[k].old_logp;
     if (!known) {
-        SAIL_TRY(forward_all(l, s, m, n, err));
-        SAIL_TRY(make_part(l, live, s, 0, s->n, true, &p, err));
+        SAIL_TRY(forward_all(u, err));
+        SAIL_TRY(make_part(u->l, u->live, s, 0, s->n, true, &p, err));
         memset(fixed, 1, (size_t)s->n);
     }
     SAIL_TRY(draw(s, &p, NULL, err));
-    return prepare(l, live, s, &p, baseline, err);
+    return prepare(u, &p, err);
 }
 
-static sail_code in_parts(sail__learner *l, const sail__stage *live, sail__step *s, const sail__micro *m, int64_t n, double *baseline,
-                          sail__metrics *metrics, double *loss, bool *numeric, sail_err *err)
+static sail_code in_parts(update *u, sail_err *err)
 {
-    uint8_t *fixed = sail__arena_array(s->arena, (size_t)s->n + 1, sizeof *fixed);
+    uint8_t *fixed = sail__arena_array(u->s->arena, (size_t)u->s->n + 1, sizeof *fixed);
     if (!fixed)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    SAIL_TRY(prepare_first(l, live, s, m, n, baseline, fixed, err));
-    for (int64_t i = 0; i < n; i++) {
+    SAIL_TRY(prepare_first(u, fixed, err));
+    for (int64_t i = 0; i < u->n; i++) {
         part p;
-        SAIL_TRY(sail__passes_forward(&l->passes, s, &m[i], l->want, true, err));
-        SAIL_TRY(make_part(l, live, s, m[i].first, m[i].n, false, &p, err));
-        SAIL_TRY(draw(s, &p, fixed, err));
-        SAIL_TRY(lossy(l, live, s, &p, baseline, true, metrics, loss, numeric, err));
-        if (*numeric)
+        SAIL_TRY(forward(u, i, SAIL__PASS_TRAIN, err));
+        SAIL_TRY(make_part(u->l, u->live, u->s, u->m[i].first, u->m[i].n, false, &p, err));
+        SAIL_TRY(draw(u->s, &p, fixed, err));
+        SAIL_TRY(lossy(u, &p, true, err));
+        if (u->numeric || u->couples)
             return SAIL_OK;
-        SAIL_TRY(back(l, s, &m[i], p.d, 0, err));
+        SAIL_TRY(back(u, i, p.d, 0, err));
     }
     return SAIL_OK;
+}
+
+/* In parts, until one shows that the objective couples them; then, and from then on, as a whole. */
+static sail_code cut(update *u, sail_err *err)
+{
+    sail__learner *l = u->l;
+    if (!l->couples && !(u->live->objective.loaded->plugin.caps & SAIL_CAP_STEP)) {
+        double state[SAIL_OBJECTIVE_STATE];
+        size_t n_metrics = u->metrics ? u->metrics->n : 0;
+        memcpy(state, l->state, sizeof state);
+        SAIL_TRY(in_parts(u, err));
+        if (!u->couples)
+            return SAIL_OK;
+        l->couples = true;
+        memcpy(l->state, state, sizeof state);
+        if (u->metrics)
+            u->metrics->n = n_metrics; /* those of pairs are made by the parts */
+        u->loss = 0;
+        SAIL_TRY(sail__flat_zero_gradients(sail__model_flat(l->passes.model), err));
+    }
+    return coupled(u, err);
 }
 
 static sail_code reference(sail__learner *l, const sail__stage *live, sail__step *s, const sail__micro *m, int64_t n, sail_err *err)
@@ -320,11 +385,11 @@ sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sai
     double *baseline = sail__arena_array(s->arena, (size_t)s->n + 1, sizeof *baseline);
     if (!baseline)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (n == 1)
-        return in_one(l, live, s, m, baseline, metrics, loss, numeric, err);
-    if (live->objective.loaded->plugin.caps & SAIL_CAP_STEP)
-        return coupled(l, live, s, m, n, baseline, metrics, loss, numeric, err);
-    return in_parts(l, live, s, m, n, baseline, metrics, loss, numeric, err);
+    update u = {.l = l, .live = live, .s = s, .m = m, .n = n, .baseline = baseline, .metrics = metrics};
+    SAIL_TRY(n == 1 ? in_one(&u, err) : cut(&u, err));
+    *loss = u.loss;
+    *numeric = u.numeric;
+    return SAIL_OK;
 }
 
 sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, double *loss,
@@ -332,13 +397,14 @@ sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail
 {
     sail__micro *m;
     int64_t n;
-    bool numeric = false;
-    *loss = 0;
     SAIL_TRY(sail__passes_plan(s, live->train.micro_batch, live->train.max_tokens, &m, &n, err));
     SAIL_TRY(reference(l, live, s, m, n, err));
     for (int64_t i = 0; i < n; i++)
-        SAIL_TRY(sail__passes_forward(&l->passes, s, &m[i], l->want, false, err));
+        SAIL_TRY(sail__passes_forward(&l->passes, s, &m[i], l->want, SAIL__PASS_EVAL, err));
     part p;
+    update u = {.l = l, .live = live, .s = s, .metrics = metrics};
     SAIL_TRY(make_part(l, live, s, 0, s->n, false, &p, err));
-    return lossy(l, live, s, &p, NULL, false, metrics, loss, &numeric, err);
+    SAIL_TRY(lossy(&u, &p, false, err));
+    *loss = u.loss;
+    return SAIL_OK;
 }

@@ -14,6 +14,7 @@ typedef struct sail__learner {
     int want;      /* SAIL_WANT_… values that objective and metrics read */
     int grad_want; /* … that the objective takes derivatives of */
     double state[SAIL_OBJECTIVE_STATE];
+    bool couples;           /* the objective was seen to couple the pairs of a step though it does not declare SAIL_CAP_STEP */
     int64_t extra_forwards; /* micro-batches that needed a second forward pass, since the start */
 } sail__learner;
 

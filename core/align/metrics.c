@@ -147,8 +147,13 @@ static sail_code add_routes(sail__metrics *m, const sail__batch *r, const sail_p
     for (int k = 0; r->route && k < r->n_routes; k++) {
         char name[128];
         double n = 0;
+        bool counted = false; /* under the same name, with another coefficient */
+        for (int j = 0; j < k; j++)
+            counted = counted || strcmp(r->routes[j].name, r->routes[k].name) == 0;
+        if (counted)
+            continue;
         for (int64_t i = 0; i < b->n; i++)
-            n += r->route[i] == k;
+            n += strcmp(r->routes[r->route[i]].name, r->routes[k].name) == 0;
         snprintf(name, sizeof name, "sail/route_%s", r->routes[k].name);
         SAIL_TRY(sail__metrics_mean(m, name, n, (double)b->n, err));
     }

@@ -122,13 +122,14 @@ sail_code sail__passes_reference(sail__passes *p, sail__step *s, const sail__mic
     return SAIL_OK;
 }
 
-sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, bool keep, sail_err *err)
+sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, sail__pass pass, sail_err *err)
 {
+    bool keep = pass == SAIL__PASS_TRAIN || (pass == SAIL__PASS_PROBE && sail__model_has_dropout(p->model));
     forget(p);
     SAIL_TRY(pack(p, s, m, err));
     SAIL_TRY(sail__model_logprobs(p->model, SAIL__POLICY, &p->forest, keep, p->rows[0], want & SAIL_WANT_ENTROPY ? p->rows[1] : NULL,
                                   want & SAIL_WANT_LSS ? p->rows[2] : NULL, err));
-    p->flops += sail__model_flops(p->model, SAIL__POLICY, &p->forest, keep);
+    p->flops += sail__model_flops(p->model, SAIL__POLICY, &p->forest, pass == SAIL__PASS_TRAIN);
     int64_t at = 0;
     for (int64_t i = m->first; i < m->first + m->n; i++) {
         sail__group *g = &s->groups[i];

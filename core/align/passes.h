@@ -31,8 +31,14 @@ sail_code sail__passes_plan(const sail__step *s, int64_t groups, int64_t max_tok
 /* Fill r[].ref of a micro-batch's groups that do not have it. */
 sail_code sail__passes_reference(sail__passes *p, sail__step *s, const sail__micro *m, sail_err *err);
 
-/* Fill r[].logp (and entropy, lss as want says). keep: a backward follows. */
-sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, bool keep, sail_err *err);
+typedef enum sail__pass {
+    SAIL__PASS_EVAL,  /* without dropout */
+    SAIL__PASS_PROBE, /* what SAIL__PASS_TRAIN will give, before it is run */
+    SAIL__PASS_TRAIN, /* with dropout where the adapter has it; a backward follows */
+} sail__pass;
+
+/* Fill r[].logp (and entropy, lss as want says). */
+sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, sail__pass pass, sail_err *err);
 
 /* The gradient of the kept forward: derivatives of the loss by token, for responses in order (group, slot, token); entropy
  * and lss may be NULL. */

@@ -55,21 +55,14 @@ int sail__routes_draw(const sail_route *routes, int n, uint64_t seed, int64_t st
     return last;
 }
 
-int sail__routes_warn(const sail_route *routes, int n, double max_weight, double max_coef, sail_buf *out)
+bool sail__route_warn(const sail_route *r, double max_weight, double max_coef, sail_buf *out)
 {
-    int warned = 0;
-    for (int k = 0; k < n; k++) {
-        const sail_route *r = &routes[k];
-        if ((r->writer != SAIL_BY_POLICY && r->labeller != SAIL_BY_POLICY) || r->probability <= 0)
-            continue;
-        bool heavy = r->probability > max_weight, strong = r->coefficient > max_coef;
-        if (heavy)
-            sail__buf_printf(out, "%sroute %s has weight %g; training was reported unstable beyond %g",
-                             out->len ? "\n" : "", r->name, r->probability, max_weight);
-        if (strong)
-            sail__buf_printf(out, "%sroute %s has coefficient %g; training was reported unstable beyond %g",
-                             out->len ? "\n" : "", r->name, r->coefficient, max_coef);
-        warned += heavy + strong;
-    }
-    return warned;
+    if ((r->writer != SAIL_BY_POLICY && r->labeller != SAIL_BY_POLICY) || r->probability <= 0)
+        return false;
+    const char *said = "training was reported unstable beyond";
+    if (r->probability > max_weight)
+        sail__buf_printf(out, "route %s has weight %g (%s %g)", r->name, r->probability, said, max_weight);
+    if (r->coefficient > max_coef)
+        sail__buf_printf(out, "%s%s has coefficient %g (%s %g)", out->len ? ", " : "route ", r->name, r->coefficient, said, max_coef);
+    return out->len > 0;
 }

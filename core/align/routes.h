@@ -15,8 +15,8 @@ sail_code sail__routes_ask(const sail_strategy *ops, const void *self, const cha
 /* The route of prompt number `index` of step `step`: a function of the three. */
 int sail__routes_draw(const sail_route *routes, int n, uint64_t seed, int64_t step, int64_t index);
 
-/* Append to *out one line for each route beyond the bounds within which the method is known to be stable (nothing where
- * all are within); its own coefficient is only used where the policy writes or labels. Returns how many. */
-int sail__routes_warn(const sail_route *routes, int n, double max_weight, double max_coef, sail_buf *out);
+/* Whether the route is beyond the bounds within which the method is known to be stable; then *out says in which way. A
+ * coefficient is only used where the policy writes or labels. */
+bool sail__route_warn(const sail_route *route, double max_weight, double max_coef, sail_buf *out);
 
 #endif

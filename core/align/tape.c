@@ -1,5 +1,6 @@
 /* tape.c - storage, leaves, reading and the backward pass of the tape; the operators are in tape_ops.c and
  * tape_shape.c. */
+#include "coupling.h"
 #include "tape_internal.h"
 
 #include <math.h>
@@ -25,6 +26,7 @@ static void start(sail_tape *t, const sail_layout *layout)
 {
     t->n = 0;
     t->layout = layout;
+    t->read = false;
     t->err = (sail_err){.code = SAIL_OK};
     int64_t longest = 1;
     for (sail_domain d = SAIL_PAIR; layout && d <= SAIL_TOKEN; d++) {
@@ -122,9 +124,10 @@ sail__tape_node *sail__tape_push(sail_tape *t, sail_domain d, int64_t n, sail_va
         return NULL;
     }
     const sail__tape_node *na = sail__tape_at(t, a), *nb = sail__tape_at(t, b);
-    bool needs = (na && na->needs) || (nb && nb->needs);
+    bool needs = (na && na->needs) || (nb && nb->needs), mixed = (na && na->mix) || (nb && nb->mix);
     t->nodes[t->n] = (sail__tape_node){.domain = d,
                                        .needs = needs,
+                                       .mix = mixed ? SAIL__MIX_COUPLED : SAIL__MIX_NONE,
                                        .a = a.id,
                                        .b = b.id,
                                        .n = n,
@@ -203,4 +206,17 @@ sail_code sail_tape_backward(sail_tape *t, sail_var root)
         if (t->nodes[i].back)
             t->nodes[i].back(t, &t->nodes[i]);
     return SAIL_OK;
+}
+
+/* ---- coupling ---- */
+bool sail__tape_couples(const sail_tape *t, sail_var root)
+{
+    const sail__tape_node *n = sail__tape_at(t, root);
+    return t->read || (n && n->mix == SAIL__MIX_COUPLED);
+}
+
+void sail__tape_read(sail_tape *t, sail_var v, bool together)
+{
+    const sail__tape_node *n = sail__tape_at(t, v);
+    t->read = t->read || (n && (n->mix != SAIL__MIX_NONE || (together && n->domain != SAIL_SCALAR)));
 }

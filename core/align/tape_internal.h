@@ -11,9 +11,17 @@
 typedef struct sail__tape_node sail__tape_node;
 typedef void sail__tape_back(sail_tape *t, const sail__tape_node *n);
 
+/* What a value is to a step that is cut into parts, each with a tape of its own. */
+typedef enum sail__mix {
+    SAIL__MIX_NONE,    /* of a pair alone, or a number */
+    SAIL__MIX_SUM,     /* a sum over pairs: the parts' add up to the step's */
+    SAIL__MIX_COUPLED, /* of several pairs, and the parts' do not add up */
+} sail__mix;
+
 struct sail__tape_node {
     sail_domain domain;
     bool needs;   /* a leaf lies below: derivatives flow through here */
+    sail__mix mix;
     int32_t a, b; /* operands; -1: none */
     int64_t n;
     double *value, *grad;
@@ -39,6 +47,7 @@ struct sail_tape {
     const sail_layout *layout;
     double *zeros; /* what a value that does not exist reads as: as long as the longest domain */
     sail_err err;
+    bool read;            /* numbers of several pairs were taken off the tape */
     sail__frozen *frozen; /* NULL: detach is an operator like the others */
 };
 
@@ -47,7 +56,7 @@ int64_t sail__tape_domain_length(const sail_tape *t, sail_domain d); /* -1: any,
 const char *sail__tape_domain_name(sail_domain d);
 
 /* A new node of domain d and length n with operands a and b ({-1}: none); zero values and derivative. NULL: the tape
- * has failed, *out is {-1} then. The pointer is valid until the next node is made. */
+ * has failed, *out is {-1} then. Its mix is that of an operator that is not linear. The pointer is valid until the next node is made. */
 sail__tape_node *sail__tape_push(sail_tape *t, sail_domain d, int64_t n, sail_var a, sail_var b, sail__tape_back *back,
                                  sail_var *out);
 

@@ -87,6 +87,8 @@ static sail_var apply_unary(sail_tape *t, int row, sail_var a)
     n->row = row;
     for (int64_t i = 0; i < n->n; i++)
         n->value[i] = unaries[row].f(x->value[i]);
+    if (row == ROW_neg || row == ROW_detach)
+        n->mix = x->mix;
     if (row == ROW_detach) {
         n->needs = false;
         n->back = NULL;
@@ -159,6 +161,23 @@ static void binary_back(sail_tape *t, const sail__tape_node *n)
     }
 }
 
+static bool is_sum(const sail__tape_node *a) /* 0 is one of nothing */
+{
+    return a->mix == SAIL__MIX_SUM || (a->mix == SAIL__MIX_NONE && a->domain == SAIL_SCALAR && !a->needs && a->value[0] == 0);
+}
+
+static sail__mix mix_of(int row, const sail__tape_node *a, const sail__tape_node *b)
+{
+    bool number_a = a->domain == SAIL_SCALAR && a->mix == SAIL__MIX_NONE, number_b = b->domain == SAIL_SCALAR && b->mix == SAIL__MIX_NONE;
+    if (a->mix == SAIL__MIX_NONE && b->mix == SAIL__MIX_NONE)
+        return SAIL__MIX_NONE;
+    bool linear = row == ROW_add || row == ROW_sub ? is_sum(a) && is_sum(b)
+                  : row == ROW_mul                 ? (is_sum(a) && number_b) || (number_a && is_sum(b))
+                  : row == ROW_div                 ? is_sum(a) && number_b
+                                                   : false;
+    return linear ? SAIL__MIX_SUM : SAIL__MIX_COUPLED;
+}
+
 static sail_var apply_binary(sail_tape *t, int row, const char *name, sail_var va, sail_var vb)
 {
     sail_var out = {-1};
@@ -180,6 +199,7 @@ static sail_var apply_binary(sail_tape *t, int row, const char *name, sail_var v
         return out;
     a = sail__tape_at(t, va), b = sail__tape_at(t, vb);
     n->row = row;
+    n->mix = mix_of(row, a, b);
     int64_t step_a = a->domain == SAIL_SCALAR ? 0 : 1, step_b = b->domain == SAIL_SCALAR ? 0 : 1;
     for (int64_t i = 0; i < n->n; i++)
         n->value[i] = binaries[row].f(a->value[i * step_a], b->value[i * step_b]);
@@ -313,6 +333,10 @@ static sail_var apply_reduce(sail_tape *t, int row, const char *name, sail_var v
     x = sail__tape_at(t, v);
     n->row = row;
     n->p = divisor;
+    if (to == SAIL_SCALAR && x->domain != SAIL_SCALAR)
+        n->mix = x->mix == SAIL__MIX_NONE && (row == ROW_sum || (row == ROW_mean && x->domain != SAIL_ANY)) ? SAIL__MIX_SUM : SAIL__MIX_COUPLED;
+    else if (to == SAIL_SCALAR)
+        n->mix = x->mix;
     for (int64_t i = 0; i < n->n; i++) {
         int64_t from, end;
         range_of(t, x, n, i, &from, &end);

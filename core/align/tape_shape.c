@@ -85,6 +85,8 @@ sail_var sail_lerp(sail_tape *t, sail_var a, sail_var b, double w)
         return out;
     const sail__tape_node *x = sail__tape_at(t, a), *y = sail__tape_at(t, b);
     n->p = w;
+    if (x->mix == SAIL__MIX_SUM && y->mix == SAIL__MIX_SUM)
+        n->mix = SAIL__MIX_SUM;
     for (int64_t i = 0; i < n->n; i++) {
         double va = x->value[i * stride(x)], vb = y->value[i * stride(y)];
         n->value[i] = w == 0 ? va : w == 1 ? vb : (1 - w) * va + w * vb; /* an infinity of weight 0 does not count */
@@ -253,7 +255,11 @@ sail_var sail_sort(sail_tape *t, sail_var v)
     qsort(rows, (size_t)x->n, sizeof *rows, by_value);
     for (int64_t i = 0; i < x->n; i++)
         index[i] = rows[i].from;
-    return gather(t, "sort", v, index, x->domain, x->n);
+    sail_var out = gather(t, "sort", v, index, x->domain, x->n);
+    sail__tape_node *y = sail__tape_at(t, out);
+    if (y && y->domain != SAIL_SCALAR)
+        y->mix = SAIL__MIX_COUPLED;
+    return out;
 }
 
 /* ---- moving between domains ---- */

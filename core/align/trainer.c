@@ -78,17 +78,17 @@ static sail_code check_routes(sail__trainer *t, const sail__stage *live, int64_t
     for (int i = 0; i < n; i++)
         if (routes[i].labeller == SAIL_BY_JUDGE && routes[i].probability > 0 && !live->judge.loaded)
             return sail_fail(err, SAIL_E_RECIPE, "route `%s` is labelled by a judge: set method.judge", routes[i].name);
-    if (step > 0 && !live->guard.strict)
-        return SAIL_OK;
-    sail_buf text = {0};
     sail_code code = SAIL_OK;
-    if (sail__routes_warn(routes, n, live->guard.max_weight, live->guard.max_coef, &text) > 0 && text.data) {
-        if (live->guard.strict)
-            code = sail_fail(err, SAIL_E_RECIPE, "guard.strict: %s", text.data);
-        else
-            sail_log(t->o.ctx, SAIL_LOG_WARN, "%s", text.data);
+    for (int i = 0; i < n && code == SAIL_OK; i++) {
+        sail_buf text = {0};
+        if (sail__route_warn(&routes[i], live->guard.max_weight, live->guard.max_coef, &text) && text.data) {
+            if (live->guard.strict)
+                code = sail_fail(err, SAIL_E_RECIPE, "guard.strict: %s", text.data);
+            else if (!t->ready)
+                sail_log(t->o.ctx, SAIL_LOG_WARN, "%s", text.data);
+        }
+        sail__buf_free(&text);
     }
-    sail__buf_free(&text);
     return code;
 }
 

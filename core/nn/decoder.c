@@ -8,7 +8,8 @@ typedef struct builder {
     const sail__decoder_spec *spec;
     const sail__model_config *c;
     sail_graph *g;
-    sail_value ids, positions, segments, ranges, tiles, rows, targets, dropout, slots;
+    sail_value ids, positions, segments, ranges, tiles, rows, targets, slots;
+    sail_value dropout, row_dropout; /* of the rows that x has now, and of those that the head sees */
     sail_value rope[2];
     const char *missing; /* role that was asked for and is not there */
     int missing_layer;
@@ -195,6 +196,7 @@ static sail_value layer(builder *b, sail_value x, int i, bool last)
     if (last) {
         o = gather(b, o);
         x = gather(b, x);
+        b->dropout = b->row_dropout;
     }
     if (c->post_norms) {
         sail_value y = linear(b, o, SAIL__ROLE_O, SAIL__ROLE_O_BIAS, i, SAIL_NONE, SAIL_F32);
@@ -217,8 +219,10 @@ static void inputs(builder *b)
     b->rows = sail_graph_input(g, "rows", SAIL__IN_ROWS, SAIL_I32, SAIL_DIM_ROWS, 1);
     if (b->spec->head == SAIL__HEAD_LOGPROB)
         b->targets = sail_graph_input(g, "targets", SAIL__IN_TARGETS, SAIL_I32, SAIL_DIM_ROWS, 1);
-    if (b->spec->lora_dropout > 0 && b->spec->gradient_of)
+    if (b->spec->lora_dropout > 0 && b->spec->gradient_of) {
         b->dropout = sail_graph_input(g, "dropout keys", SAIL__IN_DROPOUT, SAIL_I32, SAIL_DIM_TOKENS, 2);
+        b->row_dropout = sail_graph_input(g, "dropout keys of rows", SAIL__IN_ROW_DROPOUT, SAIL_I32, SAIL_DIM_ROWS, 2);
+    }
     if (b->spec->cached)
         b->slots = sail_graph_input(g, "slots", SAIL__IN_SLOTS, SAIL_I32, SAIL_DIM_TOKENS, 1);
     for (int i = 0; i < b->c->n_ropes; i++)
@@ -330,7 +334,7 @@ sail_code sail__decoder_build(const sail__decoder_spec *spec, sail_graph **out, 
     sail_graph *g = sail_graph_new();
     if (!g)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for a graph");
-    builder b = {.spec = spec, .c = spec->config, .g = g, .targets = SAIL_NONE, .dropout = SAIL_NONE, .slots = SAIL_NONE};
+    builder b = {.spec = spec, .c = spec->config, .g = g, .targets = SAIL_NONE, .dropout = SAIL_NONE, .row_dropout = SAIL_NONE, .slots = SAIL_NONE};
     sail_code code = build(&b, err);
     if (code != SAIL_OK) {
         sail_graph_free(g);

@@ -16,6 +16,7 @@ typedef enum sail__slot_in {
     SAIL__IN_ROWS,      /* i32 [rows, 1] */
     SAIL__IN_TARGETS,   /* i32 [rows, 1] */
     SAIL__IN_DROPOUT,   /* i32 [tokens, 2] */
+    SAIL__IN_ROW_DROPOUT, /* i32 [rows, 2] */
     SAIL__IN_SLOTS,     /* i32 [tokens, 1]: cache rows */
     SAIL__IN_G_LOGP,    /* f32 [rows, 1]: d loss / d logp … */
     SAIL__IN_G_ENTROPY,

@@ -14,6 +14,7 @@ void sail__forest_free(sail__forest *f)
     sail__free(f->tiles);
     sail__free(f->rows);
     sail__free(f->targets);
+    sail__free(f->row_dropout_keys);
     sail__free(f->first_row);
     memset(f, 0, sizeof *f);
 }
@@ -43,6 +44,7 @@ static sail_code room(sail__forest *f, int64_t tokens, int64_t rows, int64_t ran
     f->cap_tokens = cap;
     SAIL_TRY(grow(&f->rows, &cap, f->cap_rows, r, sizeof *f->rows, err));
     SAIL_TRY(grow(&f->targets, &cap, f->cap_rows, r, sizeof *f->targets, err));
+    SAIL_TRY(grow(&f->row_dropout_keys, &cap, f->cap_rows, r, 2 * sizeof *f->row_dropout_keys, err));
     f->cap_rows = cap;
     size_t s = (size_t)f->n_segments + 2;
     SAIL_TRY(grow(&f->segments, &cap, f->cap_segments, s, SAIL__SEGMENT_FIELDS * sizeof *f->segments, err));
@@ -65,6 +67,14 @@ static int64_t head_rows(enum sail__forest_head head, int64_t n, bool has_parent
     return 0;
 }
 
+static void add_row(sail__forest *f, int32_t row, int32_t target)
+{
+    f->rows[f->n_rows] = row;
+    f->targets[f->n_rows] = target;
+    memcpy(f->row_dropout_keys + 2 * f->n_rows, f->dropout_keys + 2 * row, 2 * sizeof *f->dropout_keys);
+    f->n_rows++;
+}
+
 static void add_rows(sail__forest *f, enum sail__forest_head head, const int32_t *ids, int64_t n, int64_t row0, int32_t before)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -79,8 +89,7 @@ static void add_rows(sail__forest *f, enum sail__forest_head head, const int32_t
         }
         if (row < 0)
             continue;
-        f->rows[f->n_rows] = row;
-        f->targets[f->n_rows++] = target;
+        add_row(f, row, target);
     }
 }
 

@@ -28,6 +28,7 @@ typedef struct sail__forest {
     int32_t *dropout_keys;    /* [n_tokens][2] */
     int32_t *segments, *ranges, *tiles; /* as graph.h describes */
     int32_t *rows, *targets;            /* [n_rows]: what the head sees */
+    int32_t *row_dropout_keys;          /* [n_rows][2]: dropout_keys of rows, for what follows the gathering */
     int32_t *first_row;                 /* [n_segments + 1]: the segment's first entry in rows */
     size_t cap_tokens, cap_rows, cap_segments, cap_ranges, cap_tiles;
     bool cached; /* keys are rows of a cache: ranges were given, not derived */

@@ -43,6 +43,7 @@ void sail__inputs_forest(sail__inputs *in, const sail__forest *f)
     sail__inputs_put(in, SAIL__IN_ROWS, SAIL_I32, f->rows, f->n_rows, 1);
     sail__inputs_put(in, SAIL__IN_TARGETS, SAIL_I32, f->targets, f->n_rows, 1);
     sail__inputs_put(in, SAIL__IN_DROPOUT, SAIL_I32, f->dropout_keys, f->n_tokens, 2);
+    sail__inputs_put(in, SAIL__IN_ROW_DROPOUT, SAIL_I32, f->row_dropout_keys, f->n_rows, 2);
 }
 
 static sail_code room(sail__inputs *in, uint64_t bytes, sail_err *err)

@@ -398,5 +398,6 @@ void sail__model_free(sail__model *m)
 }
 
 int64_t sail__model_positions(const sail__model *m) { return m->positions; }
+bool sail__model_has_dropout(const sail__model *m) { return m->view[SAIL__POLICY].lora_dropout > 0; }
 sail__flat *sail__model_flat(sail__model *m) { return m->flat; }
 

@@ -57,9 +57,10 @@ void sail__model_free(sail__model *m);
 
 int64_t sail__model_positions(const sail__model *m); /* longest sequence, tokens */
 sail__flat *sail__model_flat(sail__model *m);        /* NULL where nothing is trained */
+bool sail__model_has_dropout(const sail__model *m);     /* a training forward of the policy differs from another */
 
 /* Scores at the forest's head rows, in nats; arrays of forest->n_rows, entropy and lss may be NULL. keep: a training
- * forward, after which sail__model_backward may follow (policy only). */
+ * forward (with dropout where the adapter has it), after which sail__model_backward may follow (policy only). */
 sail_code sail__model_logprobs(sail__model *m, sail__role_kind role, const sail__forest *f, bool keep, float *logp, float *entropy,
                                float *lss, sail_err *err);
 /* Accumulate the gradient of the loss whose derivatives at the last kept forward's rows are given (NULL: zero). */

@@ -46,7 +46,8 @@ enum {
     SAIL_CAP_REFERENCE = 1u << 2,   /* needs log-probabilities under the reference */
     SAIL_CAP_ENTROPY = 1u << 3,     /* needs the entropy at each token */
     SAIL_CAP_LSS = 1u << 4,         /* needs log sum p^2 at each token */
-    SAIL_CAP_STEP = 1u << 5,        /* couples the pairs of a step: needs all of them before any derivative */
+    SAIL_CAP_STEP = 1u << 5,        /* couples the pairs of a step: needs all of them before any derivative. Found out, at the price of one
+                                     * discarded micro-batch, where it is not declared */
     SAIL_CAP_ONLINE = 1u << 6,      /* wants responses written by the policy */
     SAIL_CAP_PROMPT = 1u << 7,      /* needs the prompt tokens' log-probabilities */
 };

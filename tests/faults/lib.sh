@@ -19,7 +19,7 @@ finish() { echo "$((checks - failures)) of $checks checks passed"; [ "$failures"
 # recipe NAME KIND: the file $recipe. dpp (LoRA, policy writes), full (all weights, the reference cached), lua (dpp with schedules,
 # objective and hooks in Lua; what a hook remembers decides what is learned)
 recipe() {
-    local adapter='adapter: {kind: lora, rank: 2, alpha: 4, targets: all-linear}' routes='dpp: {weight: 0.3, coef: 0.2}, ddp: {weight: 0.3, coef: 0.2}'
+    local adapter='adapter: {kind: lora, rank: 2, alpha: 4, targets: all-linear, dropout: 0.1}' routes='dpp: {weight: 0.3, coef: 0.2}, ddp: {weight: 0.3, coef: 0.2}'
     local generate=4
     [ "$2" = full ] && adapter='adapter: null' routes='ddp: {weight: 0, coef: 0.2}' generate=0
     recipe=$1.yaml

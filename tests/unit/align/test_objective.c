@@ -3,6 +3,7 @@
 #include "../../plugin.h"
 
 #include "align/batch.h"
+#include "align/coupling.h"
 #include "sail/rng.h"
 
 enum { PAIRS = 6, TOKENS = 30 };
@@ -21,6 +22,7 @@ typedef struct step {
     double logp[TOKENS], ref[TOKENS], baseline[PAIRS], state[SAIL_OBJECTIVE_STATE];
     sail__batch rows;
     sail__objective o;
+    bool couples; /* the loss was seen to couple the pairs */
     sail_err err;
 } step;
 
@@ -63,6 +65,7 @@ static sail_code weights(step *s, double *w, double *loss)
     SAIL_TRY(sail__pairs_build(s->a, s->t, &s->rows, &p, &s->err));
     SAIL_TRY(sail__objective_loss(&s->o, s->t, &p, &l, &s->err));
     *loss = *sail_value_of(s->t, l.loss);
+    s->couples = sail__tape_couples(s->t, l.loss);
     return sail__pairs_weights(&p, w, NULL, NULL, &s->err);
 }
 
@@ -106,6 +109,8 @@ static void splitting_a_step_changes_no_weight(void **state)
         start(&s, rows[k].name, rows[k].options);
         if (weights(&s, whole, &loss))
             fail_msg("%s", s.err.message);
+        if (s.couples)
+            fail_msg("%s is thought to couple the pairs of a step", rows[k].name);
         const int64_t cut[] = {0, 1, 4, PAIRS};
         int64_t chosen = 0;
         for (int i = 0; i < PAIRS; i++)
@@ -149,6 +154,19 @@ static double label_of(const step *s, int i)
     for (int64_t j = of_response[2 * i]; j < of_response[2 * i + 2]; j++)
         m += (j < of_response[2 * i + 1] ? 1 : -1) * (s->logp[j] - s->ref[j]);
     return -log1p(exp(outcomes[i] ? s->rows.beta * m : -s->rows.beta * m));
+}
+
+static void objectives_that_couple_a_step_declare_it(void **state)
+{
+    static const char *const names[] = {"aot", "aot_unpaired"};
+    for (size_t k = 0; k < 2; k++) {
+        step s;
+        double w[TOKENS], loss;
+        start(&s, names[k], NULL);
+        assert_int_equal(weights(&s, w, &loss), SAIL_OK);
+        assert_true(s.couples && test_plugin("objective", names[k])->caps & SAIL_CAP_STEP);
+        stop(&s);
+    }
 }
 
 static void leave_one_out_leaves_out_pairs_that_share_a_response(void **state)
@@ -373,6 +391,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splitting_a_step_changes_no_weight),
+        cmocka_unit_test(objectives_that_couple_a_step_declare_it),
         cmocka_unit_test(leave_one_out_leaves_out_pairs_that_share_a_response),
         cmocka_unit_test(a_moving_mean_is_read_before_it_takes_in_the_step),
         cmocka_unit_test(an_abstention_moves_nothing),

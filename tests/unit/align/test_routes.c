@@ -28,9 +28,15 @@ static void strategies_give_their_routes(void **state)
     assert_true(r[2].writer == SAIL_BY_POLICY && r[2].labeller == SAIL_BY_POLICY && r[2].coefficient == 0.2);
     assert_true(r[3].writer == SAIL_BY_POLICY && r[3].labeller == SAIL_BY_JUDGE && r[3].coefficient == 0.5);
     sail_buf b = {0};
-    assert_int_equal(sail__routes_warn(r, n, 0.3, 0.4, &b), 2);
+    assert_true(sail__route_warn(&r[1], 0.3, 0.4, &b));
     assert_non_null(strstr(b.data, "ddp has weight 0.4"));
-    assert_non_null(strstr(b.data, "dpr has coefficient 0.5"));
+    sail__buf_free(&b);
+    assert_true(sail__route_warn(&r[3], 0.3, 0.4, &b));
+    assert_non_null(strstr(b.data, "route dpr has coefficient 0.5"));
+    sail__buf_free(&b);
+    assert_false(sail__route_warn(&r[2], 0.3, 0.4, &b) || sail__route_warn(&r[0], 0.3, 0.4, &b));
+    assert_true(sail__route_warn(&r[3], 0.2, 0.4, &b));
+    assert_non_null(strstr(b.data, "weight 0.3 (training was reported unstable beyond 0.2), dpr has coefficient"));
     sail__buf_free(&b);
     o = test_map(a, "ddp_weight", "0.7", "dpp_weight", "0.4", NULL);
     assert_int_equal(ask(a, "mixture", o, r, &n, &err), SAIL_E_RECIPE);

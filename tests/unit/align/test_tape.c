@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "align/coupling.h"
 #include "sail/tape.h"
 
 /* Three pairs of 2, 3 and 2 responses; the step has more pairs than this part of it. */
@@ -368,6 +369,60 @@ static void a_misfit_is_told_once_and_the_rest_is_harmless(void **state)
     sail_tape_free(t);
 }
 
+/* Losses of a PAIR value f and a number c: those that are sums of what the parts of a step give, and those that are not. */
+#define LOSS(name, expression)                                                                                                   \
+    static sail_var name(sail_tape *t, sail_var f, sail_var c)                                                                   \
+    {                                                                                                                            \
+        (void)c;                                                                                                                 \
+        return expression;                                                                                                       \
+    }
+LOSS(mean_of_squares, sail_mean(t, sail_square(t, f)))
+LOSS(weighted_sums, sail_sub(t, sail_mul(t, c, sail_mean(t, f)), sail_div(t, sail_neg(t, sail_sum(t, sail_exp(t, f))), c)))
+LOSS(zero_and_a_mean, sail_add(t, sail_number(t, 0), sail_mean(t, f)))
+LOSS(between_means, sail_lerp(t, sail_mean(t, f), sail_detach(t, sail_mean(t, sail_abs(t, f))), 0.25))
+LOSS(of_pairs, sail_sum(t, sail_logsumexp_responses(t, sail_spread(t, sail_mul(t, f, c), SAIL_RESPONSE))))
+LOSS(square_of_mean, sail_square(t, sail_mean(t, f)))
+LOSS(centred, sail_mean(t, sail_square(t, sail_sub(t, f, sail_mean(t, f)))))
+LOSS(centred_by_a_constant, sail_mean(t, sail_square(t, sail_sub(t, f, sail_detach(t, sail_mean(t, f))))))
+LOSS(product_of_means, sail_mul(t, sail_mean(t, f), sail_sum(t, f)))
+LOSS(mean_and_a_number, sail_add(t, sail_mean(t, f), c))
+LOSS(number_over_mean, sail_div(t, c, sail_mean(t, f)))
+LOSS(soft_maximum, sail_logsumexp(t, f))
+LOSS(sorted, sail_mean(t, sail_mul(t, f, sail_sort(t, f))))
+LOSS(spread_mean, sail_mean(t, sail_max(t, f, sail_mean(t, f))))
+
+static bool couples(sail_var loss(sail_tape *t, sail_var f, sail_var c))
+{
+    const double v[] = {0.3, -0.7, 1.1};
+    sail_tape *t = sail_tape_new(&layout);
+    sail_var root = loss(t, sail_tape_leaf(t, SAIL_PAIR, 3, v), sail_number(t, 2));
+    assert_int_equal(sail_tape_status(t), SAIL_OK);
+    bool yes = sail__tape_couples(t, root);
+    sail_tape_free(t);
+    return yes;
+}
+
+static void what_couples_pairs_is_known(void **state)
+{
+    assert_false(couples(mean_of_squares) || couples(weighted_sums) || couples(zero_and_a_mean) || couples(between_means) || couples(of_pairs));
+    assert_true(couples(square_of_mean) && couples(centred) && couples(centred_by_a_constant) && couples(product_of_means));
+    assert_true(couples(mean_and_a_number) && couples(number_over_mean) && couples(soft_maximum) && couples(sorted) && couples(spread_mean));
+    const double v[] = {0.3, -0.7, 1.1};
+    sail_tape *t = sail_tape_new(&layout);
+    sail_var f = sail_tape_leaf(t, SAIL_PAIR, 3, v), loss = sail_mean(t, f);
+    sail__tape_read(t, f, false);
+    assert_false(sail__tape_couples(t, loss)); /* compared pair by pair */
+    sail__tape_read(t, loss, false);
+    assert_true(sail__tape_couples(t, loss));
+    sail_tape_reset(t, &layout);
+    f = sail_tape_leaf(t, SAIL_PAIR, 3, v);
+    loss = sail_mean(t, f);
+    assert_false(sail__tape_couples(t, loss));
+    sail__tape_read(t, f, true);
+    assert_true(sail__tape_couples(t, loss));
+    sail_tape_free(t);
+}
+
 static void several_roots_one_after_another(void **state)
 {
     sail_tape *t = sail_tape_new(NULL);
@@ -393,6 +448,7 @@ int main(void)
         cmocka_unit_test(what_is_not_selected_sends_no_derivative),
         cmocka_unit_test(means_divide_by_the_counts_of_the_step),
         cmocka_unit_test(a_misfit_is_told_once_and_the_rest_is_harmless),
+        cmocka_unit_test(what_couples_pairs_is_known),
         cmocka_unit_test(several_roots_one_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
