@@ -92,7 +92,7 @@ double sail__metrics_get(const sail__metrics *m, const char *name);
  *   loss, rewards/{chosen,rejected,accuracies,margins}, logps/{chosen,rejected}, entropy, objective/kl (mean log-ratio
  * of the responses that the policy wrote), completions/mean_length and sail/log_ratio (of all responses; log-ratios only where there is a reference),
  * sail/route_NAME (share of pairs), sail/flip_rate (share of the pairs written by data and labelled by the policy whose
- * label is not the data's), sail/ties, sail/abstentions (shares of the pairs a judge labelled), and the objective's
+ * label is not the data's), and the objective's
  * own. loss may be NULL. A step in which the policy wrote nothing has no objective/kl: the log-ratio on responses of others
  * estimates no divergence of the policy's. */
 sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, const sail_loss *loss,

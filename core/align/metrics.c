@@ -131,19 +131,13 @@ static sail_code add_responses(sail__metrics *m, const sail__batch *rows, const 
 
 static sail_code add_routes(sail__metrics *m, const sail__batch *r, const sail_pairs *b, sail_err *err)
 {
-    double own = 0, flipped = 0, judged = 0, ties = 0, none = 0;
+    double own = 0, flipped = 0;
     for (int64_t i = 0; i < b->n; i++) {
         bool data_by_policy = b->writer[i] == SAIL_BY_DATA && b->labeller[i] == SAIL_BY_POLICY;
-        int64_t k = b->layout->response_of_pair[i + 1] - b->layout->response_of_pair[i];
         own += data_by_policy;
         flipped += data_by_policy && b->outcome[i] != 0;
-        judged += b->labeller[i] == SAIL_BY_JUDGE;
-        ties += b->labeller[i] == SAIL_BY_JUDGE && k == 2 && b->outcome[i] == SAIL_TIE;
-        none += b->labeller[i] == SAIL_BY_JUDGE && b->outcome[i] == SAIL_ABSTAIN;
     }
     SAIL_TRY(sail__metrics_mean(m, "sail/flip_rate", flipped, own, err));
-    SAIL_TRY(sail__metrics_mean(m, "sail/ties", ties, judged, err));
-    SAIL_TRY(sail__metrics_mean(m, "sail/abstentions", none, judged, err));
     for (int k = 0; r->route && k < r->n_routes; k++) {
         char name[128];
         double n = 0;

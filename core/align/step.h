@@ -39,7 +39,8 @@ typedef struct sail__step {
     sail_arena *arena;
     sail__group *groups;
     int64_t n;
-    int64_t abstained; /* groups the judge gave no verdict on; they are not among groups */
+    int64_t judged, tied, abstained; /* groups a judge was asked about, what it called a tie, and what it left open: the last are
+                                      * not among groups */
     bool outcomes_given; /* tests and replays: policy labels are taken as they are, not drawn */
 } sail__step;
 

@@ -449,6 +449,8 @@ static sail_code label(sail__stream *st, const sail__stage *live, sail__step *st
             for (int k = 0; k < g->k; k++)
                 g->r[k].score = w->score[k];
             g->outcome = settled(live, step, i, w->outcome, g->k);
+            step->judged++;
+            step->tied += g->k == 2 && w->outcome == SAIL_TIE;
             if (g->outcome == 1 && g->k == 2) {
                 sail__response t = g->r[0];
                 g->r[0] = g->r[1];
@@ -513,7 +515,7 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, const off
 sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
 {
     step->n = live->train.batch;
-    step->abstained = 0;
+    step->judged = step->tied = step->abstained = 0;
     step->groups = sail__arena_array(step->arena, (size_t)step->n, sizeof *step->groups);
     if (!step->groups)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld pairs", (long long)step->n);

@@ -344,8 +344,10 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
     sail_code code = check_routes(t, live, s.step, err);
     if (code == SAIL_OK)
         code = sail__stream_next(&t->stream, live, &s, err);
-    if (code == SAIL_OK && s.abstained)
-        code = sail__metrics_total(&m, "sail/abstained", (double)s.abstained, err);
+    if (code == SAIL_OK)
+        code = sail__metrics_mean(&m, "sail/ties", (double)s.tied, (double)s.judged, err);
+    if (code == SAIL_OK)
+        code = sail__metrics_mean(&m, "sail/abstentions", (double)s.abstained, (double)s.judged, err);
     if (code == SAIL_OK)
         code = sail__learner_gradients(&t->learner, live, &s, &m, &loss, &numeric, err);
     if (code == SAIL_OK)

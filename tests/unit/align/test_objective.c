@@ -319,7 +319,6 @@ static void metrics_are_of_the_pair_as_labelled(void **state)
     assert_true(fabs(sail__metrics_get(&m, "objective/kl") - kl) < 1e-14);
     assert_true(sail__metrics_get(&m, "sail/flip_rate") == 1); /* the only DDP pair was flipped */
     assert_true(fabs(sail__metrics_get(&m, "sail/route_dpp") - 2.0 / 6) < 1e-15);
-    assert_true(sail__metrics_get(&m, "sail/abstentions") == 0);
     assert_true(fabs(sail__metrics_get(&m, "completions/mean_length") - TOKENS / (2.0 * PAIRS)) < 1e-15);
     assert_true(sail__metrics_get(&m, "loss") == *sail_value_of(s.t, l.loss));
     assert_true(isnan(sail__metrics_get(&m, "entropy"))); /* not given */
