@@ -55,7 +55,8 @@ static void close_rule(const void *self, void *state)
     free(p);
 }
 
-static sail_code add(patterns *p, double weight, const char *pattern, bool ignore_case, sail_err *err)
+/* where: of the pattern, for messages. */
+static sail_code add(patterns *p, double weight, const char *pattern, bool ignore_case, const char *where, sail_err *err)
 {
     weighted *items = realloc(p->items, (p->n + 1) * sizeof *items);
     if (!items)
@@ -66,7 +67,7 @@ static sail_code add(patterns *p, double weight, const char *pattern, bool ignor
     if (code) {
         char text[256];
         regerror(code, &items[p->n].re, text, sizeof text);
-        return sail_fail(err, SAIL_E_OPTION, "judge rule: the pattern '%s' is no regular expression: %s", pattern, text);
+        return sail_fail(err, SAIL_E_OPTION, "%s: the pattern '%s' is no regular expression: %s", where, pattern, text);
     }
     p->n++;
     return SAIL_OK;
@@ -82,7 +83,7 @@ static sail_code read_weights(const struct rule *o, patterns *p, sail_err *err)
         return o->file && *o->file ? sail_fail(err, SAIL_E_IO, "judge rule: cannot open %s: %s", o->file, strerror(errno))
                                    : sail_fail(err, SAIL_E_OPTION, "judge rule: `weights` needs a file of weights and patterns");
     while (code == SAIL_OK && fgets(line, sizeof line, f)) {
-        size_t n = strcspn(line, "\n");
+        size_t n = strcspn(line, "\r\n");
         number++;
         if (!line[n] && !feof(f)) {
             code = sail_fail(err, SAIL_E_FORMAT, "%s:%d: the line is longer than %zu bytes", o->file, number, sizeof line - 2);
@@ -94,10 +95,12 @@ static sail_code read_weights(const struct rule *o, patterns *p, sail_err *err)
         char *end;
         double weight = strtod(line, &end);
         size_t space = strspn(end, " \t");
+        char where[1100];
+        snprintf(where, sizeof where, "%s:%d", o->file, number);
         if (end == line || !isfinite(weight) || !space || !end[space])
-            code = sail_fail(err, SAIL_E_FORMAT, "%s:%d: a line must be a weight, a space and a pattern", o->file, number);
+            code = sail_fail(err, SAIL_E_FORMAT, "%s: a line must be a weight, a space and a pattern", where);
         else
-            code = add(p, weight, end + space, o->ignore_case, err);
+            code = add(p, weight, end + space, o->ignore_case, where, err);
     }
     if (code == SAIL_OK && p->n == 0)
         code = sail_fail(err, SAIL_E_FORMAT, "%s has no weight", o->file);
@@ -109,14 +112,19 @@ static sail_code open_rule(const void *self, sail_ctx *ctx, void **state, sail_e
 {
     const struct rule *o = self;
     *state = NULL;
-    if (o->rule != MORE && o->rule != FEWER && o->rule != WEIGHTS)
+    bool counts = o->rule == MORE || o->rule == FEWER;
+    if (o->file && *o->file && o->rule != WEIGHTS)
+        return sail_fail(err, SAIL_E_OPTION, "judge rule: `file` is for the rule `weights`, not for `%s`", rules[o->rule]);
+    if (o->pattern && *o->pattern && !counts)
+        return sail_fail(err, SAIL_E_OPTION, "judge rule: `pattern` is for the rules `more` and `fewer`, not for `%s`", rules[o->rule]);
+    if (!counts && o->rule != WEIGHTS)
         return SAIL_OK;
-    if (o->rule != WEIGHTS && (!o->pattern || !*o->pattern))
+    if (counts && (!o->pattern || !*o->pattern))
         return sail_fail(err, SAIL_E_OPTION, "judge rule: `%s` needs a pattern to count", rules[o->rule]);
     patterns *p = calloc(1, sizeof *p);
     if (!p)
         return sail_fail(err, SAIL_E_NOMEM, "judge rule: no memory");
-    sail_code code = o->rule == WEIGHTS ? read_weights(o, p, err) : add(p, 1, o->pattern, o->ignore_case, err);
+    sail_code code = o->rule == WEIGHTS ? read_weights(o, p, err) : add(p, 1, o->pattern, o->ignore_case, "judge rule", err);
     if (code == SAIL_OK)
         *state = p;
     else
