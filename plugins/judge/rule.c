@@ -80,7 +80,7 @@ static sail_code read_weights(const struct rule *o, patterns *p, sail_err *err)
     sail_code code = SAIL_OK;
     FILE *f = o->file && *o->file ? fopen(o->file, "r") : NULL;
     if (!f)
-        return o->file && *o->file ? sail_fail(err, SAIL_E_IO, "judge rule: cannot open %s: %s", o->file, strerror(errno))
+        return o->file && *o->file ? sail_fail(err, SAIL_E_OPTION, "judge rule: cannot open %s: %s", o->file, strerror(errno))
                                    : sail_fail(err, SAIL_E_OPTION, "judge rule: `weights` needs a file of weights and patterns");
     while (code == SAIL_OK && fgets(line, sizeof line, f)) {
         size_t n = strcspn(line, "\r\n");
