@@ -212,9 +212,9 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     lua_createtable(L, 0, 4);
     set_var(L, "logp", b->token_logp);
     set_var(L, "ref", b->token_ref);
-    if ((caps & SAIL_CAP_ENTROPY) && b->token_entropy.id >= 0)
+    if ((caps & SAIL_CAP_ENTROPY) && b->token_entropy.id > 0)
         set_var(L, "entropy", b->token_entropy);
-    if ((caps & SAIL_CAP_LSS) && b->token_lss.id >= 0)
+    if ((caps & SAIL_CAP_LSS) && b->token_lss.id > 0)
         set_var(L, "lss", b->token_lss);
     lua_setfield(L, -2, "tokens");
     if (b->has_sides) {

@@ -5,6 +5,14 @@
 
 #include "../sail/rng.h"
 
+int sail__ranked_places(int outcomes, int k)
+{
+    int top = 0;
+    for (int n = 1; n < outcomes && top < k;)
+        n *= k - top++;
+    return top;
+}
+
 int32_t sail__outcome_reversed(int32_t outcome, int k, int outcomes)
 {
     int order[SAIL_MAX_RESPONSES], top = 0, n = 1;
@@ -221,7 +229,7 @@ static sail_code copy_weights(const sail_pairs *b, sail_var leaf, const char *wh
     const double *g = sail_gradient_of(b->tape, leaf);
     int64_t bad = -1;
     for (int64_t i = 0; out && i < b->layout->tokens; i++) {
-        out[i] = leaf.id < 0 ? 0 : g[i];
+        out[i] = leaf.id <= 0 ? 0 : g[i];
         if (!isfinite(out[i]) && bad < 0)
             bad = i;
     }

@@ -44,6 +44,9 @@ sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows
  * a function of (seed, step, index of the pair in the step) and the scores. */
 sail_code sail__labels_draw(const sail__batch *rows, int32_t *outcome, sail_err *err);
 
+/* How many of k places a preference model with so many outcomes ranks. */
+int sail__ranked_places(int outcomes, int k);
+
 /* The outcome with the roles of slots 0 and 1 swapped; ties and abstentions stay. outcomes: how many k responses have.
  */
 int32_t sail__outcome_reversed(int32_t outcome, int k, int outcomes);

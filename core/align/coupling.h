@@ -2,7 +2,8 @@
  *
  * Floor: align. Threads: the tape's. A loss that is linear in sums and means over pairs is the sum of what its parts give. One in
  * which a sum meets a single pair, another sum or a function of it (F - mean F, sqrt of a mean, sort) is not. The tape follows
- * that from operator to operator. sail_gather and sail_scatter are taken to stay within a pair. */
+ * that from operator to operator. What is not seen: numbers that C takes off the tape with sail_value_of, and sail_gather and
+ * sail_scatter to SAIL_ANY and back. */
 #ifndef SAIL_COUPLING_H
 #define SAIL_COUPLING_H
 

@@ -61,9 +61,7 @@ static bool sides_of(const sail_pairs *b, int64_t i, int64_t *winner, int64_t *l
     int k = (int)(b->layout->response_of_pair[i + 1] - first), o = b->outcome[i], order[SAIL_MAX_RESPONSES];
     if (k < 2 || o < 0 || (k == 2 && o > 1))
         return false;
-    int top = 0, n = 1, outcomes = k == 2 ? 2 : b->preference.ops->outcomes(b->preference.self, k);
-    while (n < outcomes && top < k)
-        n *= k - top++;
+    int top = sail__ranked_places(k == 2 ? 2 : b->preference.ops->outcomes(b->preference.self, k), k);
     if (!sail_outcome_ranking(o, k, top, order))
         return false;
     bool placed[SAIL_MAX_RESPONSES] = {false};
@@ -115,7 +113,7 @@ static sail_code add_responses(sail__metrics *m, const sail__batch *rows, const 
                 n_written++;
             }
         }
-    if (b->token_entropy.id >= 0) {
+    if (b->token_entropy.id > 0) {
         const double *h = sail_value_of(b->tape, b->token_entropy);
         double sum = 0;
         for (int64_t i = 0; i < l->tokens; i++)

@@ -6,6 +6,7 @@
 
 #include "../sail/rng.h"
 
+#include "batch.h"
 #include "routes.h"
 
 /* ---- data ---- */
@@ -353,6 +354,15 @@ static const char *judge_identity(sail__stream *st, sail_arena *a, const sail_sl
     return s ? s : slot->loaded->plugin.name;
 }
 
+static int outcomes_of_judge(int k)
+{
+    int n = 3; /* with a tie */
+    if (k > 2)
+        for (n = 1; k > 1; k--)
+            n *= k;
+    return n;
+}
+
 sail_code sail__stream_judge(sail__stream *st, const sail_slot *judge, const sail_judge_item *items, int64_t n, sail_verdict *out,
                              sail_err *err)
 {
@@ -360,7 +370,16 @@ sail_code sail__stream_judge(sail__stream *st, const sail_slot *judge, const sai
         return SAIL_OK;
     SAIL_TRY(open_judge(st, judge, err));
     const sail_judge *ops = judge->loaded->ops;
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = (sail_verdict){.outcome = SAIL_ABSTAIN};
+        for (int k = 0; k < SAIL_MAX_RESPONSES; k++)
+            out[i].score[k] = NAN;
+    }
     SAIL_TRY(ops->label(judge->options, st->judge_state, items, n, out, err));
+    for (int64_t i = 0; i < n; i++)
+        if (out[i].outcome != SAIL_ABSTAIN && (out[i].outcome < 0 || out[i].outcome >= outcomes_of_judge(items[i].k)))
+            return sail_fail(err, SAIL_E_PLUGIN, "judge %s: outcome %d for %d responses; it must be below %d, or %d to abstain",
+                             judge->loaded->plugin.name, (int)out[i].outcome, items[i].k, outcomes_of_judge(items[i].k), SAIL_ABSTAIN);
     if (!st->store)
         return SAIL_OK;
     sail_arena *a = sail__arena_new();
@@ -419,12 +438,19 @@ static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *
     return sail__stream_item(st->train.rows[g->row], g->k, texts, tokens, a, out, err);
 }
 
-/* A tie under a preference model that knows none: either response wins by a fair coin, which is the tie in expectation. To drop
+/* A judge's outcome as the preference model counts them: of a ranking, the places it has. A tie under one that knows none: either response wins by a fair coin, which is the tie in expectation. To drop
  * the pair would bias the term of what the policy writes (METHOD 3). */
 static int32_t settled(const sail__stage *live, const sail__step *step, int64_t i, int32_t outcome, int k)
 {
     const sail_preference *ops = live->preference.loaded ? live->preference.loaded->ops : NULL;
-    if (outcome != SAIL_TIE || k != 2 || !ops || ops->outcomes(live->preference.options, k) > SAIL_TIE)
+    if (outcome == SAIL_ABSTAIN || !ops)
+        return outcome;
+    if (k > 2) {
+        int order[SAIL_MAX_RESPONSES];
+        const int top = sail__ranked_places(ops->outcomes(live->preference.options, k), k);
+        return sail_outcome_ranking(outcome, k, k, order) ? sail_outcome_of_ranking(order, k, top) : SAIL_ABSTAIN;
+    }
+    if (outcome != SAIL_TIE || ops->outcomes(live->preference.options, k) > SAIL_TIE)
         return outcome;
     return sail_rng_uniform(step->seed, SAIL_RNG_ORDER, (uint64_t)step->step, (uint64_t)i, 0) < 0.5 ? 0 : 1;
 }

@@ -92,7 +92,7 @@ void sail_tape_fail(sail_tape *t, sail_code code, const char *fmt, ...)
 
 sail__tape_node *sail__tape_at(const sail_tape *t, sail_var v)
 {
-    return v.id >= 0 && (size_t)v.id < t->n ? &t->nodes[v.id] : NULL;
+    return v.id > 0 && (size_t)v.id < t->n ? &t->nodes[v.id] : NULL;
 }
 
 sail__tape_node *sail__tape_push(sail_tape *t, sail_domain d, int64_t n, sail_var a, sail_var b, sail__tape_back *back,
@@ -114,10 +114,12 @@ sail__tape_node *sail__tape_push(sail_tape *t, sail_domain d, int64_t n, sail_va
         return NULL;
     }
     sail_err err;
-    if (t->n >= INT32_MAX || sail__grow(&t->nodes, &t->cap, t->n + 1, sizeof *t->nodes, &err) != SAIL_OK) {
+    if (t->n >= INT32_MAX || sail__grow(&t->nodes, &t->cap, t->n + 2, sizeof *t->nodes, &err) != SAIL_OK) {
         sail_tape_fail(t, SAIL_E_NOMEM, "no memory for value %zu of a tape", t->n + 1);
         return NULL;
     }
+    if (t->n == 0)
+        t->nodes[t->n++] = (sail__tape_node){.a = -1, .b = -1}; /* number 0 is nobody's */
     double *store = sail__arena_array(t->arena, 2 * (size_t)n + 1, sizeof(double));
     if (!store) {
         sail_tape_fail(t, SAIL_E_NOMEM, "no memory for %lld numbers on a tape", (long long)n);

@@ -174,6 +174,31 @@ static void gather_back(sail_tape *t, const sail__tape_node *n)
         a->grad[n->index[i]] += n->grad[i];
 }
 
+/* The pair of element i; -1: of none. */
+static int64_t pair_of(const sail_tape *t, sail_domain d, int64_t i)
+{
+    const sail_layout *l = t->layout;
+    if (!l || d == SAIL_SCALAR || d == SAIL_ANY || d == SAIL_PAIR)
+        return d == SAIL_PAIR ? i : -1;
+    for (int step = d == SAIL_TOKEN ? 2 : 1; step > 0; step--) {
+        const int64_t *bound = step == 2 ? l->token_of_response : l->response_of_pair;
+        int64_t low = 0, high = step == 2 ? l->responses : l->pairs;
+        while (high - low > 1) { /* bound[low] <= i < bound[high] */
+            int64_t mid = low + (high - low) / 2;
+            *(bound[mid] <= i ? &low : &high) = mid;
+        }
+        i = low;
+    }
+    return i;
+}
+
+/* Whether element i of `to` is of another pair than element j of `from`, where both are of one. */
+static bool crosses(const sail_tape *t, sail_domain to, int64_t i, sail_domain from, int64_t j)
+{
+    const int64_t a = pair_of(t, to, i), b = pair_of(t, from, j);
+    return a >= 0 && b >= 0 && a != b;
+}
+
 static sail_var gather(sail_tape *t, const char *name, sail_var v, const int64_t *index, sail_domain d, int64_t n)
 {
     sail_var out = {-1}, none = {-1};
@@ -187,8 +212,11 @@ static sail_var gather(sail_tape *t, const char *name, sail_var v, const int64_t
         return out;
     const sail__tape_node *x = sail__tape_at(t, v);
     y->index = copy;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         y->value[i] = x->value[copy[i]];
+        if (y->mix == SAIL__MIX_NONE && crosses(t, d, i, x->domain, copy[i]))
+            y->mix = SAIL__MIX_COUPLED;
+    }
     return out;
 }
 
@@ -217,8 +245,11 @@ sail_var sail_scatter(sail_tape *t, sail_var v, const int64_t *index, sail_domai
         return out;
     const sail__tape_node *x = sail__tape_at(t, v);
     y->index = copy;
-    for (int64_t i = 0; i < x->n; i++)
+    for (int64_t i = 0; i < x->n; i++) {
         y->value[copy[i]] += x->value[i];
+        if (y->mix == SAIL__MIX_NONE && crosses(t, d, copy[i], x->domain, i))
+            y->mix = SAIL__MIX_COUPLED;
+    }
     return out;
 }
 

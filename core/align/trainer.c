@@ -134,6 +134,9 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
     SAIL_TRY(count_steps(t, err));
     SAIL_TRY(sail__evaluator_init(&t->evaluator, &t->stream, &t->learner, err));
     SAIL_TRY(check_routes(t, stage, 0, err));
+    if (stage->objective.loaded && stage->objective.loaded->plugin.caps & SAIL_CAP_PROMPT)
+        return sail_fail(err, SAIL_E_RECIPE, "objective %s needs the log-probabilities of prompt tokens, which sail does not provide",
+                         stage->objective.loaded->plugin.name);
     if (!(t->checkpoints = sail__path_join(t->arena, t->o.dir, "checkpoints")))
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     t->state.best = NAN;

@@ -34,7 +34,7 @@ typedef struct sail_err {
 /* Fill *err and return code. Usage: return sail_fail(err, SAIL_E_SHAPE, "…", …); err may be NULL. */
 sail_code sail_fail(sail_err *err, sail_code code, const char *fmt, ...) SAIL_PRINTF(3, 4);
 
-/* Put "prefix: " before the message of an error that is passed on; returns err->code. */
+/* Put "prefix: " before the message of an error that is passed on; returns err->code. err is not NULL. */
 sail_code sail_fail_in(sail_err *err, const char *fmt, ...) SAIL_PRINTF(2, 3);
 
 /* The code's short text ("out of memory"), and the process exit status that goes with it (0, 1 or 2). */

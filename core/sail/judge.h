@@ -27,17 +27,20 @@ typedef struct sail_judge_item {
 } sail_judge_item;
 
 typedef struct sail_verdict {
-    int32_t outcome;                  /* preference.h; SAIL_ABSTAIN: no verdict, never guessed */
+    int32_t outcome;                  /* two responses: 0, 1 or SAIL_TIE; more: a ranking of all of them (sail_outcome_of_ranking with
+                                       * top = k), of which the host takes as many places as the preference model has;
+                                       * SAIL_ABSTAIN: no verdict, never guessed */
     double score[SAIL_MAX_RESPONSES]; /* NaN where the judge has none */
     double seconds;
 } sail_verdict;
 
 typedef struct sail_judge {
     uint32_t size;
-    /* Optional. Once before use; *state is the judge's own, freed by close. */
+    /* Optional; without it state is NULL. Once before use; *state is the judge's own, freed by close, which is not called where open
+     * failed. `self` may not be kept. */
     sail_code (*open)(const void *self, sail_ctx *ctx, void **state, sail_err *err);
     void (*close)(const void *self, void *state);
-    /* Fill out[n]. An error ends the run (after a checkpoint); an abstention does not. */
+    /* Fill out[n], which holds abstentions and NaN scores on entry; an outcome out of range is an error. An error ends the run (after a checkpoint); an abstention does not. */
     sail_code (*label)(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out,
                        sail_err *err);
 } sail_judge;

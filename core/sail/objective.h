@@ -26,7 +26,7 @@ typedef struct sail_side {
 } sail_side;
 
 /* A batch: the whole optimiser step or a part of it. Leaves that carry derivatives: token_logp, token_entropy, token_lss
- * (the latter two only with the capability). Slot 0 is the winner as data or judge labelled it; where the policy labels,
+ * (the latter two only with the capability). Of two responses slot 0 is the winner as data or judge labelled it; where the policy labels,
  * the order of slots means nothing and `outcome` says who won. */
 typedef struct sail_pairs {
     uint32_t size;
@@ -78,16 +78,19 @@ enum { SAIL_OBJECTIVE_STATE = 16 };
 typedef struct sail_objective {
     uint32_t size; /* sizeof(sail_objective) */
 
+    /* Errors: sail_tape_fail says what was wrong; a bare code has only its short text. */
+
     /* The loss of the pairs in b, as its share of the step's (use sail_mean, which divides by the step's counts). */
     sail_code (*loss)(const void *self, sail_tape *t, const sail_pairs *b, sail_loss *out);
 
     /* Optional. Called once a step before any derivative, with all pairs of the step; log-probabilities are values known
-     * so far (kept by the rollout, or of a first forward pass): fill baseline[b->n]. state: SAIL_OBJECTIVE_STATE doubles,
+     * so far (kept by the rollout, or of a first forward pass): fill baseline[b->n] (0 on entry). t may be used. state: SAIL_OBJECTIVE_STATE doubles,
      * zero at the start, kept in checkpoints. */
     sail_code (*prepare)(const void *self, sail_tape *t, const sail_pairs *b, double *state, double *baseline);
 
-    /* Optional: which pairs' log-probabilities prepare reads: mask[n] = 1. Without it: all. Lets the trainer skip a forward
-     * pass where rollouts have already given them. b has no tape values then. */
+    /* Optional: which pairs' log-probabilities prepare reads: mask[n] is 1 on entry, to be set to 0 for those it does not. Without
+     * it: all. Lets the trainer skip a forward pass where rollouts have already given them. b->tape is NULL and its sail_vars are no
+     * values then. */
     void (*prepare_needs)(const void *self, const sail_pairs *b, uint8_t *mask);
 } sail_objective;
 

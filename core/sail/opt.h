@@ -37,19 +37,21 @@ typedef struct sail_opt {
     sail_opt_type type;
     uint32_t flags;
     size_t offset;             /* of the member in the struct */
-    double def, min, max;      /* BOOL (0/1), INT, F64, CHOICE (index). min == max: no bounds */
+    double def, min, max;      /* BOOL (0/1), INT, F64, CHOICE (index). min == max: no bounds; else both count (INFINITY: none there) */
     const char *def_str;       /* STR; NULL: unset */
     const char *const *choices; /* CHOICE: NULL-terminated names */
     const char *unit;          /* "nats", "tokens", "bytes", … or NULL */
     const char *help;          /* one sentence, lower case, no full stop */
 } sail_opt;
 
-#define SAIL_OPT_BOOL(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_BOOL, .offset = offsetof(T, member), __VA_ARGS__}
-#define SAIL_OPT_INT(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_INT, .offset = offsetof(T, member), __VA_ARGS__}
-#define SAIL_OPT_F64(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_F64, .offset = offsetof(T, member), __VA_ARGS__}
-#define SAIL_OPT_STR(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, member), __VA_ARGS__}
-#define SAIL_OPT_CHOICE(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_CHOICE, .offset = offsetof(T, member), __VA_ARGS__}
-#define SAIL_OPT_NODE(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_NODE, .offset = offsetof(T, member), __VA_ARGS__}
+/* The member's offset; does not compile without a warning (C++: an error) where the member is of another type. */
+#define SAIL_OPT_AT(T, member, type) (offsetof(T, member) + 0 * sizeof(1 ? &((T *)0)->member : (type *)0))
+#define SAIL_OPT_BOOL(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_BOOL, .offset = SAIL_OPT_AT(T, member, bool), __VA_ARGS__}
+#define SAIL_OPT_INT(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_INT, .offset = SAIL_OPT_AT(T, member, int64_t), __VA_ARGS__}
+#define SAIL_OPT_F64(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_F64, .offset = SAIL_OPT_AT(T, member, double), __VA_ARGS__}
+#define SAIL_OPT_STR(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_STR, .offset = SAIL_OPT_AT(T, member, const char *), __VA_ARGS__}
+#define SAIL_OPT_CHOICE(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_CHOICE, .offset = SAIL_OPT_AT(T, member, int), __VA_ARGS__}
+#define SAIL_OPT_NODE(T, member, ...) {.name = #member, .type = SAIL_OPT_TYPE_NODE, .offset = SAIL_OPT_AT(T, member, const sail_node *), __VA_ARGS__}
 
 #ifdef __cplusplus
 }

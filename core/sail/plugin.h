@@ -39,15 +39,17 @@ typedef enum sail_kind {
         SAIL_KIND_COUNT
 } sail_kind;
 
-/* Capabilities an objective, judge … declares; the host provides just these. */
+/* Capabilities an objective declares. REFERENCE, ENTROPY and LSS are what the host computes for it, STEP how it runs a step; PAIRS,
+ * UNPAIRED and ONLINE tell users what it is for; PROMPT is not provided by this version, and refused. */
 enum {
     SAIL_CAP_PAIRS = 1u << 0,       /* works on groups of two or more responses */
     SAIL_CAP_UNPAIRED = 1u << 1,    /* works on single responses */
     SAIL_CAP_REFERENCE = 1u << 2,   /* needs log-probabilities under the reference */
     SAIL_CAP_ENTROPY = 1u << 3,     /* needs the entropy at each token */
     SAIL_CAP_LSS = 1u << 4,         /* needs log sum p^2 at each token */
-    SAIL_CAP_STEP = 1u << 5,        /* couples the pairs of a step: needs all of them before any derivative. Found out, at the price of one
-                                     * discarded micro-batch, where it is not declared */
+    SAIL_CAP_STEP = 1u << 5,        /* couples the pairs of a step: needs all of them before any derivative. Where it is not
+                                     * declared, operators that couple are found out, at the price of one discarded micro-batch; what is
+                                     * read with sail_value_of, or goes through SAIL_ANY, is not: declare it */
     SAIL_CAP_ONLINE = 1u << 6,      /* wants responses written by the policy */
     SAIL_CAP_PROMPT = 1u << 7,      /* needs the prompt tokens' log-probabilities */
 };
@@ -61,7 +63,8 @@ typedef struct sail_plugin {
     const sail_opt *opts;            /* NULL: none */
     uint32_t opt_stride, opts_size;  /* sizeof(sail_opt) and sizeof(option struct) at the plugin's build */
     const void *ops;                 /* the kind's table of functions, beginning with its own uint32_t size */
-    const void *self;                /* given to the functions of a plugin without options; made at run time (Lua) */
+    const void *self;                /* given to the functions of a plugin without options; made at run time (Lua). With options, they are given
+                                      * the option struct instead: valid during the call, made again each step where a schedule sets it */
 } sail_plugin;
 
 typedef const sail_plugin *sail_plugin_query_fn(void);

@@ -1,7 +1,8 @@
 /* pool.h - a thread pool with bounded spinning, for backends.
  *
  * Floor: base. A pool belongs to the backend that made it. Work is cut into tasks whose bounds do not depend on the
- * number of threads, so that results do not either; which thread runs a task is not defined. */
+ * number of threads, so that results do not either; which thread runs a task is not defined. Threads: one sail_pool_run of a pool
+ * at a time. */
 #ifndef SAIL_POOL_H
 #define SAIL_POOL_H
 

@@ -47,7 +47,7 @@ sail_var sail_preference_entropy(sail_tape *t, const sail_preference_model *m, s
 sail_code sail_preference_probabilities(const sail_preference_model *m, int k, const double *score, double *p,
                                         sail_err *err);
 
-/* The outcome at u in (0, 1) of the cumulative distribution, and the same with roles of slots 0 and 1 swapped. */
+/* The outcome at u in (0, 1) of the cumulative distribution. */
 sail_code sail_preference_draw(const sail_preference_model *m, int k, const double *score, double u, int32_t *outcome,
                                sail_err *err);
 

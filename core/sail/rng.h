@@ -17,9 +17,9 @@ typedef enum sail_purpose {
     SAIL_RNG_ROUTE,    /* a = step, b = prompt in the step */
     SAIL_RNG_TOKEN,    /* sampled tokens: a = prompt, b = child, c = position */
     SAIL_RNG_LABEL,    /* outcomes drawn from a preference model: a = step, b = pair */
-    SAIL_RNG_DROPOUT,  /* a = step, b = pair and segment, c = token and layer */
+    SAIL_RNG_DROPOUT,  /* a = key of the token (ops.def), b = layer, c = column / 4 */
     SAIL_RNG_BOOTSTRAP,
-    SAIL_RNG_ORDER,    /* which response a judge sees first */
+    SAIL_RNG_ORDER,    /* a coin for a judge's tie: a = step, b = pair */
     SAIL_RNG_WORLD,    /* synthetic data */
     SAIL_RNG_USER = 64 /* plugins and recipes: from here on */
 } sail_purpose;
@@ -27,7 +27,8 @@ typedef enum sail_purpose {
 /* The bare generator: 4 words from a 128-bit counter and a 64-bit key. */
 void sail_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-/* Four independent words for (seed, purpose, a, b, c). a and b use their low 64 bits mixed; all five matter. */
+/* Four independent words for (seed, purpose, a, b, c). The key is made of seed, purpose and a, the counter of b and c; all five
+ * matter. */
 void sail_rng_words(uint64_t seed, uint32_t purpose, uint64_t a, uint64_t b, uint64_t c, uint32_t out[4]);
 
 /* Uniform in the open interval (0, 1), 53 bits. */

@@ -27,7 +27,7 @@ extern "C" {
 
 typedef struct sail_tape sail_tape;
 typedef struct sail_var {
-    int32_t id;
+    int32_t id; /* from 1; a sail_var that was never given a value, or {-1}, is no value, and operators refuse it */
 } sail_var;
 
 typedef enum sail_domain { SAIL_SCALAR, SAIL_PAIR, SAIL_RESPONSE, SAIL_TOKEN, SAIL_ANY } sail_domain;
@@ -79,7 +79,7 @@ sail_var sail_lerp(sail_tape *t, sail_var a, sail_var b, double w);
 sail_var sail_clamp(sail_tape *t, sail_var a, double low, double high); /* derivative 0 outside; NaN stays */
 sail_var sail_power(sail_tape *t, sail_var a, double exponent);
 
-/* result[i] = v[index[i]], domain d of length n; scatter puts v[i] at index[i] of n zeros (repeated indices add). */
+/* result[i] = v[index[i]], domain d of length n (masks and indices are copied); scatter puts v[i] at index[i] of n zeros (repeated indices add). */
 sail_var sail_gather(sail_tape *t, sail_var v, const int64_t *index, sail_domain d, int64_t n);
 sail_var sail_scatter(sail_tape *t, sail_var v, const int64_t *index, sail_domain d, int64_t n);
 /* Ascending, stable; the derivative goes back to where each value came from. Over the whole vector. */

@@ -45,7 +45,7 @@ static sail_var logprob(const void *self, sail_tape *t, int k, const sail_var *s
             if (placed[i])
                 continue;
             sail_var ahead = sail_mul(t, sail_sub(t, score[i], score[order[j]]), scale);
-            rivals = rivals.id < 0 ? ahead : sail_logaddexp(t, rivals, ahead);
+            rivals = rivals.id <= 0 ? ahead : sail_logaddexp(t, rivals, ahead);
         }
         total = sail_sub(t, total, sail_softplus(t, rivals));
     }

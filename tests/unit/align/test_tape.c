@@ -402,14 +402,32 @@ static bool couples(sail_var loss(sail_tape *t, sail_var f, sail_var c))
     return yes;
 }
 
+static void a_value_that_was_never_given_is_refused(void **state)
+{
+    const double v[] = {0.3, -0.7, 1.1};
+    const sail_var zeroed = {0};
+    sail_tape *t = sail_tape_new(&layout);
+    sail_tape_leaf(t, SAIL_PAIR, 3, v);
+    sail_mean(t, zeroed);
+    assert_int_equal(sail_tape_status(t), SAIL_E_ARG);
+    sail_tape_free(t);
+}
+
 static void what_couples_pairs_is_known(void **state)
 {
     assert_false(couples(mean_of_squares) || couples(weighted_sums) || couples(zero_and_a_mean) || couples(between_means) || couples(of_pairs));
     assert_true(couples(square_of_mean) && couples(centred) && couples(centred_by_a_constant) && couples(product_of_means));
     assert_true(couples(mean_and_a_number) && couples(number_over_mean) && couples(soft_maximum) && couples(sorted) && couples(spread_mean));
     const double v[] = {0.3, -0.7, 1.1};
+    const int64_t shifted[] = {1, 2, 0}, swapped[] = {1, 0, 3, 2, 4, 6, 5}, across[] = {1, 0, 5, 2, 4, 6, 3};
     sail_tape *t = sail_tape_new(&layout);
     sail_var f = sail_tape_leaf(t, SAIL_PAIR, 3, v), loss = sail_mean(t, f);
+    sail_var responses = sail_spread(t, f, SAIL_RESPONSE);
+    assert_true(sail__tape_couples(t, sail_sum(t, sail_mul(t, f, sail_gather(t, f, shifted, SAIL_PAIR, 3)))));
+    assert_true(sail__tape_couples(t, sail_sum(t, sail_scatter(t, f, shifted, SAIL_PAIR, 3))));
+    assert_false(sail__tape_couples(t, sail_sum(t, sail_gather(t, responses, swapped, SAIL_RESPONSE, 7))));
+    assert_true(sail__tape_couples(t, sail_sum(t, sail_gather(t, responses, across, SAIL_RESPONSE, 7))));
+    assert_false(sail__tape_couples(t, sail_sum(t, sail_slot_of(t, responses, 1))));
     sail__tape_read(t, f, false);
     assert_false(sail__tape_couples(t, loss)); /* compared pair by pair */
     sail__tape_read(t, loss, false);
@@ -448,6 +466,7 @@ int main(void)
         cmocka_unit_test(what_is_not_selected_sends_no_derivative),
         cmocka_unit_test(means_divide_by_the_counts_of_the_step),
         cmocka_unit_test(a_misfit_is_told_once_and_the_rest_is_harmless),
+        cmocka_unit_test(a_value_that_was_never_given_is_refused),
         cmocka_unit_test(what_couples_pairs_is_known),
         cmocka_unit_test(several_roots_one_after_another),
     };
