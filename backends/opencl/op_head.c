@@ -3,7 +3,7 @@
  * (dx) and with the rows (dw, chunk after chunk in order). */
 #include "opencl.h"
 
-enum { SLOT_LOGITS = 2, CHUNK_BYTES = 64 << 20 }; /* the product uses slots 0 and 1 */
+enum { SLOT_LOGITS = 2, CHUNK_BYTES = 64 << 20 }; /* the product uses the slots around it */
 enum { LOGP_OUT = 4, ENTROPY_OUT = 8, LSS_OUT = 16, LSE_OUT = 32 };     /* head.cl */
 enum { LOGP_GIVEN = 1, ENTROPY_GIVEN = 2, LSS_GIVEN = 4 };
 

@@ -1,10 +1,12 @@
-/* op_matmul.c - MATMUL: tiles through local memory, with the terms in parts where there are few tiles.
+/* op_matmul.c - MATMUL: on a processor by panels; else tiles through local memory, with the terms in parts where there are few tiles.
  *
  * A block-quantised operand is first written out in the other operand's type. */
+#include <string.h>
+
 #include "opencl.h"
 
 enum { BIAS = 1, RESIDUAL = 2, ACCUMULATE = 4 };
-enum { SLOT_PARTS, SLOT_EXPANDED };
+enum { SLOT_PARTS, SLOT_EXPANDED, SLOT_PANELS_A = 3, SLOT_PANELS_B };
 
 /* A tile: a group makes tm x tn, tk terms at a time; an item wm x wn. */
 typedef struct tile {
@@ -99,6 +101,71 @@ static sail_code tiled(sail_device *d, const product *p, const tile *t, int part
     return parts > 1 ? merge(d, p, in.mem, parts, ld, err) : SAIL_OK;
 }
 
+/* ---- by panels ---- */
+
+/* What a processor's registers hold: mw rows of nv vectors. */
+typedef struct block {
+    int length, mw, nv;
+} block;
+
+static block block_of(const sail_device *d)
+{
+    return d->facts.vector >= 16 ? (block){16, 12, 2} : d->facts.vector >= 8 ? (block){8, 6, 2} : (block){4, 6, 2};
+}
+
+/* `lines` rows of x (along) or columns of x as panels of w lines. */
+static sail_code pack(sail_device *d, const product *p, const sail_tensor *x, bool along, int64_t lines, int w, int length, int slot,
+                      cl_mem *out, sail_err *err)
+{
+    enum { BLOCK = 64 }; /* matmul_packed.cl */
+    ocl_launch l;
+    SAIL_TRY(ocl_scratch(d, slot, (uint64_t)(up(lines, w) * w * p->k) * 4, out, err));
+    ocl_begin(&l, d, p->call, err, "matmul matmul_packed", "pack", "-D TD=f32 -D TY=f32 -D T=%s -D LENGTH=%d -D W=%d%s",
+              ocl_type(x->dtype), length, w, along ? " -D ALONG" : "");
+    ocl_matrix(&l, x);
+    ocl_memory(&l, *out);
+    ocl_i32(&l, (int32_t)lines);
+    ocl_i32(&l, (int32_t)p->k);
+    const size_t global[2] = {(size_t)up(p->k, BLOCK), (size_t)up(lines, w)}, local[2] = {1, 1};
+    return ocl_start(&l, 2, global, local);
+}
+
+static sail_code by_panels(sail_device *d, const product *p, sail_err *err)
+{
+    enum { EACH = 8, BUSY = 8 }; /* panels of rows an item takes; items for each unit at least */
+    const block s = block_of(d);
+    const int64_t columns = up(p->n, s.nv * s.length), rows = up(p->m, s.mw), wanted = up((int64_t)BUSY * d->facts.units, columns);
+    const int64_t each = rows / wanted < 1 ? 1 : rows / wanted < EACH ? rows / wanted : EACH;
+    char types[128];
+    cl_mem a, b;
+    ocl_launch l;
+    SAIL_TRY(pack(d, p, &p->a, !p->call->attr.trans_a, p->m, s.mw, s.length, SLOT_PANELS_A, &a, err));
+    SAIL_TRY(pack(d, p, &p->b, p->call->attr.trans_b, p->n, s.nv * s.length, s.length, SLOT_PANELS_B, &b, err));
+    types_of(p, p->y.dtype, types);
+    ocl_begin(&l, d, p->call, err, "matmul matmul_packed", "packed", "%s -D LENGTH=%d -D MW=%d -D NV=%d", strstr(types, "-D TD"),
+              s.length, s.mw, s.nv);
+    l.flops = 2.0 * (double)p->m * (double)p->n * (double)p->k;
+    ocl_memory(&l, a);
+    ocl_memory(&l, b);
+    ocl_matrix(&l, &p->bias);
+    ocl_matrix(&l, &p->residual);
+    ocl_matrix(&l, &p->y);
+    ocl_i32(&l, (int32_t)p->m);
+    ocl_i32(&l, (int32_t)p->n);
+    ocl_i32(&l, (int32_t)p->k);
+    ocl_i32(&l, (int32_t)each);
+    ocl_f32(&l, p->call->attr.scale);
+    ocl_i32(&l, p->flags);
+    const size_t global[2] = {(size_t)columns, (size_t)up(rows, each)}, local[2] = {1, 1};
+    return ocl_start(&l, 2, global, local);
+}
+
+/* Whether panels pay: copying an operand costs as much as a few rows or columns of the product. */
+static bool panels_pay(const sail_device *d, const product *p)
+{
+    return d->facts.cpu && p->k > 0 && p->m >= 8 && p->n >= 8;
+}
+
 /* The largest tile of which there are enough to keep the device busy; then parts of the terms. */
 static tile choose(const sail_device *d, const product *p, int *parts)
 {
@@ -128,6 +195,8 @@ sail_code ocl_matmul(sail_device *d, const sail_call *c, sail_err *err)
     p.flags = (p.bias.buffer ? BIAS : 0) | (p.residual.buffer ? RESIDUAL : 0) | (c->attr.accumulate ? ACCUMULATE : 0);
     if (sail_dtype_is_quantised(p.b.dtype))
         SAIL_TRY(expand(d, &p, &expanded, err));
+    if (panels_pay(d, &p))
+        return by_panels(d, &p, err);
     const tile t = choose(d, &p, &parts);
     return tiled(d, &p, &t, parts, err);
 }

@@ -47,6 +47,7 @@ typedef struct ocl_facts {
     size_t group;                          /* work-items of a group at most */
     uint32_t alignment;                    /* of buffers, bytes */
     int units;
+    int vector; /* floats the device computes with at once */
     int major, minor; /* of OpenCL C */
 } ocl_facts;
 
@@ -120,7 +121,7 @@ extern const ocl_op ocl_attention_ops[], ocl_elementwise_ops[], ocl_head_ops[], 
     ocl_optim_ops[], ocl_rows_ops[], ocl_sample_ops[];
 
 /* The product alone, for ops that are made of one: call is laid out as a MATMUL, but a, b and y may be of different float types. It
- * uses scratch slots 0 and 1. */
+ * uses scratch slots 0, 1, 3 and 4. */
 sail_code ocl_matmul(sail_device *d, const sail_call *call, sail_err *err);
 
 enum { OCL_SCRATCH = 8, OCL_STAGES = 64, OCL_FAULT_WORDS = 8, OCL_EVENTS = 1024 };
