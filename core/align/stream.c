@@ -67,6 +67,7 @@ sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__st
 {
     memset(out, 0, sizeof *out);
     out->session = s;
+    out->judging = (sail__judging){.ctx = s->ctx, .store = store};
     out->store = store;
     out->shuffle = stage->data.shuffle;
     out->seed = stage->seed;
@@ -94,19 +95,9 @@ sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__st
     return code;
 }
 
-static void close_judge(sail__stream *st)
-{
-    if (!st->judge_open)
-        return;
-    const sail_judge *j = st->judge_plugin->ops;
-    if (j->close)
-        j->close(st->judge_options, st->judge_state);
-    st->judge_open = false;
-}
-
 void sail__stream_close(sail__stream *st)
 {
-    close_judge(st);
+    sail__judging_close(&st->judging);
     sail__generator_free(st->generator);
     sail__rows_free(&st->train);
     sail__rows_free(&st->held_out);
@@ -322,109 +313,6 @@ sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail_
 
 /* ---- judging ---- */
 
-static sail_code open_judge(sail__stream *st, const sail_slot *slot, sail_err *err)
-{
-    if (!slot->loaded)
-        return sail_fail(err, SAIL_E_RECIPE, "a route is labelled by a judge, but method.judge is not set");
-    if (st->judge_open && st->judge_plugin == slot->loaded && st->judge_options == slot->options)
-        return SAIL_OK;
-    close_judge(st);
-    const sail_judge *j = slot->loaded->ops;
-    st->judge_plugin = slot->loaded;
-    st->judge_options = slot->options;
-    st->judge_state = NULL;
-    if (j->open)
-        SAIL_TRY(j->open(slot->options, st->session->ctx, &st->judge_state, err));
-    st->judge_open = true;
-    return SAIL_OK;
-}
-
-/* What a judge is, for the verdict's key: name and options. */
-static const char *judge_identity(sail__stream *st, sail_arena *a, const sail_slot *slot)
-{
-    sail_buf b = {0};
-    sail__buf_printf(&b, "%s ", slot->loaded->plugin.name);
-    if (slot->loaded->plugin.opts && slot->options) {
-        sail_node *n = sail__opt_to_node(a, slot->loaded->plugin.opts, slot->options);
-        if (n)
-            sail__node_to_json(&b, n);
-    }
-    const char *s = b.oom ? NULL : sail__arena_strdup(a, b.data);
-    sail__buf_free(&b);
-    return s ? s : slot->loaded->plugin.name;
-}
-
-static int outcomes_of_judge(int k)
-{
-    int n = 3; /* with a tie */
-    if (k > 2)
-        for (n = 1; k > 1; k--)
-            n *= k;
-    return n;
-}
-
-sail_code sail__stream_judge(sail__stream *st, const sail_slot *judge, const sail_judge_item *items, int64_t n, sail_verdict *out,
-                             sail_err *err)
-{
-    if (n == 0)
-        return SAIL_OK;
-    SAIL_TRY(open_judge(st, judge, err));
-    const sail_judge *ops = judge->loaded->ops;
-    for (int64_t i = 0; i < n; i++) {
-        out[i] = (sail_verdict){.outcome = SAIL_ABSTAIN};
-        for (int k = 0; k < SAIL_MAX_RESPONSES; k++)
-            out[i].score[k] = NAN;
-    }
-    SAIL_TRY(ops->label(judge->options, st->judge_state, items, n, out, err));
-    for (int64_t i = 0; i < n; i++)
-        if (out[i].outcome != SAIL_ABSTAIN && (out[i].outcome < 0 || out[i].outcome >= outcomes_of_judge(items[i].k)))
-            return sail_fail(err, SAIL_E_PLUGIN, "judge %s: outcome %d for %d responses; it must be below %d, or %d to abstain",
-                             judge->loaded->plugin.name, (int)out[i].outcome, items[i].k, outcomes_of_judge(items[i].k), SAIL_ABSTAIN);
-    if (!st->store)
-        return SAIL_OK;
-    sail_arena *a = sail__arena_new();
-    sail__verdict_row *rows = a ? sail__arena_array(a, (size_t)n, sizeof *rows) : NULL;
-    sail_code code = rows ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    const char *who = rows ? judge_identity(st, a, judge) : "";
-    size_t m = 0;
-    for (int64_t i = 0; i < n && code == SAIL_OK; i++) {
-        if (out[i].outcome == SAIL_ABSTAIN)
-            continue; /* failures are never kept */
-        sail__verdict_row *r = &rows[m++];
-        sail__verdict_key(who, "", items[i].conversation, items[i].response, items[i].k, r->key);
-        r->outcome = out[i].outcome;
-        r->k = items[i].k;
-        memcpy(r->score, out[i].score, sizeof r->score);
-        r->provenance = who;
-        r->seconds = out[i].seconds;
-    }
-    if (code == SAIL_OK)
-        code = sail__store_add_verdicts(st->store, rows, m, err);
-    sail__arena_free(a);
-    return code;
-}
-
-sail_code sail__stream_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,
-                            sail_judge_item *out, sail_err *err)
-{
-    const sail__part *p = &row->part[SAIL_PART_PROMPT];
-    size_t n = p->messages ? p->n_messages : 1;
-    sail_judge_message *m = sail__arena_array(a, n + 1, sizeof *m);
-    sail_buf b = {0};
-    sail__row_conversation(row, &b);
-    const char *conversation = sail__arena_strndup(a, b.data ? b.data : "", b.len);
-    bool oom = b.oom || !m || !conversation;
-    sail__buf_free(&b);
-    if (oom)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++)
-        m[i] = p->messages ? (sail_judge_message){p->messages[i].role, p->messages[i].content}
-                           : (sail_judge_message){"user", p->text ? p->text : conversation};
-    *out = (sail_judge_item){.prompt = sail__row_last_user(row), .conversation = conversation, .k = k, .response = responses, .tokens = tokens,
-                             .id = row->hash, .messages = m, .n_messages = n};
-    return SAIL_OK;
-}
-
 static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *a, sail_judge_item *out, sail_err *err)
 {
     const char **texts = sail__arena_array(a, (size_t)g->k, sizeof *texts);
@@ -435,7 +323,7 @@ static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *
         texts[k] = text_of(st, a, g->r[k].ids, g->r[k].n);
         tokens[k] = g->r[k].n;
     }
-    return sail__stream_item(st->train.rows[g->row], g->k, texts, tokens, a, out, err);
+    return sail__judging_item(st->train.rows[g->row], g->k, texts, tokens, a, out, err);
 }
 
 /* A judge's outcome as the preference model counts them: of a ranking, the places it has. A tie under one that knows none: either response wins by a fair coin, which is the tie in expectation. To drop
@@ -466,7 +354,7 @@ static sail_code label(sail__stream *st, const sail__stage *live, sail__step *st
     for (int64_t i = 0; i < step->n; i++)
         if (step->groups[i].labeller == SAIL_BY_JUDGE)
             SAIL_TRY(judge_item(st, &step->groups[i], step->arena, &items[n++], err));
-    SAIL_TRY(sail__stream_judge(st, &live->judge, items, n, v, err));
+    SAIL_TRY(sail__judging_ask(&st->judging, &live->judge, items, n, v, err));
     n = 0;
     for (int64_t i = 0; i < step->n; i++) {
         sail__group *g = &step->groups[i];

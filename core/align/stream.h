@@ -6,6 +6,7 @@
 #define SAIL_STREAM_H
 
 #include "../io/store.h"
+#include "judging.h"
 #include "session.h"
 #include "step.h"
 
@@ -28,11 +29,8 @@ typedef struct sail__stream {
     uint64_t seed;
     sail__generator *generator; /* made when first needed */
     int generator_batch;
-    sail__store *store; /* verdicts; may be NULL */
-    const sail_loaded *judge_plugin; /* opened one */
-    const void *judge_options;
-    void *judge_state;
-    bool judge_open;
+    sail__store *store; /* samples; may be NULL */
+    sail__judging judging;
     sail__gen_counters rollout; /* of the last step */
 } sail__stream;
 
@@ -69,13 +67,5 @@ typedef struct sail__written {
 } sail__written;
 sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t first, int64_t n_rows,
                              const sail__writing *how, sail_arena *a, sail__written **out, size_t *n, sail_err *err);
-
-/* What a judge sees of a row's prompt and k responses (texts and lengths), in the arena. */
-sail_code sail__stream_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,
-                            sail_judge_item *out, sail_err *err);
-
-/* Ask a judge about groups of texts; verdicts are looked up and kept in the store. */
-sail_code sail__stream_judge(sail__stream *st, const sail_slot *judge, const sail_judge_item *items, int64_t n, sail_verdict *out,
-                             sail_err *err);
 
 #endif
