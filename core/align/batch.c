@@ -5,6 +5,8 @@
 
 #include "../sail/rng.h"
 
+#include "tape_internal.h"
+
 int sail__ranked_places(int outcomes, int k)
 {
     int top = 0;
@@ -43,6 +45,9 @@ static sail_code check_rows(const sail__batch *r, sail_err *err)
         if (k < 1 || k > SAIL_MAX_RESPONSES)
             return sail_fail(err, SAIL_E_SHAPE, "pair %lld of the step has %lld responses; a group has 1 to %d",
                              (long long)(r->first + i), (long long)k, SAIL_MAX_RESPONSES);
+        if (l->compared && (l->compared[i] < 1 || l->compared[i] > k))
+            return sail_fail(err, SAIL_E_BUG, "pair %lld of the step compares %d of %lld responses", (long long)(r->first + i), l->compared[i],
+                             (long long)k);
         if (r->route && r->route[i] >= r->n_routes)
             return sail_fail(err, SAIL_E_BUG, "pair %lld of the step is on route %d of %d", (long long)(r->first + i),
                              r->route[i], r->n_routes);
@@ -68,7 +73,7 @@ static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, 
         return sail_fail(err, SAIL_E_NOMEM, "no memory for %lld pairs", (long long)l->pairs);
     int64_t chosen_tokens = 0;
     for (int64_t i = 0; i < l->pairs; i++) {
-        int k = (int)(l->response_of_pair[i + 1] - l->response_of_pair[i]);
+        int k = sail__layout_compared(l, i);
         const sail_route *route = r->route ? &r->routes[r->route[i]] : NULL;
         outcome[i] = r->outcome ? r->outcome[i] : 0;
         reversed[i] = sail__outcome_reversed(
@@ -131,6 +136,8 @@ sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows
     out->token_ref = sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->ref ? rows->ref : scratch);
     out->token_entropy = rows->entropy ? sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->entropy) : none;
     out->token_lss = rows->lss ? sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->lss) : none;
+    out->token_drawn = rows->drawn ? sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->drawn) : sail_detach(t, out->token_logp);
+    out->drawn = sail_sum_tokens(t, out->token_drawn);
     out->logp = sail_sum_tokens(t, out->token_logp);
     out->ref = sail_sum_tokens(t, out->token_ref);
     out->rho = sail_sub(t, out->logp, out->ref);
@@ -140,7 +147,7 @@ sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows
         scratch[i] = (double)(l->token_of_response[i + 1] - l->token_of_response[i]);
     out->length = sail_tape_constant(t, SAIL_RESPONSE, l->responses, scratch);
     for (int64_t i = 0; i < l->pairs; i++)
-        out->has_sides &= l->response_of_pair[i + 1] - l->response_of_pair[i] == 2;
+        out->has_sides &= sail__layout_compared(l, i) == 2;
     out->chosen = out->rejected = (sail_side){none, none, none, none, none};
     if (out->has_sides) {
         out->chosen = side_of(t, out, 0);
@@ -159,7 +166,7 @@ sail_code sail__labels_draw(const sail__batch *r, int32_t *outcome, sail_err *er
         if (!r->route || r->routes[r->route[i]].labeller != SAIL_BY_POLICY)
             continue;
         double score[SAIL_MAX_RESPONSES];
-        int64_t first = l->response_of_pair[i], k = l->response_of_pair[i + 1] - first;
+        int64_t first = l->response_of_pair[i], k = sail__layout_compared(l, i);
         for (int64_t s = 0; s < k; s++) {
             score[s] = 0;
             for (int64_t j = l->token_of_response[first + s]; j < l->token_of_response[first + s + 1]; j++)

@@ -35,6 +35,8 @@ typedef struct sail__batch {
     const int64_t *prompt_id;   /* [pairs] NULL: all different */
     const int64_t *response_id; /* [responses] NULL: all different */
     int64_t step_chosen_tokens; /* tokens of all slots 0 in the step; 0: those counted here */
+    const double *drawn; /* [tokens] log-probability under the distribution that was sampled; of what the policy did not write: logp. NULL:
+                          * logp everywhere */
 } sail__batch;
 
 /* Resets the tape to the rows' layout and fills *out. rows->layout must stay where it is. */

@@ -115,8 +115,8 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
     bool ok = true;
     int64_t *of_pair = need(s, pairs + 1, sizeof *of_pair, &ok), *of_response = need(s, responses + 1, sizeof *of_response, &ok);
     int64_t *prompt_id = need(s, pairs, sizeof *prompt_id, &ok), *response_id = need(s, responses, sizeof *response_id, &ok);
-    double *v[4];
-    for (int i = 0; i < 4; i++)
+    double *v[5];
+    for (int i = 0; i < 5; i++)
         v[i] = need(s, tokens, sizeof **v, &ok);
     for (int i = 0; i < 3; i++)
         p->d[i] = need(s, tokens, sizeof **v, &ok);
@@ -141,6 +141,10 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
             widen(v[1] + t, y->ref, y->n);
             widen(v[2] + t, y->entropy, y->n);
             widen(v[3] + t, y->lss, y->n);
+            if (g->writer == SAIL_BY_POLICY && y->drawn)
+                widen(v[4] + t, y->drawn, y->n);
+            else
+                memcpy(v[4] + t, v[0] + t, (size_t)y->n * sizeof *v[4]);
             entropy = entropy && y->entropy;
             lss = lss && y->lss;
             t += y->n;
@@ -160,6 +164,7 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
     b->ref = live->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE ? v[1] : NULL;
     b->entropy = entropy ? v[2] : NULL;
     b->lss = lss ? v[3] : NULL;
+    b->drawn = v[4];
     b->outcome = p->outcome;
     b->route = route + first;
     b->routes = routes;
@@ -202,9 +207,36 @@ typedef struct update {
     double *baseline;       /* [pairs of the step] */
     sail__metrics *metrics; /* NULL: not wanted */
     double loss;
+    double weight, weight_square, weights; /* importance weights of the groups that the policy wrote: sums, number */
     bool numeric; /* not finite: no gradient */
     bool couples; /* a part's loss depends on the step's other pairs: to be done over, as a whole */
 } update;
+
+/* How far the responses are from the policy's own distribution: pi/mu of each group that it wrote. */
+static void weigh(update *u, const part *p, const sail_pairs *b)
+{
+    const double *logp = sail_value_of(b->tape, b->logp), *drawn = sail_value_of(b->tape, b->drawn);
+    for (int64_t i = 0; i < b->n; i++) {
+        double ratio = 0;
+        for (int64_t k = p->batch.layout.response_of_pair[i]; k < p->batch.layout.response_of_pair[i + 1]; k++)
+            ratio += logp[k] - drawn[k];
+        double w = exp(fmin(ratio, 300)); /* its square is finite */
+        if (b->writer[i] != SAIL_BY_POLICY || !isfinite(w))
+            continue;
+        u->weight += w;
+        u->weight_square += w * w;
+        u->weights++;
+    }
+}
+
+/* The effective sample size, as a share of the groups. */
+static sail_code tell_weights(const update *u, sail_err *err)
+{
+    if (!u->metrics || u->weights == 0 || !(u->weight_square > 0))
+        return SAIL_OK;
+    SAIL_TRY(sail__metrics_mean(u->metrics, "sail/importance", u->weight, u->weights, err));
+    return sail__metrics_mean(u->metrics, "sail/ess", u->weight * u->weight / u->weight_square / u->weights, 1, err);
+}
 
 /* Loss, derivatives into p->d, metrics. */
 static sail_code lossy(update *u, part *p, bool derive, sail_err *err)
@@ -235,6 +267,7 @@ static sail_code lossy(update *u, part *p, bool derive, sail_err *err)
         else
             SAIL_TRY(code);
     }
+    weigh(u, p, &pairs);
     return u->metrics ? sail__metrics_pairs(u->metrics, &p->batch, &pairs, &out, err) : SAIL_OK;
 }
 
@@ -355,7 +388,7 @@ static sail_code cut(update *u, sail_err *err)
         memcpy(l->state, state, sizeof state);
         if (u->metrics)
             u->metrics->n = n_metrics; /* those of pairs are made by the parts */
-        u->loss = 0;
+        u->loss = u->weight = u->weight_square = u->weights = 0;
         SAIL_TRY(sail__flat_zero_gradients(sail__model_flat(l->passes.model), err));
     }
     return coupled(u, err);
@@ -387,6 +420,7 @@ sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sai
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     update u = {.l = l, .live = live, .s = s, .m = m, .n = n, .baseline = baseline, .metrics = metrics};
     SAIL_TRY(n == 1 ? in_one(&u, err) : cut(&u, err));
+    SAIL_TRY(tell_weights(&u, err));
     *loss = u.loss;
     *numeric = u.numeric;
     return SAIL_OK;

@@ -1,6 +1,8 @@
 /* metrics.c - what a step reports about its pairs, summed over the step's parts. See batch.h. */
 #include "batch.h"
 
+#include "tape_internal.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +60,7 @@ double sail__metrics_get(const sail__metrics *m, const char *name)
 static bool sides_of(const sail_pairs *b, int64_t i, int64_t *winner, int64_t *loser)
 {
     int64_t first = b->layout->response_of_pair[i];
-    int k = (int)(b->layout->response_of_pair[i + 1] - first), o = b->outcome[i], order[SAIL_MAX_RESPONSES];
+    int k = sail__layout_compared(b->layout, i), o = b->outcome[i], order[SAIL_MAX_RESPONSES];
     if (k < 2 || o < 0 || (k == 2 && o > 1))
         return false;
     int top = sail__ranked_places(k == 2 ? 2 : b->preference.ops->outcomes(b->preference.self, k), k);

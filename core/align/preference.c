@@ -41,11 +41,6 @@ static bool begin(sail_tape *t, const sail_preference_model *m, sail_var scores,
     return true;
 }
 
-static int size_of_pair(const sail_layout *l, int64_t i)
-{
-    return (int)(l->response_of_pair[i + 1] - l->response_of_pair[i]);
-}
-
 static sail_var zeros(sail_tape *t)
 {
     sail_var out, none = {-1};
@@ -57,10 +52,10 @@ static sail_var zeros(sail_tape *t)
 static void collect(sail_tape *t, sail_var scores, const int32_t *outcome, int64_t first, group *g)
 {
     const sail_layout *l = t->layout;
-    g->k = size_of_pair(l, first);
+    g->k = sail__layout_compared(l, first);
     g->n = 0;
     for (int64_t i = first; i < l->pairs; i++)
-        if (size_of_pair(l, i) == g->k && (!outcome || outcome[i] == outcome[first])) {
+        if (sail__layout_compared(l, i) == g->k && (!outcome || outcome[i] == outcome[first])) {
             g->row[g->n++] = i;
             g->done[i] = 1;
         }
@@ -99,7 +94,7 @@ sail_var sail_preference_logprob(sail_tape *t, const sail_preference_model *m, s
     for (int64_t first = 0; first < l->pairs && t->err.code == SAIL_OK; first++) {
         if (g.done[first] || outcome[first] == SAIL_ABSTAIN)
             continue;
-        int k = size_of_pair(l, first), o = outcome[first], most = outcomes_of(t, m, k);
+        int k = sail__layout_compared(l, first), o = outcome[first], most = outcomes_of(t, m, k);
         if (most && (o < 0 || o >= most)) {
             sail_tape_fail(t, SAIL_E_ARG,
                            "pair %lld: preference model %s has the outcomes 0..%d for %d responses, not %d%s",

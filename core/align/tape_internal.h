@@ -11,6 +11,12 @@
 typedef struct sail__tape_node sail__tape_node;
 typedef void sail__tape_back(sail_tape *t, const sail__tape_node *n);
 
+/* How many responses of a pair the preference is about. */
+static inline int sail__layout_compared(const sail_layout *l, int64_t pair)
+{
+    return l->compared ? l->compared[pair] : (int)(l->response_of_pair[pair + 1] - l->response_of_pair[pair]);
+}
+
 /* What a value is to a step that is cut into parts, each with a tape of its own. */
 typedef enum sail__mix {
     SAIL__MIX_NONE,    /* of a pair alone, or a number */

@@ -223,15 +223,15 @@ enum {
 #undef TAPE_REDUCE
 };
 
-/* Sum with Neumaier's correction: long responses and large batches lose nothing. */
-static double exact_sum(const double *v, int64_t n)
+/* Sum (weighted where w is not NULL) with Neumaier's correction: long responses and large batches lose nothing. */
+static double exact_sum(const double *v, const double *w, int64_t n)
 {
     double s = 0, c = 0, plain = 0;
     for (int64_t i = 0; i < n; i++) {
-        double x = s + v[i];
-        c += fabs(s) >= fabs(v[i]) ? (s - x) + v[i] : (v[i] - x) + s;
+        double y = w ? w[i] * v[i] : v[i], x = s + y;
+        c += fabs(s) >= fabs(y) ? (s - x) + y : (y - x) + s;
         s = x;
-        plain += v[i];
+        plain += y;
     }
     return isfinite(plain) ? s + c : plain; /* the correction of an infinity is NaN */
 }
@@ -271,6 +271,12 @@ static void range_of(const sail_tape *t, const sail__tape_node *in, const sail__
     *to = bound[i + 1];
 }
 
+/* What each element counts in a mean; NULL: 1. */
+static const double *pair_weights(const sail_tape *t, int row, sail_domain domain)
+{
+    return row == ROW_mean && domain == SAIL_PAIR && t->layout ? t->layout->pair_weight : NULL;
+}
+
 static void reduce_back(sail_tape *t, const sail__tape_node *n)
 {
     const sail__tape_node *in = &t->nodes[n->a];
@@ -289,9 +295,11 @@ static void reduce_back(sail_tape *t, const sail__tape_node *n)
             for (int64_t j = from; j < to && !isinf(y); j++)
                 in->grad[j] += g * exp(in->value[j] - y);
             break;
-        default: /* sums and means: p is the divisor, 0 for the range's own length */
+        default: { /* sums and means: p is the divisor, 0 for the range's own length */
+            const double *w = pair_weights(t, n->row, in->domain);
             for (int64_t j = from; j < to; j++)
-                in->grad[j] += g / (n->p != 0 ? n->p : (double)(to - from));
+                in->grad[j] += (w ? g * w[j] : g) / (n->p != 0 ? n->p : (double)(to - from));
+        }
         }
     }
 }
@@ -316,7 +324,7 @@ static sail_var apply_reduce(sail_tape *t, int row, const char *name, sail_var v
     double divisor = row == ROW_mean_tokens ? 0 : 1;
     if (row == ROW_mean) {
         const sail_layout *l = t->layout;
-        divisor = x->domain == SAIL_PAIR       ? (double)l->step_pairs
+        divisor = x->domain == SAIL_PAIR       ? (l->pair_weight ? l->step_weight : (double)l->step_pairs)
                   : x->domain == SAIL_RESPONSE ? (double)l->step_responses
                   : x->domain == SAIL_TOKEN    ? (double)l->step_tokens
                                                : (double)x->n;
@@ -347,7 +355,7 @@ static sail_var apply_reduce(sail_tape *t, int row, const char *name, sail_var v
         else if (row == ROW_logsumexp || row == ROW_logsumexp_responses)
             n->value[i] = lse(at, count);
         else /* an empty response's mean is 0 */
-            n->value[i] = exact_sum(at, count) / (divisor != 0 ? divisor : count ? (double)count : 1);
+            n->value[i] = exact_sum(at, pair_weights(t, row, x->domain), count) / (divisor != 0 ? divisor : count ? (double)count : 1);
     }
     return out;
 }

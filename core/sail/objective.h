@@ -54,6 +54,9 @@ typedef struct sail_pairs {
     int64_t step;                      /* optimiser step, from 0 */
     uint64_t seed;
     double max_margin; /* bound on the margin that enters terms beside the likelihood, nats; 0: none */
+    /* TOKEN and RESPONSE: log-probability under the distribution that a response was really drawn from: at a temperature, under filters,
+     * from an earlier step's policy. Of responses that the policy did not write: logp as it is now, so that the ratio is 1. */
+    sail_var token_drawn, drawn;
 } sail_pairs;
 
 /* The sides as labelled: the winner's and the loser's by `outcome`; slots 0 and 1 where nobody won. decided (PAIR): 1 where

@@ -39,6 +39,13 @@ typedef struct sail_layout {
     const int64_t *response_of_pair;  /* [pairs + 1]: first response of each pair */
     const int64_t *token_of_response; /* [responses + 1]: first token of each response */
     int64_t step_pairs, step_responses, step_tokens;
+    /* How many of each pair's responses, from the first, the preference is about; the rest were written along with them and left
+     * aside by a choice: they count where the writing is weighed (sums over responses). [pairs]; NULL: all are compared. */
+    const int32_t *compared;
+    /* What each pair counts in sail_mean of PAIR values, which then divides by step_weight, the step's sum: several pairs made of one
+     * prompt's responses count as one together. [pairs]; NULL: 1 each, and step_pairs divides. */
+    const double *pair_weight;
+    double step_weight;
 } sail_layout;
 
 sail_tape *sail_tape_new(const sail_layout *layout); /* layout may be NULL: scalars and SAIL_ANY only. NULL: no memory */

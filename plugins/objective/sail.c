@@ -6,25 +6,36 @@
  *              + c F^2 / 2                        where the policy drew the label    (c T3)
  *          with F = log q(outcome); with `labels: expected` where the policy labels, in closed form over the outcome,
  *            -c H + c sg(-H - b) sum_k log pi(y_k).
+ *          `terms` leaves some of T1, T2, T3 out. `importance` corrects for responses that were drawn from another distribution mu than
+ *          the policy's (a temperature, filters, a buffer), w = pi/mu without derivative and no larger than the bound:
+ *            sequence   w = prod_k pi(y_k)/mu(y_k) of all that was written to the prompt, times everything the pair gives: unbiased
+ *                       while no weight is cut off
+ *            token      w of each token by itself, times its own score in T1: biased, but bounded however long a response is
  *          `estimator: released` replaces T1's weight by the released code's c F / log pi(y_k) a response, which is not
  *          divided by the number of pairs in the step and has the opposite sign. */
 #include <sail/objective.h>
 #include <sail/plugin.h>
+#include <math.h>
 #include <stdlib.h>
 
 enum { EXACT, RELEASED };
 enum { NONE, LEAVE_ONE_OUT, MOVING_MEAN, CONSTANT };
 enum { POLICY_WRITTEN, ALL };
+enum { OFF, SEQUENCE, TOKEN };
+enum { T1 = 1, T2 = 2, T3 = 4 };
 
 struct sail {
-    int estimator, labels, baseline, scope;
-    double decay, baseline_value;
+    int estimator, labels, baseline, scope, terms, importance;
+    double decay, baseline_value, importance_bound;
 };
 
 static const char *const estimators[] = {"exact", "released", NULL};
 static const char *const labels[] = {"sampled", "expected", NULL};
 static const char *const baselines[] = {"none", "leave_one_out", "moving_mean", "constant", NULL};
 static const char *const scopes[] = {"policy_written", "all", NULL};
+static const char *const importances[] = {"none", "sequence", "token", NULL};
+static const char *const terms[] = {"all", "t1", "t2", "t3", "t1+t2", "t1+t3", "t2+t3", NULL};
+static const int term_sets[] = {T1 | T2 | T3, T1, T2, T3, T1 | T2, T1 | T3, T2 | T3};
 static const sail_opt opts[] = {
     SAIL_OPT_CHOICE(
         struct sail, estimator, .choices = estimators, .def = EXACT,
@@ -37,6 +48,12 @@ static const sail_opt opts[] = {
                     .help = "pairs that the baseline is the mean of"),
     SAIL_OPT_F64(struct sail, decay, .def = 0.9, .min = 0, .max = 1, .help = "of the moving mean, a step"),
     SAIL_OPT_F64(struct sail, baseline_value, .def = 0, .unit = "nats", .help = "of the constant baseline"),
+    SAIL_OPT_CHOICE(struct sail, terms, .choices = terms, .def = 0,
+                    .help = "the parts of the gradient that are used, to look at one alone; t1 and t3 keep their route's coefficient"),
+    SAIL_OPT_CHOICE(struct sail, importance, .choices = importances, .def = OFF,
+                    .help = "correct for responses not drawn from the policy as it is: temperature, filters, replay"),
+    SAIL_OPT_F64(struct sail, importance_bound, .def = 10, .min = 0, .max = 1e300, .flags = SAIL_OPT_SCHEDULABLE,
+                 .help = "largest importance weight; 0: none"),
     {0},
 };
 
@@ -51,12 +68,42 @@ static bool counts(const struct sail *o, const sail_pairs *b, int64_t i)
     return closed_form(o, b, i) || b->outcome[i] != SAIL_ABSTAIN;
 }
 
-/* Scores less their group's mean: half the margin each where there are two. */
+static bool uses(const struct sail *o, int term) { return (term_sets[o->terms] & term) != 0; }
+
+/* 1 for the responses that are compared, 0 for those that were written along with them. */
+static sail_var compared(sail_tape *t, const sail_pairs *b)
+{
+    const sail_layout *l = b->layout;
+    sail_var one = sail_div(t, b->length, b->length);
+    uint8_t *mask = l->compared ? calloc((size_t)l->responses + 1, 1) : NULL;
+    if (!mask) {
+        if (l->compared)
+            sail_tape_fail(t, SAIL_E_NOMEM, "sail: no memory for %lld responses", (long long)l->responses);
+        return one;
+    }
+    for (int64_t i = 0; i < b->n; i++)
+        for (int32_t k = 0; k < l->compared[i]; k++)
+            mask[l->response_of_pair[i] + k] = 1;
+    one = sail_select(t, mask, one, sail_number(t, 0));
+    free(mask);
+    return one;
+}
+
+/* Scores less the mean of those compared: half the margin each where there are two. */
 static sail_var centred_scores(sail_tape *t, const sail_pairs *b)
 {
-    sail_var size = sail_sum_responses(t, sail_div(t, b->length, b->length));
-    sail_var mean = sail_div(t, sail_sum_responses(t, b->scores), size);
-    return sail_sub(t, b->scores, sail_spread(t, mean, SAIL_RESPONSE));
+    sail_var counted = compared(t, b), sum = sail_sum_responses(t, sail_mul(t, counted, b->scores));
+    sail_var mean = sail_div(t, sum, sail_sum_responses(t, counted));
+    return sail_mul(t, counted, sail_sub(t, b->scores, sail_spread(t, mean, SAIL_RESPONSE)));
+}
+
+/* pi/mu without derivative, cut off at the bound. ratio: its logarithm; told: 1 where it was cut off. */
+static sail_var importance(const struct sail *o, sail_tape *t, sail_var ratio, sail_var *told)
+{
+    double bound = o->importance_bound > 0 ? log(o->importance_bound) : INFINITY;
+    sail_var r = sail_detach(t, ratio), over = sail_relu(t, sail_sub(t, r, sail_number(t, bound)));
+    *told = sail_min(t, sail_mul(t, over, sail_number(t, 1e300)), sail_number(t, 1));
+    return sail_exp(t, sail_min(t, r, sail_number(t, bound)));
 }
 
 /* Scores for the extra terms, no further apart than the largest margin. */
@@ -98,19 +145,22 @@ static sail_var released_term(sail_tape *t, const sail_pairs *b, sail_var f, con
                     "pair %lld: a response has log-probability 0, by which `estimator: released` divides; use exact",
                     (long long)(b->first + i));
     sail_var ratio = sail_detach(t, sail_div(t, sail_spread(t, f, SAIL_RESPONSE), b->logp));
-    sail_var n = sail_number(t, (double)b->layout->step_pairs);
+    sail_var n = sail_number(t, b->layout->pair_weight ? b->layout->step_weight : (double)b->layout->step_pairs);
     return sail_mul(t, n, sail_sum_responses(t, sail_mul(t, ratio, b->logp)));
 }
 
 static sail_var surrogate(const struct sail *o, sail_tape *t, const sail_pairs *b, uint8_t *mask, uint8_t *written,
                           sail_loss *out)
 {
-    sail_var f, v = weighed(o, t, b, mask, &f), zero = sail_number(t, 0);
+    sail_var f, v = weighed(o, t, b, mask, &f);
     sail_var plain = b->max_margin > 0 ? sail_preference_logprob(t, &b->preference, b->scores, b->outcome) : f;
     sail_var c_label = sail_tape_constant(t, SAIL_PAIR, b->n, b->coef_labelled);
     sail_var c_write = sail_tape_constant(t, SAIL_PAIR, b->n, b->coef_written);
+    sail_var zero = sail_mul(t, c_label, sail_number(t, 0));
     sail_var t3 = sail_mul(t, sail_mul(t, c_label, sail_number(t, 0.5)), sail_square(t, f));
-    sail_var u = sail_select(t, mask, sail_mul(t, c_label, v), sail_add(t, plain, t3));
+    /* the closed form of T2 is 0 */
+    sail_var u = sail_select(t, mask, uses(o, T3) ? sail_mul(t, c_label, v) : zero,
+                             sail_add(t, uses(o, T2) ? plain : zero, uses(o, T3) ? t3 : zero));
     sail_loss_metric(out, "F", plain);
     if (b->max_margin > 0)
         sail_loss_metric(out, "clamped", clamped(t, b));
@@ -120,10 +170,22 @@ static sail_var surrogate(const struct sail *o, sail_tape *t, const sail_pairs *
     if (o->estimator == RELEASED) {
         t1 = released_term(t, b, f, written);
     } else {
-        sail_var advantage = sail_detach(t, sail_sub(t, v, sail_tape_constant(t, SAIL_PAIR, b->n, b->baseline)));
-        t1 = sail_mul(t, advantage, sail_sum_responses(t, b->logp));
+        sail_var advantage = sail_detach(t, sail_sub(t, v, sail_tape_constant(t, SAIL_PAIR, b->n, b->baseline))), logp = b->logp, cut;
+        if (o->importance == TOKEN) {
+            sail_var w = importance(o, t, sail_sub(t, b->token_logp, b->token_drawn), &cut);
+            logp = sail_sum_tokens(t, sail_mul(t, w, b->token_logp));
+            sail_loss_metric(out, "importance_cut", cut);
+        }
+        t1 = sail_mul(t, advantage, sail_sum_responses(t, logp));
     }
-    return sail_add(t, u, sail_select(t, written, sail_mul(t, c_write, t1), zero));
+    if (uses(o, T1))
+        u = sail_add(t, u, sail_select(t, written, sail_mul(t, c_write, t1), zero));
+    if (o->importance == SEQUENCE) {
+        sail_var cut, w = importance(o, t, sail_sum_responses(t, sail_sub(t, b->logp, b->drawn)), &cut);
+        u = sail_mul(t, w, u);
+        sail_loss_metric(out, "importance_cut", cut);
+    }
+    return u;
 }
 
 static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_loss *out)
@@ -132,6 +194,8 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
     if (o->estimator == RELEASED && o->labels == SAIL_LABELS_EXPECTED)
         sail_tape_fail(t, SAIL_E_OPTION,
                        "estimator: released samples its labels: use labels: sampled, or estimator: exact");
+    if (o->estimator == RELEASED && o->importance != OFF)
+        sail_tape_fail(t, SAIL_E_OPTION, "estimator: released knows no importance weights: use importance: none, or estimator: exact");
     uint8_t *mask = calloc(2 * (size_t)b->n + 1, 1);
     if (!mask) {
         sail_tape_fail(t, SAIL_E_NOMEM, "sail: no memory for %lld pairs", (long long)b->n);
@@ -192,7 +256,7 @@ static void moving_mean(const struct sail *o, const sail_pairs *b, const double 
 
 static bool reads_values(const struct sail *o)
 {
-    return o->estimator == EXACT && (o->baseline == LEAVE_ONE_OUT || o->baseline == MOVING_MEAN);
+    return o->estimator == EXACT && uses(o, T1) && (o->baseline == LEAVE_ONE_OUT || o->baseline == MOVING_MEAN);
 }
 
 static sail_code prepare(const void *self, sail_tape *t, const sail_pairs *b, double *state, double *baseline)

@@ -9,6 +9,8 @@
 
 #include "align/batch.h"
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* each test uses a part */
+
 enum { V = 3, N = 9, CONTEXTS = 4, MOST_PROMPTS = 8, MOST_D = 96 };
 
 typedef struct problem {
@@ -20,6 +22,25 @@ typedef struct problem {
     double reward_data[MOST_PROMPTS][N], reward_judge[MOST_PROMPTS][N], vector[MOST_PROMPTS][N][4];
     double constant;
 } problem;
+
+/* ---- routes and models by their recorded names ---- */
+static int writer_of(const char *route)
+{
+    return !strcmp(route, "DPP") || !strcmp(route, "DPR") ? SAIL_BY_POLICY : SAIL_BY_DATA;
+}
+
+static int labeller_of(const char *route)
+{
+    if (!strcmp(route, "DDP") || !strcmp(route, "DPP"))
+        return SAIL_BY_POLICY;
+    return !strcmp(route, "DPR") ? SAIL_BY_JUDGE : SAIL_BY_DATA;
+}
+
+static sail_preference_model model_of(sail_arena *a, const char *name, const sail_node *parameters)
+{
+    const sail_plugin *p = test_plugin("preference", name);
+    return (sail_preference_model){p->ops, test_options(a, p, parameters), name};
+}
 
 /* ---- the tabular policy ---- */
 static void log_softmax(const double *logits, double scale, double *out)
@@ -163,6 +184,8 @@ typedef struct how {
     const char *estimator, *labels;
     double step_pairs;
     const double *baseline; /* [n]; NULL: 0 */
+    const char *terms, *importance, *bound;
+    const double *drawn;    /* as logp; NULL: logp */
 } how;
 
 /* The ascent direction of every group by itself, [n][d]: minus d loss / d theta, times the pairs in the step. */
@@ -170,11 +193,14 @@ static double *directions(const space *s, how h)
 {
     sail_arena *a = s->a;
     const sail_plugin *plugin = test_plugin("objective", "sail");
-    char estimator[32], labels[32];
-    snprintf(estimator, sizeof estimator, "\"%s\"", h.estimator ? h.estimator : "exact");
-    snprintf(labels, sizeof labels, "\"%s\"", h.labels ? h.labels : s->outcomes == 1 ? "expected" : "sampled");
-    sail__objective o = {plugin->ops,
-                         test_options(a, plugin, test_map(a, "estimator", estimator, "labels", labels, NULL)), "sail"};
+    char text[4][32];
+    const char *word[] = {h.estimator ? h.estimator : "exact", h.labels ? h.labels : s->outcomes == 1 ? "expected" : "sampled",
+                          h.terms ? h.terms : "all", h.importance ? h.importance : "none"};
+    for (int i = 0; i < 4; i++)
+        snprintf(text[i], sizeof text[i], "\"%s\"", word[i]);
+    const sail_node *options = test_map(a, "estimator", text[0], "labels", text[1], "terms", text[2], "importance", text[3],
+                                        "importance_bound", h.bound ? h.bound : "0", NULL);
+    sail__objective o = {plugin->ops, test_options(a, plugin, options), "sail"};
     const sail_route route = {"test", 1, h.writer, h.labeller, h.c};
     int64_t step = h.step_pairs ? (int64_t)h.step_pairs : 1, tokens = 2 * s->n * s->k;
     sail__batch b = {
@@ -187,6 +213,7 @@ static double *directions(const space *s, how h)
         .route = sail__arena_alloc(a, (size_t)s->n),
         .routes = &route,
         .n_routes = 1,
+        .drawn = h.drawn,
         .baseline = h.baseline};
     sail_tape *t = sail_tape_new(NULL);
     sail_pairs pairs;

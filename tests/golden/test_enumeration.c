@@ -3,7 +3,7 @@
  * A policy over nine responses. All groups of K responses and all outcomes are one big batch that goes through the real
  * objective and preference plugins; what comes back, weighted with each group's exact probability, is the estimator's
  * expectation and variance. Gradients are ascent directions, flat in theta's order. */
-#include "enumeration.h"
+#include "steps.h"
 
 /* ---- comparing ---- */
 typedef struct report {
@@ -173,18 +173,6 @@ static void check_released(report *r, const space *s, const double *w, const how
     near_number(r, "pair cosine", high, sail__node_get(want, "pair_cosine_max"), 1, 1e-9, &r->other);
 }
 
-static int writer_of(const char *route)
-{
-    return !strcmp(route, "DPP") || !strcmp(route, "DPR") ? SAIL_BY_POLICY : SAIL_BY_DATA;
-}
-
-static int labeller_of(const char *route)
-{
-    if (!strcmp(route, "DDP") || !strcmp(route, "DPP"))
-        return SAIL_BY_POLICY;
-    return !strcmp(route, "DPR") ? SAIL_BY_JUDGE : SAIL_BY_DATA;
-}
-
 /* One route: its terms, its gradient, its estimators. */
 static void check_route(report *r, const space *s, const space *closed, const sail_node *x)
 {
@@ -261,12 +249,6 @@ static void check_mixture(report *r, const space *s, const sail_node *x, const s
                 v, VARIANCE, &r->variance);
 }
 
-static sail_preference_model model_of(sail_arena *a, const char *name, const sail_node *parameters)
-{
-    const sail_plugin *p = test_plugin("preference", name);
-    return (sail_preference_model){p->ops, test_options(a, p, parameters), name};
-}
-
 static void check_cases(const sail_node *file, const problem *p, report *r)
 {
     const sail_node *cases = sail__node_get(file, "cases");
@@ -294,76 +276,7 @@ static void check_cases(const sail_node *file, const problem *p, report *r)
     }
 }
 
-/* ---- through prepare: steps of two independent pairs, and of three pairs made of three responses ---- */
-typedef struct little {
-    sail__objective o;
-    sail_tape *t;
-    sail_arena *a;
-    sail__batch b;
-    double logp[12], ref[12], baseline[3];
-    int64_t of_pair[4], of_response[7], response_id[6];
-    int32_t outcome[3];
-    sail_route route;
-    uint8_t on[3];
-    int x[3], y[6];
-} little;
-
-static void start_little(little *l, const problem *p, int pairs, const sail_route *route, const char *labels)
-{
-    memset(l, 0, sizeof *l);
-    l->a = sail__arena_new();
-    l->t = sail_tape_new(NULL);
-    l->route = *route;
-    const sail_plugin *plugin = test_plugin("objective", "sail");
-    l->o = (sail__objective){plugin->ops, test_options(l->a, plugin, test_map(l->a, "labels", labels, NULL)), "sail"};
-    for (int i = 0; i <= pairs; i++)
-        l->of_pair[i] = 2 * i;
-    for (int i = 0; i <= 2 * pairs; i++)
-        l->of_response[i] = 2 * i;
-    for (int i = 0; i < 2 * pairs; i++)
-        l->response_id[i] = i;
-    l->b =
-        (sail__batch){.layout = {pairs, 2 * pairs, 4 * pairs, l->of_pair, l->of_response, pairs, 2 * pairs, 4 * pairs},
-                      .beta = p->beta,
-                      .logp = l->logp,
-                      .ref = l->ref,
-                      .outcome = l->outcome,
-                      .route = l->on,
-                      .routes = &l->route,
-                      .n_routes = 1,
-                      .response_id = l->response_id,
-                      .preference = {test_plugin("preference", "bradley_terry")->ops, NULL, "bradley_terry"}};
-}
-
-/* Adds weight times the step's ascent direction, with the baseline that the objective prepares. */
-static void step_little(little *l, const problem *p, sail_arena *scratch, double *g)
-{
-    sail_pairs pairs;
-    sail_loss loss;
-    sail_err err = {0};
-    double state[SAIL_OBJECTIVE_STATE] = {0}, w[12];
-    int64_t n = l->b.layout.responses;
-    for (int64_t r = 0; r < n; r++)
-        for (int j = 0; j < 2; j++) {
-            int y = l->y[r], x = l->x[r / 2];
-            l->logp[2 * r + j] = j ? p->policy[x][1 + y / V][y % V] : p->policy[x][0][y / V];
-            l->ref[2 * r + j] = j ? p->ref[x][1 + y / V][y % V] : p->ref[x][0][y / V];
-        }
-    l->b.baseline = NULL;
-    if (sail__pairs_build(scratch, l->t, &l->b, &pairs, &err) ||
-        sail__objective_prepare(&l->o, l->t, &pairs, state, l->baseline, &err))
-        fail_msg("%s", err.message);
-    l->b.baseline = l->baseline;
-    if (sail__pairs_build(scratch, l->t, &l->b, &pairs, &err) ||
-        sail__objective_loss(&l->o, l->t, &pairs, &loss, &err) || sail__pairs_weights(&pairs, w, NULL, NULL, &err))
-        fail_msg("%s", err.message);
-    for (int j = 0; j < p->d; j++)
-        g[j] = 0;
-    for (int64_t r = 0; r < n; r++)
-        for (int j = 0; j < 2; j++)
-            add_score(p, l->x[r / 2], l->y[r], j, -w[2 * r + j], g);
-    sail__arena_reset(scratch);
-}
+/* ---- through prepare ---- */
 
 /* All steps of two pairs, in closed form over the labels: mean and variance of leave-one-out as the plugin computes it.
  */
