@@ -47,7 +47,7 @@ static const char *const dtypes[] = {"f32", "bf16", NULL};
 const sail_opt sail__cli_model_options[] = {
     SAIL_OPT_STR(T, model, .flags = SAIL_OPT_PATH, .unit = "DIR_OR_GGUF", .help = "Hugging Face directory or GGUF file"),
     SAIL_OPT_STR(T, adapter, .flags = SAIL_OPT_PATH, .unit = "DIR", .help = "PEFT adapter on top of it"),
-    SAIL_OPT_STR(T, backend, .def_str = "cpu", .unit = "NAME", .help = "what computes: ref, cpu, …; `sail plugins` lists them"),
+    SAIL_OPT_STR(T, backend, .def_str = "cpu", .unit = "NAME", .help = "what computes: cpu, opencl, ref, or auto: opencl where it has a GPU, else cpu"),
     SAIL_OPT_CHOICE(T, dtype, .choices = dtypes, .help = "of weights and matrix products"),
     SAIL_OPT_INT(T, threads, .min = 0, .max = 4096, .help = "0: one a core"),
     SAIL_OPT_STR(T, device, .help = "of the backend: index, kind (gpu, cpu), or part or pattern of its name; unset: the best"),

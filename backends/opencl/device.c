@@ -169,7 +169,7 @@ void ocl_describe(const ocl_facts *f, const ocl_options *o, sail_device_info *ou
         snprintf(out->note, sizeof out->note, "%.50s, %.30s; groups of %zu, %llu KiB local%s%s%s", f->platform_name, f->c_version,
                  f->group, (unsigned long long)(f->local_bytes >> 10), f->fp64 ? ", fp64" : "", f->fp16 ? ", fp16" : "",
                  ocl_has(f, "cl_khr_subgroups") || ocl_has(f, "cl_intel_subgroups") ? ", subgroups" : "");
-    out->memory = f->memory;
+    out->memory = f->usable ? f->memory : 0;
     if (o && o->memory > 0 && (uint64_t)o->memory < out->memory)
         out->memory = (uint64_t)o->memory;
     out->largest_allocation = f->largest;

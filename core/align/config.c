@@ -12,7 +12,7 @@ const sail_opt sail__model_table[] = {
     SAIL_OPT_STR(T, path, .flags = SAIL_OPT_PATH, .help = "Hugging Face directory or GGUF file"),
     SAIL_OPT_STR(T, adapter_path, .flags = SAIL_OPT_PATH, .help = "PEFT adapter to start from; frozen, it is the reference"),
     SAIL_OPT_NODE(T, adapter, .help = "{kind: lora, rank, alpha, …}; absent: every parameter is trained"),
-    SAIL_OPT_NODE(T, backend, .flags = SAIL_OPT_SLOT, .unit = "backend", .def_str = "cpu", .help = "where it runs: ref, cpu, opencl"),
+    SAIL_OPT_NODE(T, backend, .flags = SAIL_OPT_SLOT, .unit = "backend", .def_str = "cpu", .help = "where it runs: cpu, opencl, ref, or auto: opencl where it has a GPU, else cpu"),
     SAIL_OPT_STR(T, device, .flags = SAIL_OPT_WORD, .help = "of the backend: index, kind (gpu, cpu), or part or pattern of its name; unset: the best"),
     SAIL_OPT_CHOICE(T, dtype, .def = SAIL__BF16, .choices = dtypes, .help = "of weights and matmul inputs; sums are float32"),
     SAIL_OPT_INT(T, threads, .min = 0, .max = 1024, .help = "of the backend, where it has the option; 0: one a core"),

@@ -44,6 +44,7 @@ struct registry {
     sail_arena *arena;
     struct known *known;
     struct added *added; /* in the order they were added */
+    const char *automatic; /* the backend that `auto` stands for, once it was asked for */
 };
 
 static void registry_free(void *p)
@@ -301,6 +302,11 @@ sail_code sail__plugin_get(sail_ctx *ctx, sail_kind kind, const char *name, cons
     struct registry *r = registry(ctx);
     if (!r)
         return no_memory(err);
+    if (kind == SAIL_KIND_BACKEND && !strcmp(name, "auto")) {
+        if (!r->automatic)
+            SAIL_TRY(sail__backend_auto(ctx, &r->automatic, err));
+        name = r->automatic;
+    }
     const struct known *k = find_known(r, kind, name);
     if (k) {
         *out = &k->loaded;

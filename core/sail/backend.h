@@ -19,7 +19,7 @@ typedef struct sail_device sail_device; /* the backend's own */
 typedef struct sail_device_info {
     char name[128], vendor[64], driver[64], kind[16]; /* kind: cpu, gpu, reference */
     char note[192];                                   /* what sail would use on it, or why it cannot be used */
-    uint64_t memory, largest_allocation;              /* bytes */
+    uint64_t memory, largest_allocation;              /* bytes; memory 0: it cannot be used */
     uint32_t alignment;                               /* of buffer offsets, bytes */
     int compute_units;
 } sail_device_info;
