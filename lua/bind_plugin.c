@@ -144,6 +144,8 @@ static int baseline(lua_State *L)
 
 static void set_var(lua_State *L, const char *name, sail_var v)
 {
+    if (v.id <= 0) /* a reward model has no log-probabilities */
+        return;
     sail__lua_push_var(L, v);
     lua_setfield(L, -2, name);
 }
@@ -209,6 +211,7 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     set_var(L, "rho", b->rho);
     set_var(L, "scores", b->scores);
     set_var(L, "length", b->length);
+    set_var(L, "margin", b->margin);
     lua_createtable(L, 0, 4);
     set_var(L, "logp", b->token_logp);
     set_var(L, "ref", b->token_ref);
@@ -581,8 +584,10 @@ static uint32_t take_needs(lua_State *L, int table)
                 caps |= SAIL_CAP_LSS;
             else if (need && !strcmp(need, "step"))
                 caps |= SAIL_CAP_STEP;
+            else if (need && !strcmp(need, "scores"))
+                caps = (caps & ~(uint32_t)(SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE)) | SAIL_CAP_SCORES;
             else
-                luaL_error(L, "sail.objective: needs is a list of \"entropy\", \"lss\" and \"step\"");
+                luaL_error(L, "sail.objective: needs is a list of \"entropy\", \"lss\", \"scores\" and \"step\"");
             lua_pop(L, 1);
         }
         lua_pop(L, 1);

@@ -68,6 +68,7 @@ static const entry batch[] = {
     {"b.logp, b.ref, b.rho, b.scores, b.length", "response: log p, the reference's, their difference, beta * rho, tokens"},
     {"b.chosen.logp …, b.rejected.logp …", "pair: logp, ref, rho, score, length of slots 1 and 2 (pairs of two)"},
     {"winner, loser, decided = b.sides()", "the same by the label, and 1 where somebody won, else 0"},
+    {"b.margin", "pair: score_chosen - score_rejected of the data, 0 where unknown; in stage reward b.scores are the head's, and there are no log p"},
     {"b.tokens.logp, .ref [, .entropy, .lss]", "token: what the head gives"},
     {"b.outcome, b.reversed", "outcomes, counted from 1: b.outcome[i], #b.outcome, b.outcome:is(k) (pair, 1 or 0)"},
     {"b.preference:logprob(scores, outcome)", "pair: log q(outcome); outcome: b.outcome, b.reversed or a number"},

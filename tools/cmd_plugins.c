@@ -127,7 +127,7 @@ static void show(sail__cli *c, const sail_loaded *l)
         const char *needs;
     } caps[] = {{SAIL_CAP_PAIRS, "pairs"}, {SAIL_CAP_UNPAIRED, "single responses"}, {SAIL_CAP_REFERENCE, "reference log-probabilities"},
                 {SAIL_CAP_ENTROPY, "token entropies"}, {SAIL_CAP_LSS, "log sum p^2 per token"}, {SAIL_CAP_STEP, "the whole step"},
-                {SAIL_CAP_ONLINE, "responses of the policy"}, {SAIL_CAP_PROMPT, "prompt log-probabilities"}};
+                {SAIL_CAP_ONLINE, "responses of the policy"}, {SAIL_CAP_PROMPT, "prompt log-probabilities"}, {SAIL_CAP_SCORES, "scores of a reward model"}};
     sail_buf needs = {0};
     for (size_t i = 0; i < sizeof caps / sizeof caps[0]; i++)
         if (p->caps & caps[i].cap)

@@ -113,11 +113,38 @@ static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, 
 
 static sail_side side_of(sail_tape *t, const sail_pairs *b, int slot)
 {
-    return (sail_side){.logp = sail_slot_of(t, b->logp, slot),
-                       .ref = sail_slot_of(t, b->ref, slot),
-                       .rho = sail_slot_of(t, b->rho, slot),
+    const sail_var none = {-1};
+    bool tokens = b->logp.id > 0;
+    return (sail_side){.logp = tokens ? sail_slot_of(t, b->logp, slot) : none,
+                       .ref = tokens ? sail_slot_of(t, b->ref, slot) : none,
+                       .rho = tokens ? sail_slot_of(t, b->rho, slot) : none,
                        .score = sail_slot_of(t, b->scores, slot),
                        .length = sail_slot_of(t, b->length, slot)};
+}
+
+/* What carries the derivatives: log-probabilities of tokens, or the scores of a head. */
+static void leaves(sail_tape *t, const sail__batch *rows, const double *zeros, sail_pairs *out)
+{
+    const sail_layout *l = &rows->layout;
+    const sail_var none = {-1};
+    out->token_logp = out->token_ref = out->token_entropy = out->token_lss = out->token_drawn = none;
+    out->logp = out->ref = out->rho = out->drawn = none;
+    if (rows->head) {
+        out->scores = sail_tape_leaf(t, SAIL_RESPONSE, l->responses, rows->head);
+        return;
+    }
+    out->token_logp = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->logp);
+    out->token_ref = sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->ref ? rows->ref : zeros);
+    if (rows->entropy)
+        out->token_entropy = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->entropy);
+    if (rows->lss)
+        out->token_lss = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->lss);
+    out->token_drawn = rows->drawn ? sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->drawn) : sail_detach(t, out->token_logp);
+    out->drawn = sail_sum_tokens(t, out->token_drawn);
+    out->logp = sail_sum_tokens(t, out->token_logp);
+    out->ref = sail_sum_tokens(t, out->token_ref);
+    out->rho = sail_sub(t, out->logp, out->ref);
+    out->scores = sail_mul(t, out->rho, sail_number(t, rows->beta));
 }
 
 sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows, sail_pairs *out, sail_err *err)
@@ -125,23 +152,15 @@ sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows
     const sail_layout *l = &rows->layout;
     SAIL_TRY(check_rows(rows, err));
     SAIL_TRY(describe(a, rows, out, err));
-    size_t most = (size_t)(l->tokens > l->responses ? l->tokens : l->responses);
+    size_t most = (size_t)(l->tokens > l->responses ? l->tokens : l->responses); /* pairs are not more */
     double *scratch = sail__arena_array(a, most + 1, sizeof *scratch); /* zeros: the reference where there is none */
     if (!scratch)
         return sail_fail(err, SAIL_E_NOMEM, "no memory for %lld tokens", (long long)l->tokens);
     sail_var none = {-1};
     sail_tape_reset(t, l);
     out->tape = t;
-    out->token_logp = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->logp);
-    out->token_ref = sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->ref ? rows->ref : scratch);
-    out->token_entropy = rows->entropy ? sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->entropy) : none;
-    out->token_lss = rows->lss ? sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->lss) : none;
-    out->token_drawn = rows->drawn ? sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->drawn) : sail_detach(t, out->token_logp);
-    out->drawn = sail_sum_tokens(t, out->token_drawn);
-    out->logp = sail_sum_tokens(t, out->token_logp);
-    out->ref = sail_sum_tokens(t, out->token_ref);
-    out->rho = sail_sub(t, out->logp, out->ref);
-    out->scores = sail_mul(t, out->rho, sail_number(t, rows->beta));
+    leaves(t, rows, scratch, out);
+    out->margin = sail_tape_constant(t, SAIL_PAIR, l->pairs, rows->margin ? rows->margin : scratch);
     out->has_sides = true;
     for (int64_t i = 0; i < l->responses; i++)
         scratch[i] = (double)(l->token_of_response[i + 1] - l->token_of_response[i]);
@@ -234,22 +253,27 @@ sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sai
 static sail_code copy_weights(const sail_pairs *b, sail_var leaf, const char *what, double *out, sail_err *err)
 {
     const double *g = sail_gradient_of(b->tape, leaf);
-    int64_t bad = -1;
-    for (int64_t i = 0; out && i < b->layout->tokens; i++) {
+    int64_t bad = -1, n = leaf.id > 0 && sail_domain_of(b->tape, leaf) == SAIL_RESPONSE ? b->layout->responses : b->layout->tokens;
+    for (int64_t i = 0; out && i < n; i++) {
         out[i] = leaf.id <= 0 ? 0 : g[i];
         if (!isfinite(out[i]) && bad < 0)
             bad = i;
     }
     if (bad >= 0)
-        return sail_fail(err, SAIL_E_NUMERIC, "the derivative with respect to %s of token %lld of a batch is %g", what,
+        return sail_fail(err, SAIL_E_NUMERIC, "the derivative with respect to %s %lld of a batch is %g", what,
                          (long long)bad, out[bad]);
     return SAIL_OK;
 }
 
 sail_code sail__pairs_weights(const sail_pairs *b, double *logp, double *entropy, double *lss, sail_err *err)
 {
-    sail_code first = copy_weights(b, b->token_logp, "the log-probability", logp, err);
-    sail_code second = copy_weights(b, b->token_entropy, "the entropy", entropy, first ? NULL : err);
-    sail_code third = copy_weights(b, b->token_lss, "log sum p^2", lss, first || second ? NULL : err);
+    sail_code first = copy_weights(b, b->token_logp, "the log-probability of token", logp, err);
+    sail_code second = copy_weights(b, b->token_entropy, "the entropy of token", entropy, first ? NULL : err);
+    sail_code third = copy_weights(b, b->token_lss, "log sum p^2 of token", lss, first || second ? NULL : err);
     return first ? first : second ? second : third;
+}
+
+sail_code sail__pairs_score_weights(const sail_pairs *b, double *out, sail_err *err)
+{
+    return copy_weights(b, b->scores, "the score of response", out, err);
 }

@@ -32,6 +32,9 @@ typedef struct sail__batch {
     const sail_route *routes; /* of the strategy at this step; coefficients as they are to be used */
     int n_routes;
     const double *baseline;     /* [pairs] from prepare; NULL: 0 */
+    const double *head;         /* [responses] scores of a reward model: they are the leaves then, and logp, ref, entropy, lss are not
+                                 * read; NULL: a language model */
+    const double *margin;       /* [pairs] of the data; NULL: 0 */
     const int64_t *prompt_id;   /* [pairs] NULL: all different */
     const int64_t *response_id; /* [responses] NULL: all different */
     int64_t step_chosen_tokens; /* tokens of all slots 0 in the step; 0: those counted here */
@@ -75,6 +78,9 @@ sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sai
  * derivative that is not finite is SAIL_E_NUMERIC; the arrays are filled all the same. */
 sail_code sail__pairs_weights(const sail_pairs *b, double *logp, double *entropy, double *lss, sail_err *err);
 
+/* The same of a score head: d loss / d score, [responses]. */
+sail_code sail__pairs_score_weights(const sail_pairs *b, double *out, sail_err *err);
+
 /* ---- metrics: sums over the parts of a step ---- */
 typedef struct sail__metric {
     const char *name;  /* rewards/chosen, sail/flip_rate, … */
@@ -98,7 +104,7 @@ double sail__metrics_get(const sail__metrics *m, const char *name);
  * of the responses that the policy wrote), completions/mean_length and sail/log_ratio (of all responses; log-ratios only where there is a reference),
  * sail/route_NAME (share of pairs), sail/flip_rate (share of the pairs written by data and labelled by the policy whose
  * label is not the data's), and the objective's
- * own. loss may be NULL. A step in which the policy wrote nothing has no objective/kl: the log-ratio on responses of others
+ * own. Of a reward model: no logps/, entropy, log-ratios. loss may be NULL. A step in which the policy wrote nothing has no objective/kl: the log-ratio on responses of others
  * estimates no divergence of the policy's. */
 sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, const sail_loss *loss,
                               sail_err *err);

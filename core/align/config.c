@@ -148,7 +148,7 @@ const sail__section sail__sections[] = {
     {0},
 };
 
-const char *const sail__stage_names[] = {"sft", "align", "eval", "generate", "report", NULL};
+const char *const sail__stage_names[] = {"sft", "align", "reward", "eval", "generate", "report", NULL};
 static const char *const other_keys[] = {"name", "title", "seed", "runs", "stage", "plugins", "on", "extends", "source", NULL};
 
 typedef struct schedules {
@@ -277,11 +277,12 @@ static void slots(parser *p, sail__stage *s)
     slot(p, SAIL_KIND_DATASET, s->data.reader, s->kind == SAIL__SFT ? "sft" : s->kind == SAIL__GENERATE && s->generate.prompts ? "prompts" : "preference", "data.reader", &s->reader);
     slot(p, SAIL_KIND_JUDGE, s->eval.judge, NULL, "eval.judge", &s->eval_judge);
     slot(p, SAIL_KIND_PREFERENCE, s->method.preference, "bradley_terry", "method.preference", &s->preference);
-    if (s->kind != SAIL__SFT && s->kind != SAIL__ALIGN)
+    if (!sail__stage_trains(s->kind))
         return;
     slot(p, SAIL_KIND_OPTIMIZER, s->train.optimizer, "adamw", "train.optimizer", &s->optimizer);
-    slot(p, SAIL_KIND_OBJECTIVE, s->method.objective, s->kind == SAIL__SFT ? "sft" : "sail", "method.objective", &s->objective);
-    if (s->kind == SAIL__SFT)
+    const char *usual = s->kind == SAIL__SFT ? "sft" : s->kind == SAIL__REWARD ? "reward" : "sail";
+    slot(p, SAIL_KIND_OBJECTIVE, s->method.objective, usual, "method.objective", &s->objective);
+    if (s->kind != SAIL__ALIGN)
         return;
     const sail_node *strategy = s->method.strategy;
     if (strategy && s->method.routes) {

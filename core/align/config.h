@@ -104,7 +104,7 @@ typedef struct sail__guard_section {
     double spike;                /* loss z-score that is skipped; 0: off */
 } sail__guard_section;
 
-typedef enum sail__stage_kind { SAIL__SFT, SAIL__ALIGN, SAIL__EVAL, SAIL__GENERATE, SAIL__REPORT, SAIL__STAGE_COUNT } sail__stage_kind;
+typedef enum sail__stage_kind { SAIL__SFT, SAIL__ALIGN, SAIL__REWARD, SAIL__EVAL, SAIL__GENERATE, SAIL__REPORT, SAIL__STAGE_COUNT } sail__stage_kind;
 
 /* One stage, as the trainer sees it. `node` is its resolved map; sections are parsed at step 0. */
 typedef struct sail__stage {
@@ -144,6 +144,13 @@ typedef double (*sail__call_schedule)(void *user, int64_t function, int64_t step
  * Unknown sections are problems too, but for `name`, `title`, `seed`, `runs`, `stage`, `plugins`, `on`, `extends`. */
 bool sail__stage_parse(sail_ctx *ctx, sail_arena *a, sail__stage_kind kind, const sail_node *node, int64_t step,
                        sail__call_schedule call, void *user, sail__stage *out, sail_problems *problems);
+static inline bool sail__stage_trains(sail__stage_kind k) { return k == SAIL__SFT || k == SAIL__ALIGN || k == SAIL__REWARD; }
+static inline bool sail__stage_has_pairs(sail__stage_kind k) { return k == SAIL__ALIGN || k == SAIL__REWARD; }
+/* Whether the stage's objective is measured from a reference. */
+static inline bool sail__stage_needs_reference(const sail__stage *s)
+{
+    return s->kind != SAIL__REWARD && (s->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE) != 0;
+}
 bool sail__stage_is_scheduled(const sail__stage *s); /* any schedule in it: parse again every step */
 
 extern const char *const sail__stage_names[]; /* "sft", "align", … NULL */

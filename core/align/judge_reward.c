@@ -161,7 +161,7 @@ static sail_code score(state *s, const struct reward *o, const sail_judge_item *
     if (!scores)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     double start = sail__now();
-    sail_code code = sail__model_scores(s->session->model, &s->forest, scores, err);
+    sail_code code = sail__model_scores(s->session->model, &s->forest, false, scores, err);
     double each = (sail__now() - start) / (double)(end - first);
     for (int64_t i = first; code == SAIL_OK && i < end; i++) {
         for (int j = 0; j < SAIL_MAX_RESPONSES; j++)

@@ -39,6 +39,7 @@ typedef struct part {
     sail__batch batch;
     int32_t *outcome;
     double *d[3]; /* derivatives by token */
+    double *d_head; /* … by response, of a score head */
 } part;
 
 static void counts(const sail__step *s, sail_layout *l, int64_t *chosen_tokens)
@@ -98,6 +99,13 @@ static sail_code routes_of(const sail__step *s, const sail__stage *live, sail_ro
     return SAIL_OK;
 }
 
+/* By how much the data say that the first response is better; 0 where they do not. */
+static double margin_of(const sail__group *g)
+{
+    double d = g->k == 2 && g->writer == SAIL_BY_DATA && g->labeller == SAIL_BY_DATA ? g->r[0].score - g->r[1].score : 0;
+    return isfinite(d) ? d : 0;
+}
+
 /* Groups [first, first + n). prior: take what the rollout kept where the policy's own pass has not been. */
 static sail_code make_part(const sail__learner *l, const sail__stage *live, sail__step *s, int64_t first, int64_t n, bool prior, part *p,
                            sail_err *err)
@@ -120,6 +128,8 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
         v[i] = need(s, tokens, sizeof **v, &ok);
     for (int i = 0; i < 3; i++)
         p->d[i] = need(s, tokens, sizeof **v, &ok);
+    double *head = need(s, responses, sizeof *head, &ok), *margin = need(s, pairs, sizeof *margin, &ok);
+    p->d_head = need(s, responses, sizeof *p->d_head, &ok);
     uint8_t *route = need(s, (size_t)s->n, sizeof *route, &ok);
     sail_route *routes = need(s, SAIL_MAX_ROUTES, sizeof *routes, &ok);
     p->outcome = need(s, pairs, sizeof *p->outcome, &ok);
@@ -133,8 +143,10 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
         of_pair[i] = r;
         prompt_id[i] = g->prompt_id;
         p->outcome[i] = g->outcome;
+        margin[i] = margin_of(g);
         for (int k = 0; k < g->k; k++, r++) {
             const sail__response *y = &g->r[k];
+            head[r] = y->head ? y->head[0] : 0;
             of_response[r] = t;
             response_id[r] = y->id;
             widen(v[0] + t, y->logp ? y->logp : prior ? y->old_logp : NULL, y->n);
@@ -161,7 +173,9 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
     b->max_margin = live->method.max_margin;
     b->preference = (sail_preference_model){live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
     b->logp = v[0];
-    b->ref = live->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE ? v[1] : NULL;
+    b->ref = sail__stage_needs_reference(live) ? v[1] : NULL;
+    b->head = l->passes.labels ? head : NULL;
+    b->margin = margin;
     b->entropy = entropy ? v[2] : NULL;
     b->lss = lss ? v[3] : NULL;
     b->drawn = v[4];
@@ -215,6 +229,8 @@ typedef struct update {
 /* How far the responses are from the policy's own distribution: pi/mu of each group that it wrote. */
 static void weigh(update *u, const part *p, const sail_pairs *b)
 {
+    if (b->logp.id <= 0) /* a reward model */
+        return;
     const double *logp = sail_value_of(b->tape, b->logp), *drawn = sail_value_of(b->tape, b->drawn);
     for (int64_t i = 0; i < b->n; i++) {
         double ratio = 0;
@@ -260,7 +276,8 @@ static sail_code lossy(update *u, part *p, bool derive, sail_err *err)
     }
     u->loss += sail_value_of(l->tape, out.loss)[0];
     if (derive) {
-        code = sail__pairs_weights(&pairs, p->d[0], l->grad_want & SAIL_WANT_ENTROPY ? p->d[1] : NULL,
+        code = p->batch.head ? sail__pairs_score_weights(&pairs, p->d_head, err)
+             : sail__pairs_weights(&pairs, p->d[0], l->grad_want & SAIL_WANT_ENTROPY ? p->d[1] : NULL,
                                    l->grad_want & SAIL_WANT_LSS ? p->d[2] : NULL, err);
         if (code == SAIL_E_NUMERIC)
             u->numeric = true;
@@ -286,11 +303,15 @@ static sail_code forward(const update *u, int64_t i, sail__pass pass, sail_err *
     return sail__passes_forward(&u->l->passes, u->s, &u->m[i], u->l->want, pass, err);
 }
 
-static sail_code back(const update *u, int64_t i, double *const d[3], int64_t offset, sail_err *err)
+/* The derivatives of p from a response on. */
+static sail_code back(const update *u, int64_t i, const part *p, int64_t response, sail_err *err)
 {
     int want = u->l->grad_want;
-    return sail__passes_backward(&u->l->passes, u->s, &u->m[i], d[0] + offset, want & SAIL_WANT_ENTROPY ? d[1] + offset : NULL,
-                                 want & SAIL_WANT_LSS ? d[2] + offset : NULL, err);
+    int64_t offset = p->batch.layout.token_of_response[response];
+    if (p->batch.head)
+        return sail__passes_scores_backward(&u->l->passes, &u->m[i], p->d_head + response, err);
+    return sail__passes_backward(&u->l->passes, u->s, &u->m[i], p->d[0] + offset, want & SAIL_WANT_ENTROPY ? p->d[1] + offset : NULL,
+                                 want & SAIL_WANT_LSS ? p->d[2] + offset : NULL, err);
 }
 
 /* ---- the three ways through a step ---- */
@@ -303,7 +324,7 @@ static sail_code in_one(update *u, sail_err *err)
     SAIL_TRY(draw(u->s, &p, NULL, err));
     SAIL_TRY(prepare(u, &p, err));
     SAIL_TRY(lossy(u, &p, true, err));
-    return u->numeric ? SAIL_OK : back(u, 0, p.d, 0, err);
+    return u->numeric ? SAIL_OK : back(u, 0, &p, 0, err);
 }
 
 static sail_code forward_all(const update *u, sail_err *err)
@@ -326,7 +347,7 @@ static sail_code coupled(update *u, sail_err *err)
     int64_t response = 0;
     for (int64_t i = 0; i < u->n && !u->numeric; i++) {
         SAIL_TRY(forward(u, i, SAIL__PASS_TRAIN, err));
-        SAIL_TRY(back(u, i, p.d, p.batch.layout.token_of_response[response], err));
+        SAIL_TRY(back(u, i, &p, response, err));
         response = p.batch.layout.response_of_pair[u->m[i].first + u->m[i].n];
     }
     return SAIL_OK;
@@ -368,7 +389,7 @@ static sail_code in_parts(update *u, sail_err *err)
         SAIL_TRY(lossy(u, &p, true, err));
         if (u->numeric || u->couples)
             return SAIL_OK;
-        SAIL_TRY(back(u, i, p.d, 0, err));
+        SAIL_TRY(back(u, i, &p, 0, err));
     }
     return SAIL_OK;
 }
@@ -396,7 +417,7 @@ static sail_code cut(update *u, sail_err *err)
 
 static sail_code reference(sail__learner *l, const sail__stage *live, sail__step *s, const sail__micro *m, int64_t n, sail_err *err)
 {
-    if (!(live->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE))
+    if (!sail__stage_needs_reference(live))
         return SAIL_OK;
     for (int64_t i = 0; i < n; i++)
         SAIL_TRY(sail__passes_reference(&l->passes, s, &m[i], err));

@@ -81,7 +81,8 @@ static bool sides_of(const sail_pairs *b, int64_t i, int64_t *winner, int64_t *l
 
 static sail_code add_rewards(sail__metrics *m, const sail_pairs *b, sail_err *err)
 {
-    const double *score = sail_value_of(b->tape, b->scores), *logp = sail_value_of(b->tape, b->logp);
+    const bool tokens = b->logp.id > 0;
+    const double *score = sail_value_of(b->tape, b->scores), *logp = tokens ? sail_value_of(b->tape, b->logp) : NULL;
     double chosen = 0, rejected = 0, right = 0, logp_chosen = 0, logp_rejected = 0, n = 0;
     for (int64_t i = 0; i < b->n; i++) {
         int64_t w, l;
@@ -90,14 +91,16 @@ static sail_code add_rewards(sail__metrics *m, const sail_pairs *b, sail_err *er
         chosen += score[w];
         rejected += score[l];
         right += score[w] > score[l];
-        logp_chosen += logp[w];
-        logp_rejected += logp[l];
+        logp_chosen += tokens ? logp[w] : 0;
+        logp_rejected += tokens ? logp[l] : 0;
         n++;
     }
     SAIL_TRY(sail__metrics_mean(m, "rewards/chosen", chosen, n, err));
     SAIL_TRY(sail__metrics_mean(m, "rewards/rejected", rejected, n, err));
     SAIL_TRY(sail__metrics_mean(m, "rewards/accuracies", right, n, err));
     SAIL_TRY(sail__metrics_mean(m, "rewards/margins", chosen - rejected, n, err));
+    if (!tokens)
+        return SAIL_OK;
     SAIL_TRY(sail__metrics_mean(m, "logps/chosen", logp_chosen, n, err));
     return sail__metrics_mean(m, "logps/rejected", logp_rejected, n, err);
 }
@@ -105,9 +108,9 @@ static sail_code add_rewards(sail__metrics *m, const sail_pairs *b, sail_err *er
 static sail_code add_responses(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, sail_err *err)
 {
     const sail_layout *l = b->layout;
-    const double *rho = sail_value_of(b->tape, b->rho);
+    const double *rho = b->rho.id > 0 ? sail_value_of(b->tape, b->rho) : NULL;
     double written = 0, n_written = 0, all = 0;
-    for (int64_t i = 0; i < b->n; i++)
+    for (int64_t i = 0; rho && i < b->n; i++)
         for (int64_t k = l->response_of_pair[i]; k < l->response_of_pair[i + 1]; k++) {
             all += rho[k];
             if (b->writer[i] == SAIL_BY_POLICY) {
@@ -123,7 +126,7 @@ static sail_code add_responses(sail__metrics *m, const sail__batch *rows, const 
         SAIL_TRY(sail__metrics_mean(m, "entropy", sum, (double)l->tokens, err));
     }
     SAIL_TRY(sail__metrics_mean(m, "completions/mean_length", (double)l->tokens, (double)l->responses, err));
-    if (!rows->ref) /* there is nothing to be in a ratio to */
+    if (!rows->ref || !rho) /* there is nothing to be in a ratio to */
         return SAIL_OK;
     SAIL_TRY(sail__metrics_mean(m, "sail/log_ratio", all, (double)l->responses, err));
     return sail__metrics_mean(m, "objective/kl", written, n_written, err);

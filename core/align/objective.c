@@ -11,11 +11,17 @@ void sail_loss_metric(sail_loss *out, const char *name, sail_var value)
     out->metrics[out->n_metrics++].value = value;
 }
 
+/* A reward model's sides have no log-probabilities. */
+static sail_var one_of(sail_tape *t, const uint8_t *mask, sail_var a, sail_var b)
+{
+    return a.id > 0 || b.id > 0 ? sail_select(t, mask, a, b) : a;
+}
+
 static sail_side choose(sail_tape *t, const uint8_t *mask, const sail_side *a, const sail_side *b)
 {
-    return (sail_side){.logp = sail_select(t, mask, a->logp, b->logp),
-                       .ref = sail_select(t, mask, a->ref, b->ref),
-                       .rho = sail_select(t, mask, a->rho, b->rho),
+    return (sail_side){.logp = one_of(t, mask, a->logp, b->logp),
+                       .ref = one_of(t, mask, a->ref, b->ref),
+                       .rho = one_of(t, mask, a->rho, b->rho),
                        .score = sail_select(t, mask, a->score, b->score),
                        .length = sail_select(t, mask, a->length, b->length)};
 }

@@ -6,7 +6,10 @@
 void sail__passes_init(sail__passes *p, sail__model *m)
 {
     memset(p, 0, sizeof *p);
+    sail__model_view view;
+    sail__model_view_of(m, SAIL__POLICY, &view);
     p->model = m;
+    p->labels = view.config->labels;
 }
 
 void sail__passes_free(sail__passes *p)
@@ -59,10 +62,11 @@ static sail_code pack(sail__passes *p, const sail__step *s, const sail__micro *m
         if (g->n_prompt > 0)
             SAIL_TRY(sail__forest_add(&p->forest, -1, g->prompt, g->n_prompt, SAIL__HEAD_NONE, key, &parent, err));
         for (int k = 0; k < g->k; k++)
-            SAIL_TRY(sail__forest_add(&p->forest, parent, g->r[k].ids, g->r[k].n, SAIL__HEAD_EACH, key + 1 + k, NULL, err));
+            SAIL_TRY(sail__forest_add(&p->forest, parent, g->r[k].ids, g->r[k].n, p->labels ? SAIL__HEAD_LAST : SAIL__HEAD_EACH, key + 1 + k, NULL, err));
     }
-    if (p->forest.n_rows > (int64_t)p->cap) {
-        size_t need = (size_t)p->forest.n_rows, cap = 0;
+    int64_t rows = p->forest.n_rows * (p->labels > 1 ? p->labels : 1);
+    if (rows > (int64_t)p->cap) {
+        size_t need = (size_t)rows, cap = 0;
         for (int i = 0; i < 3; i++) {
             cap = 0;
             SAIL_TRY(sail__grow(&p->rows[i], &cap, need, sizeof(float), err));
@@ -122,11 +126,28 @@ sail_code sail__passes_reference(sail__passes *p, sail__step *s, const sail__mic
     return SAIL_OK;
 }
 
+static sail_code forward_scores(sail__passes *p, sail__step *s, const sail__micro *m, bool keep, sail_err *err)
+{
+    SAIL_TRY(sail__model_scores(p->model, &p->forest, keep, p->rows[0], err));
+    const float *from = p->rows[0];
+    for (int64_t i = m->first; i < m->first + m->n; i++)
+        for (int k = 0; k < s->groups[i].k; k++, from += p->labels) {
+            SAIL_TRY(array(s, &s->groups[i].r[k].head, p->labels, err));
+            memcpy(s->groups[i].r[k].head, from, (size_t)p->labels * sizeof *from);
+        }
+    return SAIL_OK;
+}
+
 sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, sail__pass pass, sail_err *err)
 {
     bool keep = pass == SAIL__PASS_TRAIN || (pass == SAIL__PASS_PROBE && sail__model_has_dropout(p->model));
     forget(p);
     SAIL_TRY(pack(p, s, m, err));
+    if (p->labels) {
+        SAIL_TRY(forward_scores(p, s, m, keep, err));
+        p->flops += sail__model_flops(p->model, SAIL__POLICY, &p->forest, pass == SAIL__PASS_TRAIN);
+        return SAIL_OK;
+    }
     SAIL_TRY(sail__model_logprobs(p->model, SAIL__POLICY, &p->forest, keep, p->rows[0], want & SAIL_WANT_ENTROPY ? p->rows[1] : NULL,
                                   want & SAIL_WANT_LSS ? p->rows[2] : NULL, err));
     p->flops += sail__model_flops(p->model, SAIL__POLICY, &p->forest, pass == SAIL__PASS_TRAIN);
@@ -171,4 +192,13 @@ sail_code sail__passes_backward(sail__passes *p, sail__step *s, const sail__micr
     }
     return sail__model_backward(p->model, &p->forest, d_logp ? p->grads[0] : NULL, d_entropy ? p->grads[1] : NULL,
                                 d_lss ? p->grads[2] : NULL, err);
+}
+
+sail_code sail__passes_scores_backward(sail__passes *p, const sail__micro *m, const double *d_head, sail_err *err)
+{
+    if (p->forest_first != m->first || p->forest_n != m->n)
+        return sail_fail(err, SAIL_E_BUG, "passes: backward of another micro-batch than the last forward's");
+    for (int64_t i = 0; i < p->forest.n_rows * p->labels; i++)
+        p->grads[0][i] = (float)d_head[i];
+    return sail__model_scores_backward(p->model, &p->forest, p->grads[0], err);
 }

@@ -19,6 +19,7 @@ typedef struct sail__passes {
     float *rows[3], *grads[3]; /* work space of a pass: logp, entropy, log sum p^2 */
     size_t cap;
     double flops;   /* of all passes so far, counted */
+    int64_t labels; /* of the model's score head; 0: a language model */
 } sail__passes;
 
 void sail__passes_init(sail__passes *p, sail__model *m);
@@ -37,12 +38,14 @@ typedef enum sail__pass {
     SAIL__PASS_TRAIN, /* with dropout where the adapter has it; a backward follows */
 } sail__pass;
 
-/* Fill r[].logp (and entropy, lss as want says). */
+/* Fill r[].logp (and entropy, lss as want says); of a model with a score head r[].head, read at each response's last token. */
 sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, sail__pass pass, sail_err *err);
 
 /* The gradient of the kept forward: derivatives of the loss by token, for responses in order (group, slot, token); entropy
  * and lss may be NULL. */
 sail_code sail__passes_backward(sail__passes *p, sail__step *s, const sail__micro *m, const double *d_logp, const double *d_entropy,
                                 const double *d_lss, sail_err *err);
+/* The same of a score head: [responses][labels]. */
+sail_code sail__passes_scores_backward(sail__passes *p, const sail__micro *m, const double *d_head, sail_err *err);
 
 #endif

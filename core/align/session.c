@@ -6,6 +6,7 @@
 
 #include "../io/hf_config.h"
 #include "../sail/rng.h"
+#include "score_head.h"
 
 /* ---- new models: parameters drawn from the seed ---- */
 
@@ -111,6 +112,8 @@ static sail_code new_model(sail__session *s, const sail__session_spec *spec, sai
     if (!s->tokenizer)
         return sail_fail(err, SAIL_E_RECIPE, "model.init needs model.tokenizer: a tokenizer.json");
     SAIL_TRY(new_config(s, &o, err));
+    if (spec->labels > 0)
+        SAIL_TRY(sail__score_head_config(s->arena, s->config, spec->labels, s->tokenizer, &s->config, err));
     fresh_source *f = sail__arena_alloc(s->arena, sizeof *f);
     if (!f)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -125,11 +128,11 @@ static sail_code new_model(sail__session *s, const sail__session_spec *spec, sai
 
 /* ---- adapters ---- */
 
-static sail_code adapter_from_file(sail__session *s, const char *dir, sail__peft *p, sail__adapter *out, sail_err *err)
+/* An adapter that was read from dir, put on the model. */
+static sail_code adapter_fits(sail__session *s, const char *dir, const sail__peft *p, sail__adapter *out, sail_err *err)
 {
     size_t n;
     sail__param *params;
-    SAIL_TRY(sail__peft_read(s->arena, dir, p, err));
     SAIL_TRY(sail__model_params(s->arena, s->config, &params, &n, err));
     SAIL_TRY(sail__peft_fits(p, params, n, dir, err));
     sail__adapter_layer *l = sail__arena_array(s->arena, p->n_modules + 1, sizeof *l);
@@ -239,8 +242,10 @@ static sail_code named_reference(sail__session *s, const char *path, sail__adapt
 {
     sail__peft p;
     *source = NULL;
-    if (sail__file_exists(sail__path_join(s->arena, path, "adapter_config.json")))
-        return adapter_from_file(s, path, &p, adapter, err);
+    if (sail__file_exists(sail__path_join(s->arena, path, "adapter_config.json"))) {
+        SAIL_TRY(sail__peft_read(s->arena, path, &p, err));
+        return adapter_fits(s, path, &p, adapter, err);
+    }
     SAIL_TRY(sail__weights_open(s->ctx, path, &s->reference_weights, err));
     if (!same_shape(s->arena, s->config, sail__weights_config(s->reference_weights)))
         return sail_fail(err, SAIL_E_ARG, "%s cannot be the reference of %s: it is a model of another shape", path, s->path);
@@ -254,11 +259,13 @@ static sail_code open_model(sail__session *s, const sail__session_spec *spec, co
     sail__adapter adapter = {0}, reference = {0};
     bool continued = m->adapter_path != NULL;
     if (continued) {
-        SAIL_TRY(adapter_from_file(s, m->adapter_path, &s->trained, &adapter, err));
+        SAIL_TRY(adapter_fits(s, m->adapter_path, &s->trained, &adapter, err));
         reference = adapter;
     } else if (spec->train == SAIL__TRAIN_ADAPTER) {
         SAIL_TRY(adapter_new(s, spec->adapter, s->path, &s->trained, &adapter, err));
     }
+    if (spec->train == SAIL__TRAIN_ADAPTER && s->config->labels > 0)
+        SAIL_TRY(sail__score_head_save(s->arena, s->config, source, &s->trained, &adapter, err));
     s->has_adapter = adapter.layers != NULL;
     int kind = SAIL__REF_ADAPTER_OFF;
     if (spec->reference && spec->train != SAIL__TRAIN_NOTHING)
@@ -285,6 +292,19 @@ static sail_code open_model(sail__session *s, const sail__session_spec *spec, co
     return sail__model_new(s->rt, &ms, &s->model, err);
 }
 
+/* The head that is wanted, or that the adapter brings along, on a model that has none. */
+static sail_code score_head(sail__session *s, const sail__session_spec *spec, sail__param_source *source, sail_err *err)
+{
+    int32_t brought = spec->model->adapter_path ? sail__score_head_of(&s->trained, s->config) : 0;
+    int32_t labels = spec->labels ? spec->labels : brought;
+    if (brought && labels != brought)
+        return sail_fail(err, SAIL_E_RECIPE, "%s has a score head of %d numbers, where %d are asked for", spec->model->adapter_path, brought, labels);
+    s->new_head = labels > 0 && s->config->labels == 0;
+    if (labels > 0 && sail__score_head_config(s->arena, s->config, labels, s->tokenizer, &s->config, err) != SAIL_OK)
+        return sail_fail_in(err, "%s", s->path);
+    return s->new_head ? sail__score_head_source(s->arena, s->config, source, spec->seed, source, err) : SAIL_OK;
+}
+
 static sail_code open_all(sail__session *s, const sail__session_spec *spec, sail_err *err)
 {
     const sail__model_section *m = spec->model;
@@ -300,9 +320,14 @@ static sail_code open_all(sail__session *s, const sail__session_spec *spec, sail
         s->config = sail__weights_config(s->weights);
         source = *sail__weights_source(s->weights);
         SAIL_TRY(open_text(s, spec, err));
+        if (m->adapter_path)
+            SAIL_TRY(sail__peft_read(s->arena, m->adapter_path, &s->trained, err));
+        SAIL_TRY(score_head(s, spec, &source, err));
     } else {
         SAIL_TRY(open_text(s, spec, err));
         SAIL_TRY(new_model(s, spec, &source, err));
+        if (m->adapter_path)
+            SAIL_TRY(sail__peft_read(s->arena, m->adapter_path, &s->trained, err));
     }
     return open_model(s, spec, &source, err);
 }
@@ -413,6 +438,8 @@ sail_code sail__session_save_merged(sail__session *s, const char *dir, sail_dtyp
     sail__export e = {0};
     if (s->weights) {
         sail__export_from(&e, s->weights);
+        e.config = s->config;
+        e.new_head = s->new_head;
     } else {
         e.config = s->config;
         e.files_from = sail__path_dir(s->arena, sail__tokenizer_origin(s->tokenizer));

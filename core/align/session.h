@@ -23,6 +23,7 @@ typedef struct sail__session_spec {
     const char *reference_path; /* for TRAIN_NOTHING: a model of the same shape, or a PEFT adapter on the same model; NULL: the model
                                  * without its adapter */
     bool fresh_reference; /* … also for responses that no cache can know (rollouts, evaluation of them) */
+    int32_t labels;      /* a score head of so many numbers in the place of the output layer; 0: what model and adapter have */
     bool need_tokenizer; /* an error without one; else it may be absent */
     uint64_t seed;
 } sail__session_spec;
@@ -39,6 +40,7 @@ typedef struct sail__session {
     sail__model *model;
     sail__peft trained;  /* names, ranks and scales of the policy's adapter, for export */
     bool has_adapter;
+    bool new_head;            /* the score head is not one of the base's: it was drawn, or comes with the adapter */
     bool reference_is_policy; /* no reference was asked for, or nothing tells it from the policy */
     const char *path;         /* of the model, "" when new */
     char base_hash[33];       /* of the base weights; filled by sail__session_hash */

@@ -14,8 +14,9 @@ typedef struct sail__response {
     const float *old_logp; /* kept by the rollout: under the policy at temperature 1; NULL: not written by the policy */
     const float *drawn;    /* … under the distribution that was sampled */
     float *logp, *ref, *entropy, *lss; /* [n] filled by the passes; NULL before */
+    float *head; /* [labels] of a model with a score head, in their place */
     int64_t id;            /* equal for the same response in several groups */
-    double score;          /* judge's; NaN: none */
+    double score;          /* judge's, or the data's; NaN: none */
 } sail__response;
 
 typedef struct sail__group { /* K responses to one prompt; K = 1 in fine-tuning */

@@ -416,12 +416,12 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, const off
     g->coef = route.coefficient * st->backoff;
     if (g->writer == SAIL_BY_POLICY)
         return SAIL_OK;
-    if (!e->chosen || (live->kind == SAIL__ALIGN && !e->rejected))
+    if (!e->chosen || (sail__stage_has_pairs(live->kind) && !e->rejected))
         return sail_fail(err, SAIL_E_ARG, "%s:%lld: the row has no pair of responses, which route `%s` needs", st->train.rows[row]->file,
                          (long long)st->train.rows[row]->line, route.name);
     g->r[0] = (sail__response){.ids = e->chosen, .n = (int64_t)e->n_chosen, .score = st->train.rows[row]->score[0]};
     g->r[1] = (sail__response){.ids = e->rejected, .n = (int64_t)e->n_rejected, .score = st->train.rows[row]->score[1]};
-    g->k = e->rejected && live->kind == SAIL__ALIGN ? 2 : 1;
+    g->k = e->rejected && sail__stage_has_pairs(live->kind) ? 2 : 1;
     sail__stream_cached(&st->train_ref, row, g);
     return SAIL_OK;
 }

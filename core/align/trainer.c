@@ -42,6 +42,8 @@ static sail_code open_session(sail__trainer *t, sail_err *err)
     sail_optimizer_plan plan;
     SAIL_TRY(optimizer_plan(stage, &plan));
     uint32_t caps = stage->objective.loaded->plugin.caps;
+    if (stage->kind == SAIL__REWARD)
+        caps &= ~(uint32_t)(SAIL_CAP_ENTROPY | SAIL_CAP_LSS);
     sail__session_spec spec = {.model = &stage->model,
                                .backend = &stage->backend,
                                .adapter = stage->has_adapter ? &stage->adapter : NULL,
@@ -49,7 +51,8 @@ static sail_code open_session(sail__trainer *t, sail_err *err)
                                .optimizer = &plan,
                                .decay_all = stage->train.decay == SAIL__DECAY_ALL,
                                .grad_want = sail__objective_grad_want(caps),
-                               .reference = (caps & SAIL_CAP_REFERENCE) != 0,
+                               .reference = sail__stage_needs_reference(stage),
+                               .labels = stage->kind == SAIL__REWARD ? 1 : 0,
                                .fresh_reference = needs_fresh_reference(stage),
                                .seed = stage->seed};
     return sail__session_open(t->o.ctx, &spec, &t->session, err);
@@ -146,7 +149,7 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
     int64_t at = *resumed ? t->state.step : -1;
     SAIL_TRY(sail__store_cut(t->o.store, stage->name, at, err));
     SAIL_TRY(sail__tfevents_open(t->o.dir, stage->name, at, &t->events, err));
-    bool cached = t->session->reference_is_policy && (stage->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE) && stage->kind == SAIL__ALIGN;
+    bool cached = t->session->reference_is_policy && sail__stage_needs_reference(stage) && stage->kind == SAIL__ALIGN;
     if (cached && !*resumed) {
         SAIL_TRY(fill_cache(t, &t->stream.train, &t->stream.train_ref, err));
         SAIL_TRY(fill_cache(t, &t->stream.held_out, &t->stream.held_ref, err));

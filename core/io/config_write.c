@@ -190,6 +190,35 @@ static const char *dtype_text(sail_dtype t)
     return t == SAIL_BF16 ? "bfloat16" : t == SAIL_F16 ? "float16" : "float32";
 }
 
+static void score_head(struct writer *w, const sail__model_config *c, sail_node *root)
+{
+    if (!c->labels)
+        return;
+    sail_node *list = node(w, SAIL_NODE_LIST), *names = node(w, SAIL_NODE_MAP), *numbers = node(w, SAIL_NODE_MAP);
+    if (list)
+        w->failed |= !sail__node_append(w->arena, list, sail__node_string(w->arena, c->architecture, origin));
+    put(w, root, "architectures", list);
+    for (int32_t i = 0; names && numbers && i < c->labels; i++) {
+        const char *key = sail__arena_printf(w->arena, "%d", i), *name = sail__arena_printf(w->arena, "LABEL_%d", i);
+        w->failed |= !key || !name;
+        if (!key || !name)
+            return;
+        text(w, names, key, name);
+        integer(w, numbers, name, i);
+    }
+    put(w, root, "id2label", names);
+    put(w, root, "label2id", numbers);
+    if (c->pad_id >= 0) /* where transformers looks for the last token of a row */
+        integer(w, root, "pad_token_id", c->pad_id);
+}
+
+sail_code sail__config_score_node(sail_arena *a, const sail__model_config *c, sail_node *root, sail_err *err)
+{
+    struct writer w = {a, false};
+    score_head(&w, c, root);
+    return w.failed ? sail_fail(err, SAIL_E_NOMEM, "no memory for config.json") : SAIL_OK;
+}
+
 sail_code sail__config_to_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err)
 {
     static const char *const able[] = {"llama", "mistral", "qwen2", "qwen3"};
@@ -221,16 +250,7 @@ sail_code sail__config_to_node(sail_arena *a, const sail__model_config *c, sail_
     if (!strcmp(c->model_type, "llama"))
         boolean(&w, root, "mlp_bias", c->mlp_bias);
     boolean(&w, root, "tie_word_embeddings", c->tied);
-    if (c->labels) {
-        sail_node *labels = node(&w, SAIL_NODE_MAP);
-        for (int32_t i = 0; labels && i < c->labels; i++) {
-            const char *key = sail__arena_printf(a, "%d", i), *name = sail__arena_printf(a, "LABEL_%d", i);
-            if (key)
-                text(&w, labels, key, name);
-            w.failed |= !key;
-        }
-        put(&w, root, "id2label", labels);
-    }
+    score_head(&w, c, root);
     SAIL_TRY(rope(&w, c, root, err));
     windows(&w, c, root);
     ids(&w, c, root);

@@ -201,6 +201,8 @@ static sail_code write_config(const struct job *j)
     const char *dtype = j->e->dtype == SAIL_BF16 ? "bfloat16" : "float32";
     if (j->e->config_node) {
         root = sail__node_copy(j->arena, j->e->config_node);
+        if (root && j->e->new_head)
+            SAIL_TRY(sail__config_score_node(j->arena, j->e->config, root, j->err));
     } else {
         SAIL_TRY(sail__config_to_node(j->arena, j->e->config, &root, j->err));
         sail_node *generation;

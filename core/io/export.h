@@ -17,6 +17,7 @@ typedef sail_code (*sail__export_rows)(void *user, const sail__param *p, int64_t
 typedef struct sail__export {
     const sail__model_config *config;
     const sail_node *config_node; /* carried over with the dtype updated; NULL: made from config */
+    bool new_head;                /* config has a score head that config_node does not know of */
     const char *files_from;       /* directory whose tokenizer, template and generation files are copied; may be NULL */
     const sail__gguf *gguf;       /* tokenizer and template are written from this; may be NULL */
     sail_dtype dtype;             /* F32 or BF16 */

@@ -281,6 +281,48 @@ static sail_activation activation(struct reader *r, const sail__model_config *c)
     return SAIL_ACT_SILU;
 }
 
+/* A list of the head's numbers, or one for all. */
+static double nth(struct reader *r, const char *field, int32_t i, int32_t n)
+{
+    const sail_node *v = get(r->root, field);
+    if (v && v->kind == SAIL_NODE_LIST && v->list.n == (size_t)n)
+        v = v->list.items[i];
+    double d = v && v->kind == SAIL_NODE_INT ? (double)v->integer : v && v->kind == SAIL_NODE_FLOAT ? v->number : NAN;
+    if (!isfinite(d))
+        fail(r, SAIL_E_FORMAT, field, "a number for each of score_dim was expected, since do_normalize is true");
+    return d;
+}
+
+/* Safe RLHF's score models: rewards are normalised by mean and deviation, costs by the deviation alone; a cost counts negatively. */
+static void score_model(struct reader *r, sail__model_config *c)
+{
+    const char *type = text(r, r->root, "score_type", "reward");
+    bool cost = !strcmp(type, "cost"), reward = !strcmp(type, "reward"), normal = boolean(r, "do_normalize", false);
+    c->labels = (int32_t)integer(r, r->root, "score_dim", 1, 1, 65536);
+    c->score_module = "score_head";
+    c->score_bias = boolean(r, "bias", false);
+    c->prompt_form = "beaver";
+    c->score_open = true;
+    if (!cost && !reward)
+        fail(r, SAIL_E_FORMAT, "score_type", "\"reward\" or \"cost\" was expected");
+    if (!cost && !normal)
+        return;
+    double *shift = sail__arena_array(r->arena, (size_t)c->labels, sizeof *shift), *scale = sail__arena_array(r->arena, (size_t)c->labels, sizeof *scale);
+    if (!shift || !scale) {
+        fail(r, SAIL_E_NOMEM, "score_dim", "out of memory");
+        return;
+    }
+    for (int32_t i = 0; i < c->labels; i++) {
+        double var = normal ? nth(r, "var", i, c->labels) : 1;
+        if (!(var > 0))
+            fail(r, SAIL_E_FORMAT, "var", "a variance above 0 was expected, since do_normalize is true");
+        shift[i] = normal && reward ? nth(r, "mean", i, c->labels) : 0;
+        scale[i] = (cost ? -1 : 1) / (normal ? sqrt(var) + 1e-8 : 1);
+    }
+    c->score_shift = shift;
+    c->score_scale = scale;
+}
+
 static void architecture(struct reader *r, sail__model_config *c)
 {
     const sail_node *list = get(r->root, "architectures");
@@ -298,12 +340,24 @@ static void architecture(struct reader *r, sail__model_config *c)
         return;
     if (name && !strncmp(name, stem, n) && !strcmp(name + n, "ForSequenceClassification")) {
         const sail_node *labels = get(r->root, "id2label"); /* two are not written out */
-        c->labels = labels && labels->kind == SAIL_NODE_MAP && labels->list.n ? (int32_t)labels->list.n : 2;
+        c->labels = labels && labels->kind == SAIL_NODE_MAP && labels->list.n ? (int32_t)labels->list.n
+                                                                              : (int32_t)integer(r, r->root, "num_labels", 2, 1, MOST);
         return;
     }
-    char what[200];
-    snprintf(what, sizeof what, "\"%.60s\" is not supported; %sForCausalLM and %sForSequenceClassification are",
-             name ? name : "", stem, stem);
+    if (name && !strncmp(name, stem, n) && (!strcmp(name + n, "ModelForScore") || !strcmp(name + n, "ForScore"))) {
+        score_model(r, c);
+        return;
+    }
+    if (name && !strcmp(name, "EurusRewardModel")) {
+        c->labels = 1;
+        c->score_module = "regression_head";
+        c->prompt_form = "mistral";
+        c->score_open = true;
+        return;
+    }
+    char what[240];
+    snprintf(what, sizeof what, "\"%.60s\" is not supported; %sForCausalLM, %sForSequenceClassification, %sModelForScore and EurusRewardModel are",
+             name ? name : "", stem, stem, stem);
     fail(r, SAIL_E_FORMAT, "architectures", what);
 }
 

@@ -21,6 +21,8 @@ sail_code sail__config_from_gguf(sail_arena *a, const sail__gguf *g, sail__model
  * For Llama-type families (llama, mistral, qwen2, qwen3); the divisors of a GGUF's rope_freqs are written as the llama3
  * scaling that gives them, and refused where there is none. */
 sail_code sail__config_to_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err);
+/* Make a config.json of the same family say that the model has c's score head: architectures, id2label, label2id, pad_token_id. */
+sail_code sail__config_score_node(sail_arena *a, const sail__model_config *c, sail_node *root, sail_err *err);
 sail_code sail__config_generation_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err);
 
 /* Sizes and ratios in order (heads a multiple of kv_heads, an even rotary part, …); used by both readers. */

@@ -131,12 +131,16 @@ static bool find_hf(const sail__weights *w, const sail__param *p, struct found *
 static bool harmless(const sail__weights *w, const char *name)
 {
     static const char *const ends[] = {".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"};
+    static const char *const normalizer[] = {"normalizer.mean", "normalizer.var", "normalizer.count"}; /* the config has them, too */
     char head[128];
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         size_t n = strlen(name), m = strlen(ends[i]);
         if (n > m && !strcmp(name + n - m, ends[i]))
             return true;
     }
+    for (size_t i = 0; w->config.score_module && i < 3; i++)
+        if (!strcmp(name, normalizer[i]))
+            return true;
     return w->config.tied && sail__family_name(w->config.family, SAIL__ROLE_HEAD, 0, head, sizeof head) &&
            !strcmp(name, head);
 }

@@ -236,7 +236,7 @@ static void logits_head(builder *b, sail_value x, sail_value w)
     sail_attr a = {.dtype = SAIL_F32, .trans_b = true, .scale = 1};
     sail_value z = add(b, SAIL_OP_MATMUL, a, 2, (sail_value[]){x, w});
     if (s->head != SAIL__HEAD_SAMPLE) {
-        sail_graph_output(b->g, z, s->head == SAIL__HEAD_SCORE ? SAIL__OUT_SCORES : SAIL__OUT_LOGITS);
+        sail_graph_output(b->g, z, SAIL__OUT_LOGITS);
         return;
     }
     sail_value params = sail_graph_input(b->g, "sampling", SAIL__IN_SAMPLE_PARAMS, SAIL_F32, SAIL_DIM_ROWS, 8);
@@ -259,11 +259,26 @@ static sail_value gradient_value(void *user, sail_value p)
     return sail_graph_param(b->g, "gradient", index, SAIL_F32, info.rows, info.cols, false);
 }
 
+/* Scores [rows, labels], in float32 from the last norm on. */
+static sail_value score_head(builder *b, sail_value x, sail_value w)
+{
+    sail_attr a = {.dtype = SAIL_F32, .trans_b = true, .scale = 1};
+    sail_value bias = b->c->score_bias ? need(b, SAIL__ROLE_SCORE_BIAS, -1, NULL) : SAIL_NONE;
+    sail_value z = add(b, SAIL_OP_MATMUL, a, 3, (sail_value[]){x, w, bias});
+    sail_graph_output(b->g, z, SAIL__OUT_SCORES);
+    return z;
+}
+
 static sail_code derivative(builder *b, sail_value out, sail_err *err)
 {
     sail_value outputs[3], seeds[3];
     int n = 0;
     outputs[n] = out;
+    if (b->spec->head == SAIL__HEAD_SCORE) {
+        seeds[n] = sail_graph_input(b->g, "d/d score", SAIL__IN_G_SCORES, SAIL_F32, SAIL_DIM_ROWS, b->c->labels);
+        SAIL_TRY(sail_graph_status(b->g, err));
+        return sail_graph_backward(b->g, outputs, seeds, 1, gradient_value, b, b->spec->recompute, err);
+    }
     seeds[n++] = sail_graph_input(b->g, "d/d logp", SAIL__IN_G_LOGP, SAIL_F32, SAIL_DIM_ROWS, 1);
     if (b->spec->grad_want & SAIL_WANT_ENTROPY) {
         outputs[n] = out + 1;
@@ -298,6 +313,10 @@ static sail_code build(builder *b, sail_err *err)
     if (b->missing)
         return sail_fail(err, SAIL_E_FORMAT, "%s: the model has no parameter for %s of layer %d", c->model_type, b->missing,
                          b->missing_layer);
+    if (s->head == SAIL__HEAD_SCORE) {
+        sail_value scores = score_head(b, x, w);
+        return s->gradient_of ? derivative(b, scores, err) : sail_graph_status(b->g, err);
+    }
     if (s->head != SAIL__HEAD_LOGPROB) {
         logits_head(b, x, w);
         return sail_graph_status(b->g, err);

@@ -21,6 +21,7 @@ typedef enum sail__slot_in {
     SAIL__IN_G_LOGP,    /* f32 [rows, 1]: d loss / d logp … */
     SAIL__IN_G_ENTROPY,
     SAIL__IN_G_LSS,
+    SAIL__IN_G_SCORES,      /* f32 [rows, labels]: d loss / d head's output */
     SAIL__IN_SAMPLE_PARAMS, /* f32 [rows, 8] */
     SAIL__IN_SAMPLE_KEYS,   /* i32 [rows, 6] */
     SAIL__IN_COUNT

@@ -209,6 +209,8 @@ bool sail__param_wanted(const sail__model_config *c, sail__role role)
         return !c->labels && c->head_bias;
     case SAIL__ROLE_SCORE:
         return c->labels > 0;
+    case SAIL__ROLE_SCORE_BIAS:
+        return c->labels > 0 && c->score_bias;
     case SAIL__ROLE_COUNT:
         break;
     }
@@ -271,6 +273,9 @@ static void shape(const sail__model_config *c, sail__param *p)
     case SAIL__ROLE_SCORE:
         rows = c->labels;
         break;
+    case SAIL__ROLE_SCORE_BIAS:
+        cols = c->labels;
+        break;
     default:
         break; /* norms and biases of the width */
     }
@@ -285,7 +290,10 @@ static sail_code add(sail_arena *a, const sail__model_config *c, sail__role role
     char name[128];
     if (!sail__param_wanted(c, role))
         return SAIL_OK;
-    if (!sail__family_name(c->family, role, layer, name, sizeof name))
+    bool named = c->score_module && (role == SAIL__ROLE_SCORE || role == SAIL__ROLE_SCORE_BIAS);
+    if (named)
+        named = (size_t)snprintf(name, sizeof name, "%s.%s", c->score_module, role == SAIL__ROLE_SCORE ? "weight" : "bias") < sizeof name;
+    if (!named && !sail__family_name(c->family, role, layer, name, sizeof name))
         return sail_fail(err, SAIL_E_BUG, "family %s has no parameter name for %s", c->family->model_type,
                          sail__role_name(role));
     p[*n] = (sail__param){

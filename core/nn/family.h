@@ -38,7 +38,8 @@
     ROLE(FINAL_NORM_BIAS, 0)                                                                                           \
     ROLE(HEAD, 0)             /* [vocab, width]; absent where tied */                                                  \
     ROLE(HEAD_BIAS, 0)        /* [1, vocab] */                                                                         \
-    ROLE(SCORE, 0)            /* [labels, width] */
+    ROLE(SCORE, 0)            /* [labels, width]; where the config names the head's module, that is its name */        \
+    ROLE(SCORE_BIAS, 0)       /* [1, labels] */
 
 typedef enum sail__role {
 #define ROLE(NAME, per_layer) SAIL__ROLE_##NAME,

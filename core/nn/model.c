@@ -90,7 +90,7 @@ static sail_code new_base(sail__model *m, const sail__param_source *from, const 
 
 static sail_dtype compute_dtype(const sail__model *m, const sail__param *p)
 {
-    return p->vector || p->role == SAIL__ROLE_SCORE ? SAIL_F32 : m->spec.dtype;
+    return p->vector || p->role == SAIL__ROLE_SCORE || p->role == SAIL__ROLE_SCORE_BIAS ? SAIL_F32 : m->spec.dtype;
 }
 
 /* ---- the flat space ---- */

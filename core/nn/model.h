@@ -68,8 +68,10 @@ sail_code sail__model_backward(sail__model *m, const sail__forest *f, const floa
                                sail_err *err);
 /* [n_rows, vocab]: for tests and small jobs. */
 sail_code sail__model_logits(sail__model *m, sail__role_kind role, const sail__forest *f, float *logits, sail_err *err);
-/* [n_rows, labels] of a model with a score head. */
-sail_code sail__model_scores(sail__model *m, const sail__forest *f, float *scores, sail_err *err);
+/* [n_rows, labels] of a model with a score head, at the forest's head rows; keep as above, for sail__model_scores_backward. */
+sail_code sail__model_scores(sail__model *m, const sail__forest *f, bool keep, float *scores, sail_err *err);
+/* Accumulate the gradient of the loss whose derivatives at the last kept scores are given, [n_rows, labels]. */
+sail_code sail__model_scores_backward(sail__model *m, const sail__forest *f, const float *g_scores, sail_err *err);
 
 /* A parameter as it is now, by canonical name, adapters merged or not. rows*cols floats, rows [first, first + count). */
 sail_code sail__model_read(sail__model *m, sail__role_kind role, const char *name, bool merged, int64_t first, int64_t count,
@@ -84,7 +86,7 @@ sail_code sail__model_adapter_read(sail__model *m, size_t i, float *a, float *b,
 sail_code sail__linear_modules(sail_arena *a, const sail__model_config *c, const char *const *targets, size_t n_targets,
                                const char ***out, size_t *n, sail_err *err);
 
-/* Counted from the graph that sail__model_logprobs runs for this role and `keep`: flops of a pass over the forest, with keep
+/* Counted from the graph that sail__model_logprobs (sail__model_scores, of a model with a score head) runs for this role and `keep`: flops of a pass over the forest, with keep
  * that of the backward pass as well. 0 before the first run. */
 double sail__model_flops(const sail__model *m, sail__role_kind role, const sail__forest *f, bool keep);
 

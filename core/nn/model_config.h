@@ -50,6 +50,12 @@ typedef struct sail__model_config {
     int32_t width, layers, heads, kv_heads, head_dim, ff, vocab;
     int64_t max_positions; /* tokens */
     int32_t labels;        /* 0: a language model; else a score head of that many labels in its place */
+    const char *score_module; /* the head's name in files; NULL: the family's ("score") */
+    bool score_bias;
+    const double *score_shift, *score_scale; /* [labels]: a score is (head's output - shift) * scale; NULL: 0, 1. The sign of a cost is
+                                              * in the scale: higher is better */
+    const char *prompt_form;  /* template that the authors of this kind of reward model feed it; NULL: the tokenizer's own */
+    bool score_open;          /* … and without an end token behind the response */
 
     bool layer_norm;     /* false: RMS norm; true: mean taken off, with bias */
     double norm_eps;

@@ -83,6 +83,11 @@ static void derivatives(sail__inputs *in, const sail__forest *f, const float *lo
     sail__inputs_put(in, SAIL__IN_G_LSS, SAIL_F32, lss, f->n_rows, 1);
 }
 
+static void score_derivatives(sail__inputs *in, const sail__model *m, const sail__forest *f, const float *scores)
+{
+    sail__inputs_put(in, SAIL__IN_G_SCORES, SAIL_F32, scores, f->n_rows, m->config->labels);
+}
+
 static sail_code forward(sail__model *m, sail__role_kind role, sail__head_kind head, int want, bool keep, const sail__forest *f,
                          sail_tensor *outputs, sail_err *err)
 {
@@ -94,7 +99,10 @@ static sail_code forward(sail__model *m, sail__role_kind role, sail__head_kind h
     sail__inputs_begin(&m->inputs);
     sail__inputs_forest(&m->inputs, f);
     uint64_t tables = m->inputs.size;
-    derivatives(&m->inputs, f, NULL, NULL, NULL); /* room for them, and names for the plan */
+    if (head == SAIL__HEAD_SCORE) /* room for them, and names for the plan */
+        score_derivatives(&m->inputs, m, f, NULL);
+    else
+        derivatives(&m->inputs, f, NULL, NULL, NULL);
     uint64_t all = m->inputs.size;
     m->inputs.size = tables;
     SAIL_TRY(sail__inputs_send(&m->inputs, 0, all - tables, err));
@@ -122,19 +130,24 @@ sail_code sail__model_logprobs(sail__model *m, sail__role_kind role, const sail_
     return SAIL_OK;
 }
 
+static sail_code backward(sail__model *m, const sail__forest *f, sail_err *err)
+{
+    SAIL_TRY(sail__inputs_send(&m->inputs, m->kept_tables, 0, err));
+    sail__program *p = m->kept;
+    m->kept = NULL;
+    return run(m, p, f, SAIL_RUN_BACKWARD, NULL, err);
+}
+
 sail_code sail__model_backward(sail__model *m, const sail__forest *f, const float *g_logp, const float *g_entropy, const float *g_lss,
                                sail_err *err)
 {
-    if (!m->kept)
+    if (!m->kept || m->kept->head != SAIL__HEAD_LOGPROB)
         return sail_fail(err, SAIL_E_STATE, "backward needs a kept forward pass before it");
     if ((g_entropy && !(m->spec.grad_want & SAIL_WANT_ENTROPY)) || (g_lss && !(m->spec.grad_want & SAIL_WANT_LSS)))
         return sail_fail(err, SAIL_E_BUG, "model: grad_want does not name this derivative");
     m->inputs.size = m->kept_tables;
     derivatives(&m->inputs, f, g_logp, g_entropy, g_lss);
-    SAIL_TRY(sail__inputs_send(&m->inputs, m->kept_tables, 0, err));
-    sail__program *p = m->kept;
-    m->kept = NULL;
-    return run(m, p, f, SAIL_RUN_BACKWARD, NULL, err);
+    return backward(m, f, err);
 }
 
 sail_code sail__model_logits(sail__model *m, sail__role_kind role, const sail__forest *f, float *logits, sail_err *err)
@@ -148,13 +161,41 @@ sail_code sail__model_logits(sail__model *m, sail__role_kind role, const sail__f
     return SAIL_OK;
 }
 
-sail_code sail__model_scores(sail__model *m, const sail__forest *f, float *scores, sail_err *err)
+sail_code sail__model_scores(sail__model *m, const sail__forest *f, bool keep, float *scores, sail_err *err)
 {
+    const sail__model_config *c = m->config;
     sail_tensor out[SAIL__OUT_COUNT] = {{0}};
-    if (m->config->labels < 1)
+    if (c->labels < 1)
         return sail_fail(err, SAIL_E_ARG, "this is a language model: it has no score head");
-    SAIL_TRY(forward(m, SAIL__POLICY, SAIL__HEAD_SCORE, 0, false, f, out, err));
-    return sail__tensor_get_f32(m->rt, &out[SAIL__OUT_SCORES], scores, err);
+    if (keep && !m->flat)
+        return sail_fail(err, SAIL_E_STATE, "this model was loaded without anything to train");
+    if (f->n_rows == 0 || f->n_tokens == 0)
+        return sail_fail(err, SAIL_E_ARG, "a batch without tokens to score");
+    SAIL_TRY(forward(m, SAIL__POLICY, SAIL__HEAD_SCORE, 0, keep, f, out, err));
+    SAIL_TRY(sail__tensor_get_f32(m->rt, &out[SAIL__OUT_SCORES], scores, err));
+    for (int64_t i = 0; c->score_scale && i < f->n_rows * c->labels; i++)
+        scores[i] = (float)((scores[i] - c->score_shift[i % c->labels]) * c->score_scale[i % c->labels]);
+    return SAIL_OK;
+}
+
+sail_code sail__model_scores_backward(sail__model *m, const sail__forest *f, const float *g_scores, sail_err *err)
+{
+    const sail__model_config *c = m->config;
+    if (!m->kept || m->kept->head != SAIL__HEAD_SCORE)
+        return sail_fail(err, SAIL_E_STATE, "backward needs kept scores before it");
+    float *scaled = NULL;
+    if (c->score_scale) {
+        scaled = sail__malloc((size_t)(f->n_rows * c->labels) * sizeof *scaled + 1);
+        if (!scaled)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        for (int64_t i = 0; i < f->n_rows * c->labels; i++)
+            scaled[i] = (float)(g_scores[i] * c->score_scale[i % c->labels]);
+    }
+    m->inputs.size = m->kept_tables;
+    score_derivatives(&m->inputs, m, f, scaled ? scaled : g_scores);
+    sail_code code = backward(m, f, err);
+    sail__free(scaled);
+    return code;
 }
 
 /* ---- reading parameters back ---- */
@@ -266,7 +307,7 @@ double sail__model_flops(const sail__model *m, sail__role_kind role, const sail_
     sail_dims d = sail__forest_dims(f);
     for (int i = 0; i < m->n_programs; i++) {
         const sail__program *p = &m->programs[i];
-        if (p->role != role || p->head != SAIL__HEAD_LOGPROB || p->training != keep)
+        if (p->role != role || p->head != (m->config->labels > 0 ? SAIL__HEAD_SCORE : SAIL__HEAD_LOGPROB) || p->training != keep)
             continue;
         double flops, bytes;
         sail_graph_count(p->graph, &d, &tables, 0, sail_graph_nodes(p->graph), &flops, &bytes);

@@ -162,7 +162,7 @@ static bool stage_kind(builder *b, const sail_node *map, sail__stage_kind *out)
             return true;
         }
     const char *near = n->kind == SAIL_NODE_STRING ? sail__nearest(n->string.data, sail__stage_names, SAIL__STAGE_COUNT) : NULL;
-    sail__problem(b->problems, n, "stage", "must be one of sft, align, eval, generate, report%s%s%s",
+    sail__problem(b->problems, n, "stage", "must be one of sft, align, reward, eval, generate, report%s%s%s",
                   near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     return false;
 }
@@ -244,6 +244,25 @@ static void check_judge(builder *b, const sail__stage *s)
         }
 }
 
+/* Objectives read log-probabilities, or scores; those in Lua what they find. */
+static void check_objective(builder *b, const sail__stage *s)
+{
+    const sail_plugin *o = &s->objective.loaded->plugin;
+    const sail_node *at = s->method.objective ? s->method.objective : s->node;
+    bool scores = (o->caps & SAIL_CAP_SCORES) != 0;
+    if (s->kind == SAIL__REWARD && !scores && !o->self)
+        sail__problem(b->problems, at, "method.objective", "`%s` works on a language model's log-probabilities; a reward model is fitted with "
+                      "`reward` (the default) or a function of the scores", o->name);
+    else if (s->kind == SAIL__ALIGN && scores)
+        sail__problem(b->problems, at, "method.objective", "`%s` works on the scores of a reward model: it is for `stage: reward`", o->name);
+    if (s->kind != SAIL__REWARD)
+        return;
+    if (!unset(s->method.routes) || !unset(s->method.strategy) || !unset(s->method.judge))
+        sail__problem(b->problems, s->node, "method", "a reward model is fitted to the data's labels: leave routes, strategy and judge out");
+    if (s->eval.generate > 0)
+        sail__problem(b->problems, s->node, "eval.generate", "a reward model writes nothing: leave it out, or set it to 0");
+}
+
 /* The model is a path, "@STAGE" for what an earlier stage wrote, or made from nothing. */
 static void check_model(builder *b, size_t i)
 {
@@ -290,8 +309,9 @@ static void check_stage(builder *b, size_t i)
         check_model(b, i);
     if (s->kind == SAIL__GENERATE && unset(s->generate.prompts) && unset(s->data.eval) && unset(s->data.train))
         sail__problem(b->problems, s->node, "generate.prompts", "is missing: a file of prompts, or a list of files");
-    if (s->kind != SAIL__SFT && s->kind != SAIL__ALIGN)
+    if (!sail__stage_trains(s->kind))
         return;
+    check_objective(b, s);
     if (unset(s->data.train))
         sail__problem(b->problems, s->node, "data.train", "is missing: a file or a list of files (on the command line: "
                                                            "data.train=…)");

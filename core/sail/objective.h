@@ -25,7 +25,8 @@ typedef struct sail_side {
     sail_var length; /* tokens */
 } sail_side;
 
-/* A batch: the whole optimiser step or a part of it. Leaves that carry derivatives: token_logp, token_entropy, token_lss
+/* A batch: the whole optimiser step or a part of it. In the stage `reward` the leaves are the scores of a model's head, and there are no
+ * log-probabilities: token_…, logp, ref and rho are no values. Elsewhere leaves that carry derivatives: token_logp, token_entropy, token_lss
  * (the latter two only with the capability). Of two responses slot 0 is the winner as data or judge labelled it; where the policy labels,
  * the order of slots means nothing and `outcome` says who won. */
 typedef struct sail_pairs {
@@ -57,6 +58,8 @@ typedef struct sail_pairs {
     /* TOKEN and RESPONSE: log-probability under the distribution that a response was really drawn from: at a temperature, under filters,
      * from an earlier step's policy. Of responses that the policy did not write: logp as it is now, so that the ratio is 1. */
     sail_var token_drawn, drawn;
+    sail_var margin;   /* PAIR, a constant: by how much the data say that slot 0 leads (score_chosen - score_rejected); 0 where they do
+                        * not say. Since ABI 1.1 */
 } sail_pairs;
 
 /* The sides as labelled: the winner's and the loser's by `outcome`; slots 0 and 1 where nobody won. decided (PAIR): 1 where

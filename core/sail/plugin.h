@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 #define SAIL_ABI_MAJOR 1
-#define SAIL_ABI_MINOR 0
+#define SAIL_ABI_MINOR 1
 
 /* KIND(NAME, name, folder and documentation) - recipe slots use `name`. */
 #define SAIL_KINDS(KIND)                                                                                               \
@@ -52,6 +52,7 @@ enum {
                                      * read with sail_value_of, or goes through SAIL_ANY, is not: declare it */
     SAIL_CAP_ONLINE = 1u << 6,      /* wants responses written by the policy */
     SAIL_CAP_PROMPT = 1u << 7,      /* needs the prompt tokens' log-probabilities */
+    SAIL_CAP_SCORES = 1u << 8,      /* reads scores alone: for the stage `reward`, where there are no log-probabilities */
 };
 
 typedef struct sail_plugin {

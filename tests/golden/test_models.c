@@ -231,7 +231,7 @@ static void reward_model(void **state)
         assert_int_equal(n, lengths[i]);
         float *scores = sail__arena_array(r.arena, n, sizeof *scores);
         assert_int_equal(sail__forest_add(&forest, -1, ids + i * width, lengths[i], SAIL__HEAD_NEXT, 0, NULL, &err), SAIL_OK);
-        if (sail__model_scores(r.model, &forest, scores, &err) != SAIL_OK)
+        if (sail__model_scores(r.model, &forest, false, scores, &err) != SAIL_OK)
             fail_msg("%s", err.message);
         rig_floats(&r, "score", at, scores, want, n, limit);
         rig_judge(&r, "reward", at, fabs(scores[n - 1] - rewards[i]), limit);
