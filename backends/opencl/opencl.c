@@ -56,6 +56,7 @@ static void device_close(sail_device *d)
     if (d->queue)
         d->api.clFinish(d->queue);
     ocl_time_collect(d);
+    free(d->uses);
     ocl_stages_free(d);
     ocl_programs_free(d);
     ocl_slabs_free(d);
@@ -143,14 +144,6 @@ static sail_code device_open(sail_ctx *ctx, const void *options, int index, sail
 static void device_info(sail_device *d, sail_device_info *out) { ocl_describe(&d->facts, &d->options, out); }
 static void counters(sail_device *d, sail_counters *out) { *out = d->counters; }
 
-static void profile(sail_device *d, double *seconds, uint64_t *calls)
-{
-    memcpy(seconds, d->seconds, sizeof d->seconds);
-    memcpy(calls, d->calls, sizeof d->calls);
-    memset(d->seconds, 0, sizeof d->seconds);
-    memset(d->calls, 0, sizeof d->calls);
-}
-
 static const sail_backend ops = {
     .size = sizeof ops,
     .devices = devices,
@@ -166,7 +159,10 @@ static const sail_backend ops = {
     .run = ocl_run,
     .sync = ocl_sync,
     .counters = counters,
-    .profile = profile,
+    .profile = ocl_profile,
+    .profiling = ocl_profiling,
+    .kernels = ocl_uses,
+    .limits = ocl_limits,
 };
 
 SAIL_PLUGIN(SAIL_KIND_BACKEND, opencl, "GPUs of AMD and Intel, and whatever else has an OpenCL 1.2 driver", "", ocl_options, opts, &ops, 0)
