@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "cli_impl.h"
-#include "align/judge_reward.h"
+#include "align/judges.h"
 #include "../lua/sail_lua.h"
 
 /* ---- the tables of a command ---- */
@@ -433,7 +433,7 @@ static bool install(sail__cli *c, sail_err *err)
 {
     c->ctx = sail_ctx_new();
     c->arena = sail__arena_new();
-    if (!c->ctx || !c->arena || !sail__lua_install(c->ctx) || sail__judge_reward_install(c->ctx, err) != SAIL_OK)
+    if (!c->ctx || !c->arena || !sail__lua_install(c->ctx) || sail__judges_install(c->ctx, err) != SAIL_OK)
         return false;
     const char *recipes = sail__cli_recipes_dir(c);
     return (!recipes || sail__recipe_set_library(c->ctx, recipes)) && !sail__arena_oom(c->arena);

@@ -143,7 +143,7 @@ static sail_code run(sail__cli *c, sail_err *err)
     sail__cli_clear(c);
     if (code == SAIL_OK)
         sail__cli_line(c, "done: %s", sail__run_dir(r));
-    else if (code == SAIL_E_CANCEL)
+    else if (code == SAIL_E_CANCEL || code == SAIL_E_WAIT)
         sail__cli_line(c, "stopped and saved; go on with: sail resume %s", sail__run_dir(r));
     sail__recipe_free(r);
     return code;
@@ -162,7 +162,7 @@ static sail_code resume(sail__cli *c, sail_err *err)
     sail__cli_clear(c);
     if (code == SAIL_OK)
         sail__cli_line(c, finished ? "%s is finished: nothing to do" : "done: %s", sail__run_dir(r));
-    else if (code == SAIL_E_CANCEL)
+    else if (code == SAIL_E_CANCEL || code == SAIL_E_WAIT)
         sail__cli_line(c, "stopped and saved; go on with: sail resume %s", sail__run_dir(r));
     sail__recipe_free(r);
     return code;

@@ -136,7 +136,7 @@ sail_code sail__compare(sail__stream *st, const sail_slot *judge, const sail__ro
         code = sail__judging_item(rows->rows[w[0]->row], 2, texts, tokens, m, &items[i], err);
     }
     if (code == SAIL_OK)
-        code = sail__judging_ask(&st->judging, judge, items, 2 * n, v, err);
+        code = sail__judging_ask_as_shown(&st->judging, judge, items, 2 * n, v, err);
     int64_t judged = 0;
     for (int64_t i = 0; code == SAIL_OK && i < n; i++) {
         both[i].order[0] = kind_of(v[2 * i].outcome, 0);

@@ -1,6 +1,7 @@
-/* judging.h - asking a judge: one open judge, its verdicts checked and kept in the run store.
+/* judging.h - asking judges: they are opened once, their verdicts are looked up, checked and kept in the run store.
  *
- * Floor: align. Threads: one. Ownership: context and store are borrowed; items and verdicts are the caller's. */
+ * Floor: align. Threads: one. Ownership: context and store are borrowed; items and verdicts are the caller's. Judges stay
+ * open until close, so that one for labels and one for evaluation do not take turns. */
 #ifndef SAIL_JUDGING_H
 #define SAIL_JUDGING_H
 
@@ -9,21 +10,27 @@
 #include "../io/store.h"
 #include "../sail/judge.h"
 
+typedef struct sail__open_judge sail__open_judge;
+
 typedef struct sail__judging { /* {.ctx, .store} begins one */
     sail_ctx *ctx;
     sail__store *store; /* verdicts; may be NULL */
-    const sail_loaded *plugin; /* the opened one, with its options */
-    const void *options;
-    void *state;
-    bool open;
+    sail__open_judge *open; /* the newest first */
 } sail__judging;
 
 void sail__judging_close(sail__judging *j);
 
-/* Ask a judge about items; it is opened when first asked, and another one closes it. An outcome out of range is an error. Verdicts
- * are in the store before this returns. */
+/* Verdicts on items, for labels: a judge may look at both orders of a pair itself. An outcome out of range is an error. Verdicts are in
+ * the store before this returns, abstentions never. SAIL_E_WAIT: the run cannot go on now; what was said so far is kept. */
 sail_code sail__judging_ask(sail__judging *j, const sail_slot *judge, const sail_judge_item *items, int64_t n, sail_verdict *out,
                             sail_err *err);
+/* The same, each item in the order it is in: for callers that ask about both orders and count them apart. */
+sail_code sail__judging_ask_as_shown(sail__judging *j, const sail_slot *judge, const sail_judge_item *items, int64_t n, sail_verdict *out,
+                                     sail_err *err);
+
+/* Verdicts of a judge that is open, whichever way it answers; nothing is looked up or kept. out[n] is filled as label expects it. */
+sail_code sail__judge_call(const sail_judge *ops, const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out,
+                           sail_err *err);
 
 /* What a judge sees of a row's prompt and k responses (texts and lengths), in the arena. */
 sail_code sail__judging_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,

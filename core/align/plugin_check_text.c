@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "../io/data.h"
-#include "../sail/judge.h"
+#include "judging.h"
 #include "plugin_check.h"
 
 /* ---- judges ---- */
@@ -57,7 +57,7 @@ static bool label(sail__checking *c, void *state, items *x, sail_verdict *out)
     memset(out, 0, ITEMS * sizeof *out);
     for (int i = 0; i < ITEMS; i++)
         out[i].outcome = INT32_MIN; /* what is not written is seen */
-    sail_code code = ops->label(c->self, state, x->item, ITEMS, out, &err);
+    sail_code code = sail__judge_call(ops, c->self, state, x->item, ITEMS, out, &err);
     if (code != SAIL_OK)
         return sail__checked(c, "label", false, err.message[0] ? "%s" : "an error that says nothing%s", err.message);
     for (int i = 0; i < ITEMS; i++) {
@@ -93,6 +93,10 @@ sail_code sail__check_judge(sail__checking *c)
     items *x = sail__arena_alloc(c->arena, sizeof *x);
     if (!x)
         return sail_fail(c->err, SAIL_E_NOMEM, "no memory for responses");
+    if (!ops->label && !ops->ask) {
+        sail__checked(c, "functions", false, "label is missing (or ask, for judges that take their time)");
+        return SAIL_OK;
+    }
     if (ops->open && ops->open(c->self, c->ctx, &state, &err) != SAIL_OK) {
         sail__checked(c, "open", false, err.message[0] ? "%s" : "an error that says nothing%s", err.message);
         return SAIL_OK;

@@ -516,7 +516,7 @@ sail_code sail__train(const sail__train_options *o, sail_err *err)
     sail_code code = begin(&t, &resumed, err);
     if (code == SAIL_OK)
         code = loop(&t, err);
-    if (code == SAIL_E_CANCEL && t.ready) { /* before that there is nothing that a new start would not make again */
+    if ((code == SAIL_E_CANCEL || code == SAIL_E_WAIT) && t.ready) { /* before that there is nothing that a new start would not make again */
         sail_err save = {0};
         if (sail__trainer_save(&t, &save) != SAIL_OK)
             code = sail_fail(err, save.code, "%s", save.message);

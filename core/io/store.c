@@ -122,41 +122,6 @@ sail_code sail__store_add_samples(sail__store *s, const sail__sample *samples, s
     return sail__db_end(s, code, doing, err);
 }
 
-/* ---- verdicts ---- */
-
-static sail_code add_verdict(sail__store *s, const sail__verdict_row *r, double now, const char *doing, sail_err *err)
-{
-    char scores[8 * 26 + 1] = "";
-    size_t used = 0;
-    for (int i = 0; i < r->k && i < 8; i++)
-        used += (size_t)snprintf(scores + used, sizeof scores - used, "%s%.17g", i ? "," : "", r->score[i]);
-    sqlite3_stmt *q = sail__db_query(s, SAIL__Q_ADD_VERDICT, doing, err);
-    if (!q)
-        return err->code;
-    sail__bind_text(q, 1, r->key);
-    sqlite3_bind_int(q, 2, r->outcome);
-    sail__bind_text(q, 3, scores);
-    sail__bind_text(q, 4, r->provenance ? r->provenance : "");
-    sail__bind_number(q, 5, r->seconds);
-    sqlite3_bind_double(q, 6, now);
-    return sail__db_done(s, q, doing, err);
-}
-
-sail_code sail__store_add_verdicts(sail__store *s, const sail__verdict_row *rows, size_t n, sail_err *err)
-{
-    static const char doing[] = "adding verdicts";
-    double now = sail__wall_time();
-    SAIL_TRY(sail__db_run(s, "PRAGMA synchronous=FULL", doing, err));
-    sail_code code = sail__db_begin(s, doing, err);
-    if (code == SAIL_OK) {
-        for (size_t i = 0; i < n && code == SAIL_OK; i++)
-            code = add_verdict(s, &rows[i], now, doing, err);
-        code = sail__db_end(s, code, doing, err);
-    }
-    sqlite3_exec(s->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
-    return code;
-}
-
 /* ---- resume ---- */
 
 static sail_code cut_one(sail__store *s, sail__query which, const char *stage, int64_t step, const char *doing,

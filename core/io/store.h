@@ -81,12 +81,37 @@ typedef struct sail__verdict_row {
     double score[8];        /* SAIL_MAX_RESPONSES; NaN: none */
     const char *provenance; /* judge's name and what it says about itself; NULL as "" */
     double seconds;         /* the judge took */
+    const char *version, *order, *reply; /* as in sail_judge_note; NULL as "" */
+    int64_t prompt_tokens, reply_tokens, requests;
+    double time; /* read only: when it was written, seconds since the epoch */
 } sail__verdict_row;
 /* Written and flushed to the disk before this returns: use a verdict only after it. A key that is there stays as it is. */
 sail_code sail__store_add_verdicts(sail__store *s, const sail__verdict_row *rows, size_t n, sail_err *err);
 /* All of them (or that of `key`) ordered by key. */
 sail_code sail__store_verdicts(sail__store *s, sail_arena *a, const char *key, sail__verdict_row **out, size_t *n,
                                sail_err *err);
+
+/* Texts that judges keep by a key of theirs, such as raw replies: flushed like verdicts, never replaced. *text: NULL: none. */
+sail_code sail__store_remember(sail__store *s, const char *key, const char *text, sail_err *err);
+sail_code sail__store_recall(sail__store *s, sail_arena *a, const char *key, const char **text, sail_err *err);
+
+/* ---- questions: items left to a person, and the answers ---- */
+enum { SAIL__QUESTION_OPEN = -2 }; /* answer: an outcome as in preference.h, SAIL_ABSTAIN for a skipped one, or this */
+typedef struct sail__question {
+    char key[33]; /* as of the verdict */
+    const char *judge, *conversation; /* who is asked; what stands before the responses */
+    const char *const *responses;     /* [2], in the item's order */
+    int first;                        /* which of them is shown first */
+    int32_t answer;
+    double seconds; /* the answer took */
+    int64_t id;     /* read only: the order in which they were asked */
+} sail__question;
+/* One that is there already stays, with its answer. */
+sail_code sail__store_add_question(sail__store *s, const sail__question *q, sail_err *err);
+/* An outcome becomes a verdict of the same key too; an open or skipped question has none. Flushed. */
+sail_code sail__store_answer(sail__store *s, const sail__question *q, int32_t answer, double seconds, sail_err *err);
+/* All (or that of `key`), in the order they were asked. */
+sail_code sail__store_questions(sail__store *s, sail_arena *a, const char *key, sail__question **out, size_t *n, sail_err *err);
 
 /* ---- events ---- */
 /* kind: "start", "resume", "checkpoint", "guard", "warning", "end" … */

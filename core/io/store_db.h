@@ -19,6 +19,7 @@ struct sail__store {
     sqlite3 *db;
     char *path;
     int lock; /* file descriptor of the writer's lock; -1: none */
+    int64_t version; /* of the schema; below the newest only where the store is read */
     sqlite3_stmt *queries[SAIL__Q_COUNT];
 };
 

@@ -8,7 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { SCHEMA_VERSION = 1, APPLICATION_ID = 0x5341494c /* "SAIL" */ };
+enum { SCHEMA_VERSION = 2, APPLICATION_ID = 0x5341494c /* "SAIL" */ };
 
 static const char schema[] =
     "CREATE TABLE info(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -25,6 +25,20 @@ static const char schema[] =
     " provenance TEXT NOT NULL, seconds REAL, time REAL NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE events(id INTEGER PRIMARY KEY, stage TEXT NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL,"
     " message TEXT NOT NULL, time REAL NOT NULL);";
+
+/* What version 2 has more. */
+static const char schema_2[] =
+    "ALTER TABLE verdicts ADD COLUMN version TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE verdicts ADD COLUMN ord TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE verdicts ADD COLUMN reply TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE verdicts ADD COLUMN prompt_tokens INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE verdicts ADD COLUMN reply_tokens INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE verdicts ADD COLUMN requests INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE replies(key TEXT PRIMARY KEY, text TEXT NOT NULL, time REAL NOT NULL) WITHOUT ROWID;"
+    /* id is the order in which they were asked */
+    "CREATE TABLE questions(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, judge TEXT NOT NULL, conversation TEXT NOT NULL,"
+    " response_1 TEXT NOT NULL, response_2 TEXT NOT NULL, first INTEGER NOT NULL, answer INTEGER NOT NULL, seconds REAL NOT NULL,"
+    " time REAL NOT NULL);";
 
 static sail_code take_lock(sail__store *s, sail_err *err)
 {
@@ -70,6 +84,7 @@ static sail_code check_version(sail__store *s, sail_err *err)
         return sail_fail(err, SAIL_E_FORMAT,
                          "%s: written by a newer sail (store version %lld; this one reads up to %d)", s->path,
                          (long long)version, SCHEMA_VERSION);
+    s->version = version;
     return version >= 1
                ? SAIL_OK
                : sail_fail(err, SAIL_E_FORMAT, "%s: store version %lld is not valid", s->path, (long long)version);
@@ -93,8 +108,25 @@ static sail_code make_schema(sail__store *s, sail_err *err)
     SAIL_TRY(sail__db_begin(s, "creating", err));
     sail_code code = sail__db_run(s, schema, "creating", err);
     if (code == SAIL_OK)
+        code = sail__db_run(s, schema_2, "creating", err);
+    if (code == SAIL_OK)
         code = sail__db_run(s, pragmas, "creating", err);
     return sail__db_end(s, code, "creating", err);
+}
+
+/* A run of an older sail goes on with what this one has. */
+static sail_code renew(sail__store *s, sail_err *err)
+{
+    static const char doing[] = "bringing the store up to date";
+    char version[40];
+    snprintf(version, sizeof version, "PRAGMA user_version=%d", SCHEMA_VERSION);
+    SAIL_TRY(sail__db_begin(s, doing, err));
+    sail_code code = sail__db_run(s, schema_2, doing, err);
+    if (code == SAIL_OK)
+        code = sail__db_run(s, version, doing, err);
+    SAIL_TRY(sail__db_end(s, code, doing, err));
+    s->version = SCHEMA_VERSION;
+    return SAIL_OK;
 }
 
 /* Made whole under another name, then renamed: a process killed meanwhile leaves no store that nobody can open. */
@@ -123,6 +155,7 @@ static sail_code create(sail__store *s, sail_err *err)
     if (code != SAIL_OK && part)
         unlink(part);
     sqlite3_free(part);
+    s->version = SCHEMA_VERSION;
     return code == SAIL_OK ? open_database(s, SQLITE_OPEN_READWRITE, s->path, err) : code;
 }
 
@@ -150,7 +183,7 @@ static sail_code open_existing(sail__store *s, sail__store_mode mode, sail_err *
     int rc = sqlite3_errcode(s->db) & 0xff;
     if (code != SAIL_OK && mode == SAIL__STORE_READ && (rc == SQLITE_CANTOPEN || rc == SQLITE_READONLY))
         return open_immutable(s, err);
-    return code;
+    return code == SAIL_OK && mode == SAIL__STORE_WRITE && s->version < SCHEMA_VERSION ? renew(s, err) : code;
 }
 
 sail_code sail__store_open(const char *path, sail__store_mode mode, sail__store **out, sail_err *err)

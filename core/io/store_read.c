@@ -2,7 +2,6 @@
 #include "store_db.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 sail_code sail__store_get_info(sail__store *s, sail_arena *a, const char *key, const char **value, sail_err *err)
@@ -157,34 +156,4 @@ sail_code sail__store_samples(sail__store *s, sail_arena *a, const char *stage, 
     *out = samples;
     *n = count;
     return SAIL_OK;
-}
-
-static bool verdict_row(sail_arena *a, sqlite3_stmt *q, void *row)
-{
-    sail__verdict_row *v = row;
-    memset(v, 0, sizeof *v);
-    const char *key = (const char *)sqlite3_column_text(q, 0), *scores = (const char *)sqlite3_column_text(q, 2);
-    snprintf(v->key, sizeof v->key, "%s", key ? key : "");
-    v->outcome = sqlite3_column_int(q, 1);
-    for (char *at = NULL; scores && *scores && v->k < 8; scores = *at == ',' ? at + 1 : at) {
-        v->score[v->k] = strtod(scores, &at);
-        if (at == scores)
-            break;
-        v->k++;
-    }
-    v->provenance = sail__column_text(a, q, 3);
-    v->seconds = sail__column_number(q, 4);
-    return v->provenance != NULL;
-}
-
-sail_code sail__store_verdicts(sail__store *s, sail_arena *a, const char *key, sail__verdict_row **out, size_t *n,
-                               sail_err *err)
-{
-    static const char doing[] = "reading verdicts";
-    *out = NULL, *n = 0;
-    sqlite3_stmt *q = sail__db_query(s, SAIL__Q_VERDICTS, doing, err);
-    if (!q)
-        return err->code;
-    sail__bind_text(q, 1, key);
-    return sail__db_rows(s, a, q, sizeof **out, verdict_row, doing, out, n, err);
 }

@@ -338,7 +338,7 @@ sail_code sail__run(const sail__run_options *o, bool *finished, sail_err *err)
         code = run_stage(o, dir, s, store, err);
         if (code != SAIL_OK && code != SAIL_E_CANCEL) {
             sail_err ignored;
-            sail__store_add_event(store, s->name, -1, "error", err->message, &ignored);
+            sail__store_add_event(store, s->name, -1, code == SAIL_E_WAIT ? "wait" : "error", err->message, &ignored);
             sail_fail_in(err, "stage %s", s->name);
         }
     }

@@ -34,15 +34,48 @@ typedef struct sail_verdict {
     double seconds;
 } sail_verdict;
 
+/* What is known of how a verdict came about; strings are borrowed for the call, NULL where there is nothing to say. */
+typedef struct sail_judge_note {
+    uint32_t size;
+    const char *version;   /* of whoever judged, as it calls itself */
+    const char *order;     /* "both", "as shown", "second first" … */
+    const char *reply;     /* what was said, unchanged */
+    int64_t prompt_tokens, reply_tokens, requests;
+} sail_judge_note;
+
+/* What the host does for a judge that asks others (`ask` below): during the call, on its thread. */
+typedef struct sail_judge_host sail_judge_host;
+struct sail_judge_host {
+    uint32_t size;
+    void *host;
+    bool as_shown; /* the host asks about both orders itself: judge each item in the order it is in */
+    /* Hand over the verdict of an item: it is checked and on the disk when this returns. note may be NULL. */
+    sail_code (*verdict)(const sail_judge_host *h, int64_t item, const sail_verdict *v, const sail_judge_note *note, sail_err *err);
+    /* Text kept in the run by a key of the judge's choice (a hash of content), so that nothing is asked for twice, also after the run was
+     * killed. recall: NULL where there is none; valid until the next call of either. What is there is never replaced. */
+    const char *(*recall)(const sail_judge_host *h, const char *key);
+    sail_code (*remember)(const sail_judge_host *h, const char *key, const char *text, sail_err *err);
+    /* Leave an item to somebody who answers while the run is stopped (`sail judge`). Outcomes that have come are in *outcome; false:
+     * there is none yet. order: which response to show first, drawn by the judge. */
+    bool (*answered)(const sail_judge_host *h, int64_t item, int order, int32_t *outcome, sail_code *code, sail_err *err);
+};
+
 typedef struct sail_judge {
     uint32_t size;
     /* Optional; without it state is NULL. Once before use; *state is the judge's own, freed by close, which is not called where open
      * failed. `self` may not be kept. */
     sail_code (*open)(const void *self, sail_ctx *ctx, void **state, sail_err *err);
     void (*close)(const void *self, void *state);
-    /* Fill out[n], which holds abstentions and NaN scores on entry; an outcome out of range is an error. An error ends the run (after a checkpoint); an abstention does not. */
+    /* Fill out[n], which holds abstentions and NaN scores on entry; an outcome out of range is an error. An error ends the run (after a
+     * checkpoint where it is SAIL_E_WAIT); an abstention does not. */
     sail_code (*label)(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out,
                        sail_err *err);
+    /* Instead of label, for judges that take their time: hand over each verdict as it comes, in any order. Items without one when
+     * it returns are abstentions. SAIL_E_WAIT: something outside must happen first; the run saves and stops, and can be resumed. */
+    sail_code (*ask)(const void *self, void *state, const sail_judge_item *items, int64_t n, const sail_judge_host *host, sail_err *err);
+    /* Optional: all that verdicts depend on besides the item (model, template …), as text, valid until close. Where it is there, an item
+     * that the run has a verdict for is not asked about again. */
+    const char *(*about)(const void *self, void *state);
 } sail_judge;
 
 #ifdef __cplusplus

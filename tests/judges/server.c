@@ -1,0 +1,374 @@
+/* server.c - a chat completions server that misbehaves on command, for tests of judges over HTTP.
+ *
+ * usage: judge_server PORT_FILE STATS_FILE [SETTING=VALUE …]
+ * It listens on a free port of the loopback (port=N: on that one), writes its number to PORT_FILE, and on SIGTERM what it saw to
+ * STATS_FILE. Texts say what the right verdict is: the first two "quality=N" of the user's message are the scores of what is shown
+ * first and second, "pair=N" names the pair, and both come back in the reply.
+ * Faults, in requests of a thousand, drawn by `seed` and the request's number:
+ *   timeout (no answer at all), limit (429 with Retry-After), error (500), html (not JSON), schema (JSON of another form), drip (a byte
+ *   every 50 ms), reset (the connection breaks in the middle of the body), huge (a body without end), twice (the answer is sent two
+ *   times), late (the answer comes after `late_ms`), mute (a reply without scores), torn (finish_reason "length" in the middle of a
+ *   score), liar (two different scores), high (a score out of bounds)
+ * Others: delay_ms (before every answer), retry_after (seconds or text, of 429), bias (added to what is shown first), status (every
+ *   answer has it), echo=1 (the Authorization header is repeated in every reply and error), key=K (401 where it is another),
+ *   die_after (requests after which it stops listening). */
+#include <arpa/inet.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TIMEOUT, LIMIT, ERROR, HTML, SCHEMA, DRIP, RESET, HUGE_BODY, TWICE, LATE, MUTE, TORN, LIAR, HIGH, FAULTS, NONE = FAULTS };
+static const char *const names[FAULTS] = {"timeout", "limit", "error", "html", "schema", "drip", "reset", "huge", "twice", "late", "mute", "torn", "liar", "high"};
+
+typedef struct settings {
+    int share[FAULTS];
+    unsigned long seed;
+    int port, delay_ms, late_ms, bias, status, echo, die_after;
+    const char *retry_after, *key;
+} settings;
+
+typedef struct server {
+    settings set;
+    int listener;
+    atomic_long requests, answers, open, most_open, saw[FAULTS + 1], early;
+    _Atomic double quiet_until; /* a well-behaved client sends nothing before */
+} server;
+
+typedef struct visit {
+    server *s;
+    int fd;
+} visit;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void nap(double seconds)
+{
+    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+static unsigned long mix(unsigned long x)
+{
+    x += 0x9e3779b97f4a7c15ul;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ul;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebul;
+    return x ^ (x >> 31);
+}
+
+static int fault_of(const settings *s, long request)
+{
+    int at = (int)(mix(s->seed * 1000003ul + (unsigned long)request) % 1000);
+    for (int f = 0; f < FAULTS; f++)
+        if ((at -= s->share[f]) < 0)
+            return f;
+    return NONE;
+}
+
+static int send_all(int fd, const char *data, size_t n)
+{
+    while (n > 0) {
+        ssize_t k = send(fd, data, n, MSG_NOSIGNAL);
+        if (k <= 0)
+            return 0;
+        data += k;
+        n -= (size_t)k;
+    }
+    return 1;
+}
+
+/* Headers and body of a request, NUL-terminated; NULL: the client left. */
+static char *read_request(int fd, char **body)
+{
+    size_t cap = 1 << 16, n = 0, need = 0;
+    char *text = malloc(cap + 1);
+    *body = NULL;
+    while (text) {
+        if (n == cap && !(text = realloc(text, (cap *= 2) + 1)))
+            break;
+        ssize_t k = recv(fd, text + n, cap - n, 0);
+        if (k <= 0)
+            break;
+        n += (size_t)k;
+        text[n] = 0;
+        char *end = strstr(text, "\r\n\r\n");
+        if (end && !need) {
+            char *length = strcasestr(text, "content-length:");
+            need = (size_t)(end + 4 - text) + (length && length < end ? strtoul(length + 15, NULL, 10) : 0);
+        }
+        if (need && n >= need) {
+            *body = strstr(text, "\r\n\r\n") + 4;
+            return text;
+        }
+    }
+    free(text);
+    return NULL;
+}
+
+/* ---- the reply ---- */
+
+static const char *user_text(json_t *root)
+{
+    json_t *messages = json_object_get(root, "messages");
+    json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    const char *text = json_string_value(json_object_get(last, "content"));
+    return text ? text : "";
+}
+
+static int quality(const char **text)
+{
+    const char *at = strstr(*text, "quality=");
+    if (!at)
+        return 5;
+    *text = at + 8;
+    return atoi(at + 8);
+}
+
+static void reply_text(const server *s, const char *text, int fault, const char *auth, char *out, size_t size)
+{
+    const char *at = text, *pair = strstr(text, "pair=");
+    int single = !strstr(text, "quality=") || !strstr(strstr(text, "quality=") + 1, "quality=");
+    int a = quality(&at) + s->set.bias, b = single ? 0 : quality(&at), id = pair ? atoi(pair + 5) : -1;
+    a = a > 10 ? 10 : a;
+    const char *echo = s->set.echo ? auth : "";
+    if (fault == MUTE)
+        snprintf(out, size, "pair=%d I would rather not say. %s", id, echo);
+    else if (fault == TORN)
+        snprintf(out, size, single ? "pair=%d Overall Score: 1" : "pair=%d [[1, 1", id);
+    else if (fault == LIAR)
+        snprintf(out, size, single ? "pair=%d Overall Score: 1 Overall Score: 2" : "pair=%d [[1, 2]] or rather [[2, 1]]", id);
+    else if (fault == HIGH)
+        snprintf(out, size, single ? "pair=%d Overall Score: 11" : "pair=%d [[11, 2]]", id);
+    else if (single)
+        snprintf(out, size, "pair=%d %s Overall Score: %d", id, echo, a);
+    else
+        snprintf(out, size, "pair=%d %s shown %d and %d. [[%d, %d]]", id, echo, a, b, a, b);
+}
+
+static char *completion(const server *s, const char *body, int fault, const char *auth)
+{
+    json_t *root = json_loads(body, 0, NULL);
+    char content[2048];
+    reply_text(s, user_text(root), fault, auth, content, sizeof content);
+    const char *model = json_string_value(json_object_get(root, "model"));
+    json_t *out = json_pack("{s:s, s:s, s:[{s:i, s:{s:s, s:s}, s:s}], s:{s:i, s:i}}", "object", "chat.completion", "model", model ? model : "",
+                            "choices", "index", 0, "message", "role", "assistant", "content", content, "finish_reason",
+                            fault == TORN ? "length" : "stop", "usage", "prompt_tokens", (int)strlen(body) / 4, "completion_tokens", 20);
+    char *text = out ? json_dumps(out, JSON_COMPACT) : NULL;
+    json_decref(out);
+    json_decref(root);
+    return text ? text : strdup("{}");
+}
+
+static void respond(int fd, int status, const char *more, const char *body, size_t n)
+{
+    char head[512];
+    int k = snprintf(head, sizeof head, "HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n", status, n, more);
+    if (send_all(fd, head, (size_t)k))
+        send_all(fd, body, n);
+}
+
+static void complain(const server *s, int fd, int status, const char *more, const char *auth)
+{
+    char body[1024];
+    int n = snprintf(body, sizeof body, "{\"error\": {\"message\": \"no %d for %s\", \"code\": %d}}", status, s->set.echo ? auth : "you", status);
+    respond(fd, status, more, body, (size_t)n);
+}
+
+static void misbehave(server *s, int fd, int fault, const char *body, const char *auth)
+{
+    char more[128] = "", block[4096];
+    char *text = completion(s, body, fault, auth);
+    size_t n = strlen(text);
+    switch (fault) {
+    case TIMEOUT:
+        while (recv(fd, block, sizeof block, 0) > 0)
+            ;
+        break;
+    case LIMIT: {
+        snprintf(more, sizeof more, "Retry-After: %s\r\n", s->set.retry_after);
+        double wait = strtod(s->set.retry_after, NULL);
+        complain(s, fd, 429, more, auth);
+        s->quiet_until = now() + wait;
+        break;
+    }
+    case ERROR:
+        complain(s, fd, 500, "", auth);
+        break;
+    case HTML:
+        respond(fd, 200, "", "<html>Bad gateway</html>", 24);
+        break;
+    case SCHEMA:
+        respond(fd, 200, "", "{\"choices\": [{\"text\": \"[[1, 2]]\"}]}", 34);
+        break;
+    case DRIP:
+        snprintf(block, sizeof block, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
+        for (size_t i = 0, ok = (size_t)send_all(fd, block, strlen(block)); ok && i < n; i++, nap(0.05))
+            ok = (size_t)send_all(fd, text + i, 1);
+        break;
+    case RESET: {
+        struct linger hard = {1, 0};
+        snprintf(block, sizeof block, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
+        send_all(fd, block, strlen(block));
+        send_all(fd, text, n / 2);
+        nap(0.01);
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        break;
+    }
+    case HUGE_BODY:
+        memset(block, ' ', sizeof block);
+        send_all(fd, "HTTP/1.1 200 OK\r\n\r\n", 19);
+        while (send_all(fd, block, sizeof block))
+            ;
+        break;
+    case TWICE:
+        respond(fd, 200, "", text, n);
+        respond(fd, 200, "", text, n);
+        break;
+    case LATE:
+        nap(s->set.late_ms / 1e3);
+        respond(fd, 200, "", text, n);
+        break;
+    default:
+        respond(fd, 200, "", text, n);
+        s->answers++;
+    }
+    free(text);
+}
+
+static void *serve(void *user)
+{
+    visit *v = user;
+    server *s = v->s;
+    long open = ++s->open, most = s->most_open;
+    while (open > most && !atomic_compare_exchange_weak(&s->most_open, &most, open))
+        ;
+    char *body, *text = read_request(v->fd, &body);
+    if (text) {
+        long request = s->requests++;
+        s->early += now() < s->quiet_until - 0.05;
+        char auth[256] = "no key";
+        char *header = strcasestr(text, "authorization: bearer ");
+        if (header && header < body)
+            snprintf(auth, sizeof auth, "%.*s", (int)strcspn(header + 22, "\r\n"), header + 22);
+        int fault = fault_of(&s->set, request);
+        s->saw[fault]++;
+        nap(s->set.delay_ms / 1e3);
+        if (s->set.key && strcmp(s->set.key, auth))
+            complain(s, v->fd, 401, "", auth);
+        else if (s->set.status)
+            complain(s, v->fd, s->set.status, "Location: http://127.0.0.1:1/elsewhere\r\n", auth);
+        else
+            misbehave(s, v->fd, fault, body, auth);
+        if (s->set.die_after && request + 1 >= s->set.die_after)
+            shutdown(s->listener, SHUT_RDWR);
+        free(text);
+    }
+    close(v->fd);
+    s->open--;
+    free(v);
+    return NULL;
+}
+
+static void *accept_all(void *user)
+{
+    server *s = user;
+    for (int fd; (fd = accept(s->listener, NULL, NULL)) >= 0;) {
+        visit *v = malloc(sizeof *v);
+        pthread_t thread;
+        if (!v)
+            break;
+        *v = (visit){s, fd};
+        if (pthread_create(&thread, NULL, serve, v) == 0)
+            pthread_detach(thread);
+    }
+    return NULL;
+}
+
+/* ---- starting, stopping ---- */
+
+static int setting(settings *s, const char *text)
+{
+    const char *value = strchr(text, '=');
+    size_t n = value ? (size_t)(value++ - text) : 0;
+    static const struct {
+        const char *name;
+        size_t at;
+    } numbers[] = {{"port", offsetof(settings, port)}, {"delay_ms", offsetof(settings, delay_ms)}, {"late_ms", offsetof(settings, late_ms)},
+                   {"bias", offsetof(settings, bias)}, {"status", offsetof(settings, status)}, {"echo", offsetof(settings, echo)},
+                   {"die_after", offsetof(settings, die_after)}};
+    for (int f = 0; n && f < FAULTS; f++)
+        if (strlen(names[f]) == n && !strncmp(names[f], text, n))
+            return s->share[f] = atoi(value), 1;
+    for (size_t i = 0; n && i < sizeof numbers / sizeof *numbers; i++)
+        if (strlen(numbers[i].name) == n && !strncmp(numbers[i].name, text, n))
+            return memcpy((char *)s + numbers[i].at, &(int){atoi(value)}, sizeof(int)), 1;
+    if (n == 4 && !strncmp(text, "seed", 4))
+        return s->seed = strtoul(value, NULL, 10), 1;
+    if (n == 11 && !strncmp(text, "retry_after", 11))
+        return s->retry_after = value, 1;
+    if (n == 3 && !strncmp(text, "key", 3))
+        return s->key = value, 1;
+    return 0;
+}
+
+static int write_file(const char *path, const char *text)
+{
+    char part[1024];
+    snprintf(part, sizeof part, "%s.part", path);
+    FILE *f = fopen(part, "w");
+    if (!f || fputs(text, f) < 0 || fclose(f) != 0)
+        return 0;
+    return rename(part, path) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    static server s; /* as long as its threads */
+    s.set = (settings){.retry_after = "1", .late_ms = 3000, .seed = 1};
+    for (int i = 3; i < argc; i++)
+        if (!setting(&s.set, argv[i])) {
+            fprintf(stderr, "%s: what is %s?\n", argv[0], argv[i]);
+            return 2;
+        }
+    sigset_t end;
+    sigemptyset(&end);
+    sigaddset(&end, SIGTERM);
+    sigaddset(&end, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &end, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s.set.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    s.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(s.listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    if (argc < 3 || bind(s.listener, (struct sockaddr *)&at, sizeof at) || listen(s.listener, 256) || getsockname(s.listener, (struct sockaddr *)&at, &size)) {
+        perror(argc < 3 ? "usage: judge_server PORT_FILE STATS_FILE [SETTING=VALUE …]" : argv[0]);
+        return 1;
+    }
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, accept_all, &s))
+        return 1;
+    char text[2048];
+    snprintf(text, sizeof text, "%d\n", ntohs(at.sin_port));
+    if (!write_file(argv[1], text))
+        return 1;
+    int signal_number;
+    sigwait(&end, &signal_number);
+    int n = snprintf(text, sizeof text, "requests %ld\nanswers %ld\nearly %ld\nmost_open %ld\n", (long)s.requests, (long)s.answers, (long)s.early, (long)s.most_open);
+    for (int f = 0; f < FAULTS; f++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s %ld\n", names[f], (long)s.saw[f]);
+    return write_file(argv[2], text) ? 0 : 1;
+}
