@@ -193,7 +193,9 @@ static sail_code plugins(doctor *d, sail_err *err)
     SAIL_TRY(sail__plugins_list(c->ctx, c->arena, &found, &n, err));
     for (size_t i = 0; i < n; i++) {
         if (found[i].problem) {
-            problem(d, sail__arena_printf(c->arena, "plugin %s: %s", found[i].path, found[i].problem));
+            const bool loader = strstr(found[i].problem, "libOpenCL") != NULL; /* what Debian's oneDNN is linked with */
+            problem(d, sail__arena_printf(c->arena, "plugin %s: %s%s", found[i].path, found[i].problem,
+                                          loader ? ": oneDNN needs it, too: install ocl-icd-libopencl1 (Debian, Ubuntu) or ocl-icd (Fedora)" : ""));
             continue;
         }
         if (found[i].kind < SAIL_KIND_COUNT)
@@ -218,6 +220,21 @@ static sail_code plugins(doctor *d, sail_err *err)
     if (!d->usable)
         problem(d, "no backend can be used: SAIL_PLUGIN_PATH must name the directory that holds backend/cpu.so, or sail be built anew");
     return SAIL_OK;
+}
+
+/* What `backend: auto` would take. */
+static void automatic(doctor *d)
+{
+    const char *name;
+    char reason[SAIL__AUTO_REASON];
+    sail_err err = {0};
+    sail_node *n = sail__cli_map(d->c);
+    if (!n || sail__backend_auto(d->c->ctx, &name, reason, &err) != SAIL_OK)
+        return;
+    sail__cli_put_string(d->c, n, "backend", name);
+    sail__cli_put_int(d->c, n, "device", 0);
+    sail__cli_put_string(d->c, n, "reason", reason);
+    sail__cli_put(d->c, d->out, "auto", n);
 }
 
 /* ---- for people ---- */
@@ -256,6 +273,23 @@ static const char *text_of(const sail_node *map, const char *key)
     return n && n->kind == SAIL_NODE_STRING ? n->string.data : "";
 }
 
+static double number_of(const sail_node *map, const char *key)
+{
+    const sail_node *n = sail__node_get(map, key);
+    return n && n->kind == SAIL_NODE_INT ? (double)n->integer : 0;
+}
+
+static void print_device(sail__cli *c, const sail_node *backend, size_t index, const sail_node *v)
+{
+    const char *note = text_of(v, "note"), *driver = text_of(v, "driver");
+    const double memory = number_of(v, "memory_mib") / 1024, largest = number_of(v, "largest_allocation_mib") / 1024;
+    sail__cli_line(c, "  %s%s%s:%zu  %s (%s)%s%s", sail__tone_code(c, SAIL__CYAN), text_of(backend, "name"), sail__tone_code(c, SAIL__PLAIN),
+                   index, text_of(v, "name"), text_of(v, "kind"), *note ? ": " : "", note);
+    if (*driver && memory > 0)
+        sail__cli_line(c, "            driver %s; %.1f GiB, at most %.1f GiB at once; %.0f compute units", driver, memory, largest,
+                       number_of(v, "compute_units"));
+}
+
 static void print(doctor *d)
 {
     sail__cli *c = d->c;
@@ -267,13 +301,12 @@ static void print(doctor *d)
     sail__cli_line(c, "%sbackends%s", sail__tone_code(c, SAIL__BOLD), sail__tone_code(c, SAIL__PLAIN));
     for (size_t i = 0; backends && i < backends->list.n; i++) {
         const sail_node *b = backends->list.items[i], *devices = sail__node_get(b, "devices");
-        for (size_t k = 0; devices && k < devices->list.n; k++) {
-            const sail_node *v = devices->list.items[k];
-            const char *note = text_of(v, "note");
-            sail__cli_line(c, "  %s%s%s:%zu  %s (%s)%s%s", sail__tone_code(c, SAIL__CYAN), text_of(b, "name"), sail__tone_code(c, SAIL__PLAIN), k,
-                           text_of(v, "name"), text_of(v, "kind"), *note ? ": " : "", note);
-        }
+        for (size_t k = 0; devices && k < devices->list.n; k++)
+            print_device(c, b, k, devices->list.items[k]);
     }
+    if (sail__node_get(d->out, "auto"))
+        sail__cli_line(c, "  auto: %s:0 (%s)", text_of(sail__node_get(d->out, "auto"), "backend"),
+                       text_of(sail__node_get(d->out, "auto"), "reason"));
     for (size_t i = 0; d->problems && i < d->problems->list.n; i++)
         sail__cli_line(c, "%sproblem:%s %s", sail__tone_code(c, SAIL__YELLOW), sail__tone_code(c, SAIL__PLAIN),
                        d->problems->list.items[i]->string.data);
@@ -290,6 +323,7 @@ static sail_code run(sail__cli *c, sail_err *err)
     disk(&d);
     libraries(&d);
     SAIL_TRY(plugins(&d, err));
+    automatic(&d);
     sail__cli_put(c, d.out, "problems", d.problems);
     if (c->json)
         SAIL_TRY(sail__cli_print_json(c, d.out, err));

@@ -1,4 +1,5 @@
 /* choose.c - what `backend: auto` stands for. */
+#include <stdio.h>
 #include <string.h>
 
 #include "registry.h"
@@ -23,7 +24,7 @@ static bool offers_gpu(sail_ctx *ctx, sail_arena *a, const char *name, sail_devi
     return false;
 }
 
-sail_code sail__backend_auto(sail_ctx *ctx, const char **name, sail_err *err)
+sail_code sail__backend_auto(sail_ctx *ctx, const char **name, char reason[SAIL__AUTO_REASON], sail_err *err)
 {
     const sail_loaded *loaded;
     sail_device_info first;
@@ -35,12 +36,10 @@ sail_code sail__backend_auto(sail_ctx *ctx, const char **name, sail_err *err)
     sail__arena_free(a);
     if (gpu) {
         *name = "opencl";
-        sail_log(ctx, SAIL_LOG_INFO, "backend auto: opencl, on %s", first.name);
+        snprintf(reason, SAIL__AUTO_REASON, "on %s", first.name);
         return SAIL_OK;
     }
     *name = "cpu";
-    const sail_code code = sail__plugin_get(ctx, SAIL_KIND_BACKEND, *name, &loaded, err);
-    if (code == SAIL_OK)
-        sail_log(ctx, SAIL_LOG_INFO, "backend auto: cpu (%s)", why.message);
-    return code;
+    snprintf(reason, SAIL__AUTO_REASON, "%s", why.message);
+    return sail__plugin_get(ctx, SAIL_KIND_BACKEND, *name, &loaded, err);
 }

@@ -303,8 +303,11 @@ sail_code sail__plugin_get(sail_ctx *ctx, sail_kind kind, const char *name, cons
     if (!r)
         return no_memory(err);
     if (kind == SAIL_KIND_BACKEND && !strcmp(name, "auto")) {
-        if (!r->automatic)
-            SAIL_TRY(sail__backend_auto(ctx, &r->automatic, err));
+        if (!r->automatic) {
+            char reason[SAIL__AUTO_REASON];
+            SAIL_TRY(sail__backend_auto(ctx, &r->automatic, reason, err));
+            sail_log(ctx, SAIL_LOG_INFO, "backend auto: %s (%s)", r->automatic, reason);
+        }
         name = r->automatic;
     }
     const struct known *k = find_known(r, kind, name);

@@ -19,9 +19,10 @@ sail_code sail__plugins_add(sail_ctx *ctx, const sail_plugin *p, const char *pat
 /* Load (once) and return (a backend may be named `auto`); the error names the directories searched, the nearest name, or what is wrong with the file:
  * ABI, size, missing symbol, wrong kind, another name than the file's. */
 sail_code sail__plugin_get(sail_ctx *ctx, sail_kind kind, const char *name, const sail_loaded **out, sail_err *err);
-/* The backend that the name `auto` stands for: opencl where it has a GPU or an accelerator, else cpu. Asked once in a context's life;
- * *name is static. */
-sail_code sail__backend_auto(sail_ctx *ctx, const char **name, sail_err *err);
+/* The backend that the name `auto` stands for: opencl where it has a GPU or an accelerator, else cpu; *name is static. reason: the
+ * device, or why it is not a GPU. */
+enum { SAIL__AUTO_REASON = 600 };
+sail_code sail__backend_auto(sail_ctx *ctx, const char **name, char reason[SAIL__AUTO_REASON], sail_err *err);
 /* All plugins that can be found, each unknown file probed in a child process (crash, hang beyond 2 s and exit are
  * survived); `problem` (may be NULL) is told about each file that cannot be used. */
 typedef struct sail_found {
