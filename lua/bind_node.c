@@ -112,7 +112,7 @@ static const sail_node *node_of(lua_State *L, int i)
     return n;
 }
 
-/* "method.objective" and "stages[2].method.objective" are rows of the tables. */
+/* "method.objective", "method.objective[1]" and "stages[2].method.objective" are rows of the tables. */
 static bool slot_kind(const char *path, sail_kind *kind)
 {
     const char *close = !strncmp(path, "stages[", 7) ? strstr(path, "].") : NULL;
@@ -124,9 +124,10 @@ static bool slot_kind(const char *path, sail_kind *kind)
         return false;
     memcpy(section, path, (size_t)(dot - path));
     section[dot - path] = '\0';
+    const size_t key = strcspn(dot + 1, "[");
     for (const sail__section *s = sail__sections; s->name; s++)
         for (const sail_opt *o = s->options; !strcmp(s->name, section) && o->name; o++)
-            if ((o->flags & SAIL_OPT_SLOT) && !strcmp(o->name, dot + 1))
+            if ((o->flags & SAIL_OPT_SLOT) && strlen(o->name) == key && !strncmp(o->name, dot + 1, key))
                 return sail__kind_parse(o->unit, kind);
     return false;
 }

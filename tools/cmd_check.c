@@ -77,7 +77,11 @@ static sail_code gradients_of(sail__cli *c, const sail__stage *s, sail_problems 
         SAIL_TRY(sail__preference_check(&m, i, SEED, &k, err));
         told(c, s, "preference", m.name, &k, p);
     }
-    SAIL_TRY(sail__objective_check(&o, s->objective.loaded->plugin.caps, &m, routes, n, s->method.beta, s->method.max_margin, SEED, &k, err));
+    const sail__checked_method method = {.preference = m, .routes = routes, .n_routes = n, .beta = s->method.beta,
+                                         .max_margin = s->method.max_margin, .modifiers = s->modifiers,
+                                         .responses = s->rollout.responses > 2 ? (int)s->rollout.responses : 0,
+                                         .rival = sail__rival_writer(s->rollout.rival)};
+    SAIL_TRY(sail__objective_check(&o, s->objective.loaded->plugin.caps, &method, SEED, &k, err));
     told(c, s, "objective", o.name, &k, p);
     return SAIL_OK;
 }

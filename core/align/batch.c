@@ -58,6 +58,25 @@ static sail_code check_rows(const sail__batch *r, sail_err *err)
     return SAIL_OK;
 }
 
+/* What a label of two responses says of one. */
+static uint8_t desirability(const sail_layout *l, int64_t i, int64_t response, int32_t outcome)
+{
+    const int64_t first = l->response_of_pair[i];
+    if (sail__layout_compared(l, i) != 2 || response - first > 1 || outcome < 0 || outcome > 1)
+        return SAIL_UNLABELLED;
+    return response - first == outcome ? SAIL_DESIRABLE : SAIL_UNDESIRABLE;
+}
+
+static int64_t shortest_of(const sail_layout *l, int64_t pair)
+{
+    int64_t least = INT64_MAX;
+    for (int64_t k = l->response_of_pair[pair]; k < l->response_of_pair[pair] + sail__layout_compared(l, pair); k++) {
+        int64_t n = l->token_of_response[k + 1] - l->token_of_response[k];
+        least = n < least ? n : least;
+    }
+    return least;
+}
+
 /* What every pair is: who wrote and labelled it, which outcome, which coefficients. No tape is needed. */
 static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, sail_err *err)
 {
@@ -69,7 +88,8 @@ static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, 
     double *baseline = sail__arena_array(a, n, sizeof *baseline);
     int64_t *prompt = sail__arena_array(a, n, sizeof *prompt);
     int64_t *response = sail__arena_array(a, (size_t)l->responses + 1, sizeof *response);
-    if (!outcome || !reversed || !writer || !labeller || !written || !labelled || !baseline || !prompt || !response)
+    uint8_t *wrote = sail__arena_alloc(a, (size_t)l->responses + 1), *desirable = sail__arena_alloc(a, (size_t)l->responses + 1);
+    if (!wrote || !desirable || !outcome || !reversed || !writer || !labeller || !written || !labelled || !baseline || !prompt || !response)
         return sail_fail(err, SAIL_E_NOMEM, "no memory for %lld pairs", (long long)l->pairs);
     int64_t chosen_tokens = 0;
     for (int64_t i = 0; i < l->pairs; i++) {
@@ -87,8 +107,12 @@ static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, 
         chosen_tokens +=
             l->token_of_response[l->response_of_pair[i] + 1] - l->token_of_response[l->response_of_pair[i]];
     }
-    for (int64_t i = 0; i < l->responses; i++)
-        response[i] = r->response_id ? r->response_id[i] : i;
+    for (int64_t i = 0; i < l->pairs; i++)
+        for (int64_t k = l->response_of_pair[i]; k < l->response_of_pair[i + 1]; k++) {
+            response[k] = r->response_id ? r->response_id[k] : k;
+            wrote[k] = r->response_writer ? r->response_writer[k] : writer[i];
+            desirable[k] = r->desirable ? r->desirable[k] : desirability(l, i, k, outcome[i]);
+        }
     *out = (sail_pairs){.size = sizeof *out,
                         .layout = l,
                         .n = l->pairs,
@@ -107,7 +131,10 @@ static sail_code describe(sail_arena *a, const sail__batch *r, sail_pairs *out, 
                         .step_chosen_tokens = r->step_chosen_tokens ? r->step_chosen_tokens : chosen_tokens,
                         .step = r->step,
                         .seed = r->seed,
-                        .max_margin = r->max_margin};
+                        .max_margin = r->max_margin,
+                        .response_writer = wrote,
+                        .desirable = desirable,
+                        .step_prompt_tokens = r->step_prompt_tokens};
     return SAIL_OK;
 }
 
@@ -122,8 +149,28 @@ static sail_side side_of(sail_tape *t, const sail_pairs *b, int slot)
                        .length = sail_slot_of(t, b->length, slot)};
 }
 
-/* What carries the derivatives: log-probabilities of tokens, or the scores of a head. */
-static void leaves(sail_tape *t, const sail__batch *rows, const double *zeros, sail_pairs *out)
+/* Sums over each response, tokens weighted where the recipe says so. scratch: [tokens]. */
+static void sum_responses(sail_tape *t, const sail__batch *rows, double *scratch, sail_pairs *out)
+{
+    const sail_layout *l = &rows->layout;
+    sail_var logp = out->token_logp, ref = out->token_ref;
+    if (rows->modifiers.length) {
+        for (int64_t i = 0; i < l->pairs; i++) {
+            const int64_t shortest = shortest_of(l, i);
+            for (int64_t k = l->response_of_pair[i]; k < l->response_of_pair[i + 1]; k++)
+                for (int64_t j = l->token_of_response[k]; j < l->token_of_response[k + 1]; j++)
+                    scratch[j] = sail__token_weight(&rows->modifiers, j - l->token_of_response[k], shortest);
+        }
+        sail_var weight = sail_tape_constant(t, SAIL_TOKEN, l->tokens, scratch);
+        logp = sail_mul(t, logp, weight);
+        ref = sail_mul(t, ref, weight);
+    }
+    out->logp = sail_sum_tokens(t, logp);
+    out->ref = sail_sum_tokens(t, ref);
+}
+
+/* What carries the derivatives: log-probabilities of tokens, or the scores of a head. scratch: zeros, to be written over. */
+static void leaves(sail_tape *t, const sail__batch *rows, double *scratch, sail_pairs *out)
 {
     const sail_layout *l = &rows->layout;
     const sail_var none = {-1};
@@ -134,17 +181,42 @@ static void leaves(sail_tape *t, const sail__batch *rows, const double *zeros, s
         return;
     }
     out->token_logp = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->logp);
-    out->token_ref = sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->ref ? rows->ref : zeros);
+    out->token_ref = sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->ref ? rows->ref : scratch);
     if (rows->entropy)
         out->token_entropy = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->entropy);
     if (rows->lss)
         out->token_lss = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->lss);
     out->token_drawn = rows->drawn ? sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->drawn) : sail_detach(t, out->token_logp);
     out->drawn = sail_sum_tokens(t, out->token_drawn);
-    out->logp = sail_sum_tokens(t, out->token_logp);
-    out->ref = sail_sum_tokens(t, out->token_ref);
+    sum_responses(t, rows, scratch, out);
     out->rho = sail_sub(t, out->logp, out->ref);
-    out->scores = sail_mul(t, out->rho, sail_number(t, rows->beta));
+    out->scores = sail_mul(t, sail__divergence_var(&rows->modifiers, t, out->rho), sail_number(t, rows->beta));
+}
+
+/* What only some objectives are given: no value where it is not known. */
+static sail_code build_extras(sail_arena *a, sail_tape *t, const sail__batch *rows, sail_pairs *out, sail_err *err)
+{
+    const sail_layout *l = &rows->layout;
+    const sail_var none = {-1};
+    out->judge_scores = out->mismatched_rho = out->token_prompt = out->prompt_logp = out->token_old = none;
+    if (!rows->head)
+        out->token_old = rows->old_logp ? sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->old_logp) : sail_detach(t, out->token_logp);
+    if (rows->judge_score)
+        out->judge_scores = sail_tape_constant(t, SAIL_RESPONSE, l->responses, rows->judge_score);
+    if (rows->mismatched_rho)
+        out->mismatched_rho = sail_tape_constant(t, SAIL_PAIR, l->pairs, rows->mismatched_rho);
+    if (!rows->prompt_of_pair)
+        return SAIL_OK;
+    const int64_t n = rows->prompt_of_pair[l->pairs];
+    int64_t *pair = sail__arena_array(a, (size_t)n + 1, sizeof *pair);
+    if (!pair)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for %lld prompt tokens", (long long)n);
+    for (int64_t i = 0; i < l->pairs; i++)
+        for (int64_t j = rows->prompt_of_pair[i]; j < rows->prompt_of_pair[i + 1]; j++)
+            pair[j] = i;
+    out->token_prompt = sail_tape_leaf(t, SAIL_ANY, n, rows->prompt_logp);
+    out->prompt_logp = sail_scatter(t, out->token_prompt, pair, SAIL_PAIR, l->pairs);
+    return SAIL_OK;
 }
 
 sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows, sail_pairs *out, sail_err *err)
@@ -159,8 +231,9 @@ sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows
     sail_var none = {-1};
     sail_tape_reset(t, l);
     out->tape = t;
-    leaves(t, rows, scratch, out);
     out->margin = sail_tape_constant(t, SAIL_PAIR, l->pairs, rows->margin ? rows->margin : scratch);
+    leaves(t, rows, scratch, out);
+    SAIL_TRY(build_extras(a, t, rows, out, err));
     out->has_sides = true;
     for (int64_t i = 0; i < l->responses; i++)
         scratch[i] = (double)(l->token_of_response[i + 1] - l->token_of_response[i]);
@@ -185,12 +258,13 @@ sail_code sail__labels_draw(const sail__batch *r, int32_t *outcome, sail_err *er
         if (!r->route || r->routes[r->route[i]].labeller != SAIL_BY_POLICY)
             continue;
         double score[SAIL_MAX_RESPONSES];
-        int64_t first = l->response_of_pair[i], k = sail__layout_compared(l, i);
+        int64_t first = l->response_of_pair[i], k = sail__layout_compared(l, i), shortest = shortest_of(l, i);
         for (int64_t s = 0; s < k; s++) {
-            score[s] = 0;
-            for (int64_t j = l->token_of_response[first + s]; j < l->token_of_response[first + s + 1]; j++)
-                score[s] += r->logp[j] - (r->ref ? r->ref[j] : 0);
-            score[s] *= r->beta;
+            double rho = 0;
+            const int64_t from = l->token_of_response[first + s];
+            for (int64_t j = from; j < l->token_of_response[first + s + 1]; j++)
+                rho += sail__token_weight(&r->modifiers, j - from, shortest) * (r->logp[j] - (r->ref ? r->ref[j] : 0));
+            score[s] = r->beta * sail__divergence_of(&r->modifiers, rho);
         }
         double u = sail_rng_uniform(r->seed, SAIL_RNG_LABEL, (uint64_t)r->step, (uint64_t)(r->first + i), 0);
         if (sail_preference_draw(&r->preference, (int)k, score, u, &outcome[i], err) != SAIL_OK)
@@ -262,6 +336,18 @@ static sail_code copy_weights(const sail_pairs *b, sail_var leaf, const char *wh
     if (bad >= 0)
         return sail_fail(err, SAIL_E_NUMERIC, "the derivative with respect to %s %lld of a batch is %g", what,
                          (long long)bad, out[bad]);
+    return SAIL_OK;
+}
+
+sail_code sail__pairs_prompt_weights(const sail_pairs *b, double *out, sail_err *err)
+{
+    const double *g = sail_gradient_of(b->tape, b->token_prompt);
+    for (int64_t i = 0; i < sail_length_of(b->tape, b->token_prompt); i++) {
+        out[i] = g[i];
+        if (!isfinite(g[i]))
+            return sail_fail(err, SAIL_E_NUMERIC, "the derivative with respect to the log-probability of prompt token %lld of a batch is %g",
+                             (long long)i, g[i]);
+    }
     return SAIL_OK;
 }
 

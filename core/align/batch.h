@@ -13,6 +13,7 @@
 #include "../base/base.h"
 #include "../sail/objective.h"
 #include "../sail/strategy.h"
+#include "modifiers.h"
 
 /* A step or a part of it. Arrays are in the layout's order; NULL where a comment allows it. */
 typedef struct sail__batch {
@@ -40,6 +41,15 @@ typedef struct sail__batch {
     int64_t step_chosen_tokens; /* tokens of all slots 0 in the step; 0: those counted here */
     const double *drawn; /* [tokens] log-probability under the distribution that was sampled; of what the policy did not write: logp. NULL:
                           * logp everywhere */
+    sail__modifiers modifiers;
+    const double *old_logp;        /* [tokens] under the policy that wrote the response; NULL: logp */
+    const double *judge_score;     /* [responses] NaN: none; NULL: none at all */
+    const uint8_t *response_writer; /* [responses] NULL: as the pair's route says */
+    const uint8_t *desirable;      /* [responses] NULL: as the outcomes say */
+    const int64_t *prompt_of_pair; /* [pairs + 1]: first of each pair's prompt tokens; NULL: not known */
+    const double *prompt_logp;     /* log p of the prompts' tokens but their first ones */
+    int64_t step_prompt_tokens;    /* in the whole step */
+    const double *mismatched_rho;  /* [pairs] NULL: not known */
 } sail__batch;
 
 /* Resets the tape to the rows' layout and fills *out. rows->layout must stay where it is. */
@@ -77,6 +87,8 @@ sail_code sail__objective_loss(const sail__objective *o, sail_tape *t, const sai
 /* After sail__objective_loss: d loss / d of every token's value, [tokens] each; entropy and lss may be NULL. A
  * derivative that is not finite is SAIL_E_NUMERIC; the arrays are filled all the same. */
 sail_code sail__pairs_weights(const sail_pairs *b, double *logp, double *entropy, double *lss, sail_err *err);
+/* The same for the prompts' tokens, as many as prompt_of_pair says. */
+sail_code sail__pairs_prompt_weights(const sail_pairs *b, double *out, sail_err *err);
 
 /* The same of a score head: d loss / d score, [responses]. */
 sail_code sail__pairs_score_weights(const sail_pairs *b, double *out, sail_err *err);

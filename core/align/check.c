@@ -9,7 +9,7 @@
 #include "../sail/rng.h"
 #include "tape_internal.h"
 
-enum { PAIRS = 8, MAX_TOKENS = 5 };
+enum { PAIRS = 8, MAX_TOKENS = 5, MOST = PAIRS * SAIL_MAX_RESPONSES, PROMPT = 3 };
 static const double STEP = 1e-4, TOLERANCE = 1e-6, KINK = 1e-3;
 
 /* A function of x[n] on a tape: its value and, when grad is not NULL, its derivatives. */
@@ -89,28 +89,37 @@ typedef struct batch {
     sail__frozen frozen;
     const sail__objective *o;
     sail__batch rows;
-    int k, inputs; /* responses of a pair; 1 to 3 arrays of tokens one after the other */
+    int k, inputs; /* responses of a group; 1 to 3 arrays of tokens one after the other, then the prompts' */
+    int64_t n_prompt; /* 0: not asked for */
     bool entropy, lss;
-    int64_t of_pair[PAIRS + 1], of_response[PAIRS * 3 + 1], response_id[PAIRS * 3];
+    int64_t of_pair[PAIRS + 1], of_response[MOST + 1], response_id[MOST], prompt_of_pair[PAIRS + 1];
     int32_t outcome[PAIRS];
-    uint8_t route[PAIRS];
-    double ref[PAIRS * 3 * MAX_TOKENS], x[3 * PAIRS * 3 * MAX_TOKENS], grad[3 * PAIRS * 3 * MAX_TOKENS], baseline[PAIRS];
+    uint8_t route[PAIRS], wrote[MOST];
+    double ref[MOST * MAX_TOKENS], baseline[PAIRS], judged[MOST], mismatched[PAIRS];
+    double x[3 * MOST * MAX_TOKENS + PAIRS * PROMPT], grad[3 * MOST * MAX_TOKENS + PAIRS * PROMPT];
 } batch;
 
 static double draw(uint64_t seed, int64_t i, uint64_t what) { return sail_rng_uniform(seed, SAIL_RNG_USER, (uint64_t)i, what, 0); }
 
-static void fill(batch *b, const sail_preference_model *m, const sail_route *routes, int n_routes, uint64_t seed)
+static void fill(batch *b, const sail__checked_method *c, uint64_t seed)
 {
     sail_layout *l = &b->rows.layout;
-    int outcomes = m->ops->outcomes(m->self, b->k);
+    int outcomes = c->preference.ops->outcomes(c->preference.self, b->k);
     for (int64_t i = 0; i < PAIRS; i++) {
         b->of_pair[i + 1] = (i + 1) * b->k;
-        b->route[i] = n_routes ? (uint8_t)(i % n_routes) : 0;
-        b->outcome[i] = (int32_t)(draw(seed, i, 1) * outcomes);
+        b->prompt_of_pair[i + 1] = (i + 1) * PROMPT;
+        b->route[i] = c->n_routes ? (uint8_t)(i % c->n_routes) : 0;
+        b->outcome[i] = outcomes > 0 ? (int32_t)(draw(seed, i, 1) * outcomes) : 0;
+        b->mismatched[i] = 2 * draw(seed, i, 8) - 0.5;
     }
     for (int64_t r = 0; r < PAIRS * b->k; r++) {
+        const sail_route *route = c->n_routes ? &c->routes[b->route[r / b->k]] : NULL;
         b->of_response[r + 1] = b->of_response[r] + 1 + (int64_t)(draw(seed, r, 2) * MAX_TOKENS);
         b->response_id[r] = r;
+        b->judged[r] = route && route->labeller == SAIL_BY_JUDGE ? 3 * draw(seed, r, 9) : NAN;
+        b->wrote[r] = (uint8_t)(route ? route->writer : SAIL_BY_DATA);
+        if (c->rival && b->wrote[r] == SAIL_BY_POLICY && r % b->k == b->k - 1)
+            b->wrote[r] = (uint8_t)c->rival;
     }
     *l = (sail_layout){PAIRS, PAIRS * b->k, b->of_response[PAIRS * b->k], b->of_pair, b->of_response, PAIRS, PAIRS * b->k,
                        b->of_response[PAIRS * b->k]};
@@ -120,14 +129,24 @@ static void fill(batch *b, const sail_preference_model *m, const sail_route *rou
         b->x[l->tokens + t] = 0.2 + 2 * draw(seed, t, 5);     /* entropy, or log sum p^2 where only that is asked for */
         b->x[2 * l->tokens + t] = -0.2 - 2 * draw(seed, t, 6);
     }
+    for (int64_t t = 0; t < b->n_prompt; t++)
+        b->x[b->inputs * l->tokens + t] = -0.1 - 3 * draw(seed, t, 10);
     b->rows.ref = b->ref;
     b->rows.outcome = b->outcome;
-    b->rows.route = n_routes ? b->route : NULL;
-    b->rows.routes = routes;
-    b->rows.n_routes = n_routes;
+    b->rows.route = c->n_routes ? b->route : NULL;
+    b->rows.routes = c->routes;
+    b->rows.n_routes = c->n_routes;
     b->rows.response_id = b->response_id;
+    b->rows.response_writer = b->wrote;
+    b->rows.judge_score = b->judged;
+    b->rows.mismatched_rho = b->mismatched;
+    b->rows.prompt_of_pair = b->n_prompt ? b->prompt_of_pair : NULL;
+    b->rows.step_prompt_tokens = b->n_prompt;
     b->rows.baseline = b->baseline;
-    b->rows.preference = *m;
+    b->rows.preference = c->preference;
+    b->rows.modifiers = c->modifiers;
+    b->rows.beta = c->beta;
+    b->rows.max_margin = c->max_margin;
     b->rows.seed = seed;
 }
 
@@ -137,6 +156,7 @@ static sail_code build(batch *b, const double *x, sail_pairs *p, sail_err *err)
     b->rows.logp = x;
     b->rows.entropy = b->entropy ? x + n : NULL;
     b->rows.lss = b->lss ? x + (b->entropy ? 2 : 1) * n : NULL;
+    b->rows.prompt_logp = x + b->inputs * n;
     sail__arena_reset(b->arena);
     return sail__pairs_build(b->arena, b->tape, &b->rows, p, err);
 }
@@ -159,6 +179,8 @@ static sail_code loss(void *user, const double *x, double *value, double *grad, 
     if (b->frozen.failed)
         return sail_fail(err, SAIL_E_NOMEM, "%s: what it detaches cannot be held still", b->o->name);
     *value = *sail_value_of(b->tape, l.loss);
+    if (grad && b->n_prompt)
+        SAIL_TRY(sail__pairs_prompt_weights(&p, grad + b->inputs * n, err));
     if (grad)
         SAIL_TRY(sail__pairs_weights(&p, grad, b->entropy ? grad + n : NULL, b->lss ? grad + (b->entropy ? 2 : 1) * n : NULL, err));
     return SAIL_OK;
@@ -168,6 +190,10 @@ static void token_name(void *user, int64_t i, char *text, size_t size)
 {
     const batch *b = user;
     int64_t n = b->rows.layout.tokens, t = i % n, r = 0;
+    if (i >= b->inputs * n) {
+        snprintf(text, size, "log p of token %lld of the prompts", (long long)(i - b->inputs * n + 1));
+        return;
+    }
     while (b->of_response[r + 1] <= t)
         r++;
     const char *what = i < n ? "log p" : i < 2 * n && b->entropy ? "the entropy" : "log sum p^2";
@@ -183,14 +209,15 @@ static sail_code check_batch(batch *b, sail__check *out, sail_err *err)
     SAIL_TRY(build(b, b->x, &p, err));
     SAIL_TRY(sail__objective_prepare(b->o, b->tape, &p, state, b->baseline, err));
     SAIL_TRY(loss(b, b->x, &value, b->grad, err));
-    SAIL_TRY(compare(loss, b, b->x, b->grad, b->inputs * b->rows.layout.tokens, token_name, out, err));
+    SAIL_TRY(compare(loss, b, b->x, b->grad, b->inputs * b->rows.layout.tokens + b->n_prompt, token_name, out, err));
     judge(out);
     return SAIL_OK;
 }
 
-sail_code sail__objective_check(const sail__objective *o, uint32_t caps, const sail_preference_model *m, const sail_route *routes,
-                                int n_routes, double beta, double max_margin, uint64_t seed, sail__check *out, sail_err *err)
+sail_code sail__objective_check(const sail__objective *o, uint32_t caps, const sail__checked_method *method, uint64_t seed, sail__check *out,
+                                sail_err *err)
 {
+    const sail_preference_model *m = &method->preference;
     memset(out, 0, sizeof *out);
     batch *b = sail__calloc(1, sizeof *b);
     sail_code c = SAIL_OK;
@@ -202,16 +229,15 @@ sail_code sail__objective_check(const sail__objective *o, uint32_t caps, const s
         c = sail_fail(err, SAIL_E_NOMEM, "no memory to check %s", o->name);
     } else {
         b->o = o;
-        b->k = m->ops->outcomes(m->self, 2) > 0 ? 2 : 3;
+        b->k = method->responses ? method->responses : m->ops->outcomes(m->self, 2) > 0 ? 2 : 3;
         b->entropy = caps & SAIL_CAP_ENTROPY;
         b->lss = caps & SAIL_CAP_LSS;
         b->inputs = 1 + b->entropy + b->lss;
-        b->rows.beta = beta;
-        b->rows.max_margin = max_margin;
-        if (m->ops->outcomes(m->self, b->k) <= 0) {
+        b->n_prompt = caps & SAIL_CAP_PROMPT ? PAIRS * PROMPT : 0;
+        if (!method->responses && m->ops->outcomes(m->self, b->k) <= 0) {
             c = sail_fail(err, SAIL_E_OPTION, "preference model %s applies neither to two nor to three responses", m->name);
         } else {
-            fill(b, m, routes, n_routes, seed);
+            fill(b, method, seed);
             c = check_batch(b, out, err);
         }
     }
@@ -229,15 +255,16 @@ sail_code sail__objective_check(const sail__objective *o, uint32_t caps, const s
 typedef struct scores {
     const sail_preference_model *m;
     sail_tape *tape;
-    int k, outcome;
+    int k, width, outcome;
 } scores;
 
 static sail_code log_q(void *user, const double *x, double *value, double *grad, sail_err *err)
 {
     scores *s = user;
-    sail_var slot[SAIL_MAX_RESPONSES];
+    sail_var slot[SAIL_MAX_RESPONSES * SAIL_MAX_WIDTH];
+    const int n = s->k * s->width;
     sail_tape_reset(s->tape, NULL);
-    for (int i = 0; i < s->k; i++)
+    for (int i = 0; i < n; i++)
         slot[i] = sail_tape_leaf(s->tape, SAIL_SCALAR, 1, &x[i]);
     sail_var q = s->m->ops->logprob(s->m->self, s->tape, s->k, slot, s->outcome);
     if (sail_tape_status(s->tape) == SAIL_OK && grad)
@@ -245,7 +272,7 @@ static sail_code log_q(void *user, const double *x, double *value, double *grad,
     if (sail_tape_status(s->tape) != SAIL_OK)
         return sail_fail(err, sail_tape_status(s->tape), "%s", sail_tape_message(s->tape));
     *value = *sail_value_of(s->tape, q);
-    for (int i = 0; grad && i < s->k; i++)
+    for (int i = 0; grad && i < n; i++)
         grad[i] = *sail_gradient_of(s->tape, slot[i]);
     return SAIL_OK;
 }
@@ -253,25 +280,29 @@ static sail_code log_q(void *user, const double *x, double *value, double *grad,
 static void score_name(void *user, int64_t i, char *text, size_t size)
 {
     const scores *s = user;
-    snprintf(text, size, "score %lld of %d (outcome %d)", (long long)i + 1, s->k, s->outcome + 1);
+    if (s->width > 1)
+        snprintf(text, size, "number %lld of score %lld of %d (outcome %d)", (long long)i % s->width + 1, (long long)i / s->width + 1, s->k,
+                 s->outcome + 1);
+    else
+        snprintf(text, size, "score %lld of %d (outcome %d)", (long long)i + 1, s->k, s->outcome + 1);
 }
 
 static sail_code check_scores(scores *s, uint64_t seed, double spread, bool differences, sail__check *out, sail_err *err)
 {
-    double x[SAIL_MAX_RESPONSES], grad[SAIL_MAX_RESPONSES], value, sum = 0;
-    int outcomes = s->m->ops->outcomes(s->m->self, s->k);
-    for (int i = 0; i < s->k; i++)
+    double x[SAIL_MAX_RESPONSES * SAIL_MAX_WIDTH], grad[SAIL_MAX_RESPONSES * SAIL_MAX_WIDTH], value, sum = 0;
+    const int outcomes = s->m->ops->outcomes(s->m->self, s->k), n = s->k * s->width;
+    for (int i = 0; i < n; i++)
         x[i] = spread * (draw(seed, i, 7) - 0.5);
     for (s->outcome = 0; s->outcome < outcomes && !out->message[0]; s->outcome++) {
         SAIL_TRY(log_q(s, x, &value, grad, err));
         sum += exp(value);
         bool impossible = value == -INFINITY;
-        for (int i = 0; i < s->k; i++)
+        for (int i = 0; i < n; i++)
             if (!isfinite(grad[i]) || (!isfinite(value) && !impossible))
                 snprintf(out->message, sizeof out->message, "log q of outcome %d is %g with derivative %g at scores %g apart",
                          s->outcome + 1, value, grad[i], spread);
         if (differences && !impossible)
-            SAIL_TRY(compare(log_q, s, x, grad, s->k, score_name, out, err));
+            SAIL_TRY(compare(log_q, s, x, grad, n, score_name, out, err));
     }
     if (!out->message[0] && !(fabs(sum - 1) <= 1e-9))
         snprintf(out->message, sizeof out->message, "probabilities of the %d outcomes of %d responses sum to %.12g, not to 1", outcomes,
@@ -285,7 +316,11 @@ sail_code sail__preference_check(const sail_preference_model *m, int k, uint64_t
     memset(out, 0, sizeof *out);
     if (k < 2 || k > SAIL_MAX_RESPONSES || m->ops->outcomes(m->self, k) <= 0)
         return sail_fail(err, SAIL_E_OPTION, "preference model %s does not apply to %d responses", m->name, k);
-    scores s = {.m = m, .tape = sail_tape_new(NULL), .k = k};
+    scores s = {.m = m, .tape = sail_tape_new(NULL), .k = k, .width = sail_preference_width(m)};
+    if (s.width < 1 || s.width > SAIL_MAX_WIDTH) {
+        sail_tape_free(s.tape);
+        return sail_fail(err, SAIL_E_PLUGIN, "preference model %s scores a response with %d numbers; 1 to %d are possible", m->name, s.width, SAIL_MAX_WIDTH);
+    }
     if (!s.tape)
         return sail_fail(err, SAIL_E_NOMEM, "no memory to check %s", m->name);
     sail_code c = SAIL_OK;

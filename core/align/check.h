@@ -17,10 +17,21 @@ typedef struct sail__check {
     char message[256]; /* what is wrong; "" when ok */
 } sail__check;
 
-/* The loss's derivatives with respect to every token's log p (and entropy and log sum p^2 where caps say so). The batch has
- * pairs of two (of three where the model does not apply to two) on every route given. */
-sail_code sail__objective_check(const sail__objective *o, uint32_t caps, const sail_preference_model *m, const sail_route *routes,
-                                int n_routes, double beta, double max_margin, uint64_t seed, sail__check *out, sail_err *err);
+/* What a recipe has beside the objective. */
+typedef struct sail__checked_method {
+    sail_preference_model preference;
+    const sail_route *routes;
+    int n_routes;
+    double beta, max_margin;
+    sail__modifiers modifiers;
+    int responses; /* in a group; 0: two, or three where the preference model does not apply to two */
+    int rival;     /* who writes the last response of what the policy writes; 0: the policy */
+} sail__checked_method;
+
+/* The loss's derivatives with respect to every token's log p (and entropy, log sum p^2 and the prompts' log p where caps say so). The batch
+ * has groups on every route given, with a judge's scores where one labels. */
+sail_code sail__objective_check(const sail__objective *o, uint32_t caps, const sail__checked_method *method, uint64_t seed, sail__check *out,
+                                sail_err *err);
 
 /* Log-probabilities of every outcome of k responses with respect to each score; that probabilities sum to 1, and that no
  * derivative is lost far out (margins to 1e3). */

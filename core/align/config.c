@@ -1,8 +1,10 @@
 /* config.c - the option tables of a stage: the one place where a recipe's keys are defined. */
 #include "config.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "modifiers.h"
 #include "schedule.h"
 
 #define T sail__model_section
@@ -54,6 +56,7 @@ const sail_opt sail__data_table[] = {
 };
 #undef T
 #define T sail__rollout_section
+static const char *const rivals[] = {"policy", "reference", "mixture", NULL};
 const sail_opt sail__rollout_table[] = {
     SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .flags = SAIL_OPT_SCHEDULABLE, .help = "0: greedy"),
     SAIL_OPT_F64(T, top_p, .def = 1, .min = 0, .max = 1, .help = "1: off"),
@@ -62,12 +65,19 @@ const sail_opt sail__rollout_table[] = {
     SAIL_OPT_INT(T, max_new, .min = 0, .max = 1e7, .unit = "tokens", .help = "0: data.max_response"),
     SAIL_OPT_INT(T, batch, .def = 32, .min = 1, .max = 4096, .help = "sequences decoded together"),
     SAIL_OPT_INT(T, responses, .def = 2, .min = 2, .max = SAIL_MAX_RESPONSES, .help = "to each prompt"),
+    SAIL_OPT_CHOICE(T, rival, .choices = rivals, .help = "who writes the last of them: the policy, the reference, or the geometric mixture of both"),
+    SAIL_OPT_F64(T, mixture, .def = 0.125, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = "weight of the reference in the mixture: pi^(1-w) ref^w, token by token"),
     {0},
 };
 #undef T
 #define T sail__method_section
 const sail_opt sail__method_table[] = {
-    SAIL_OPT_NODE(T, objective, .flags = SAIL_OPT_SLOT, .unit = "objective", .def_str = "sail", .help = "the loss"),
+    SAIL_OPT_NODE(T, objective, .flags = SAIL_OPT_SLOT, .unit = "objective", .def_str = "sail", .help = "the loss; or a list of them"),
+    SAIL_OPT_NODE(T, loss_weights, .help = "of several objectives, a list as long as theirs; unset: 1 each"),
+    SAIL_OPT_CHOICE(T, f_divergence_type, .choices = sail__divergences, .help = "divergence from the reference behind the implicit reward"),
+    SAIL_OPT_F64(T, f_alpha_divergence_coef, .def = 0.5, .min = -10, .max = 10, .flags = SAIL_OPT_SCHEDULABLE, .help = "alpha of alpha_divergence; 1: reverse_kl"),
+    SAIL_OPT_F64(T, ld_alpha, .def = 1, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = "what tokens beyond the length of the group's shortest response count"),
+    SAIL_OPT_BOOL(T, use_weighting, .help = "weigh each pair by how likely the policy is to write it (WPO)"),
     SAIL_OPT_NODE(T, preference, .flags = SAIL_OPT_SLOT, .unit = "preference", .def_str = "bradley_terry", .help = "the preference model"),
     SAIL_OPT_NODE(T, strategy, .flags = SAIL_OPT_SLOT, .unit = "strategy", .help = "who writes and who labels; unset: by routes"),
     SAIL_OPT_NODE(T, judge, .flags = SAIL_OPT_SLOT, .unit = "judge", .help = "who labels judge routes (dpr)"),
@@ -266,6 +276,78 @@ static const sail_node *with_threads(parser *p, const sail__model_section *m, co
     return sail__node_set(p->arena, out, "threads", threads) ? out : NULL;
 }
 
+/* Where the policy's implicit reward is compared the preference model must be one of single numbers. */
+static void one_number(parser *p, const sail__stage *s)
+{
+    if (s->kind != SAIL__ALIGN || !s->preference.loaded)
+        return;
+    const sail_preference_model m = {s->preference.loaded->ops, s->preference.options, s->preference.loaded->plugin.name};
+    const int width = sail_preference_width(&m);
+    if (width == 1)
+        return;
+    sail__problem(p->problems, s->method.preference, "method.preference",
+                  "%s compares vectors of %d numbers, and the implicit reward is one number: choose bradley_terry, thurstone, plackett_luce, …; "
+                  "%s is for reward models with a head of %d and for judges", m.name, width, m.name, width);
+    p->ok = false;
+}
+
+static double weight_at(parser *p, const sail_node *list, size_t i)
+{
+    const char *path = sail__arena_printf(p->arena, "method.loss_weights[%zu]", i);
+    const sail_node *n = list->list.items[i];
+    sail_err err = {0};
+    double w = 1;
+    if (n->kind == SAIL_NODE_MAP || n->kind == SAIL_NODE_FUNCTION)
+        w = value_at(p->schedules, n, &err);
+    else
+        (void)!sail__node_as_double(n, path ? path : "", &w, &err);
+    if (err.code == SAIL_OK && !isfinite(w))
+        (void)!sail_fail(&err, SAIL_E_OPTION, "must be a finite number");
+    if (err.code != SAIL_OK) {
+        sail__problem_of(p->problems, n, path ? path : "", &err);
+        p->ok = false;
+    }
+    return w;
+}
+
+/* One objective or a list of them, weighted; and what the recipe changes about any. */
+static void objectives(parser *p, sail__stage *s, const char *usual)
+{
+    const sail_node *n = s->method.objective, *weights = s->method.loss_weights;
+    const bool list = n && n->kind == SAIL_NODE_LIST;
+    const size_t count = list ? n->list.n : 1;
+    sail_slot *slots = sail__arena_array(p->arena, count + 1, sizeof *slots);
+    sail__objective_part *parts = sail__arena_array(p->arena, count + 1, sizeof *parts);
+    const sail__modifiers m = {.divergence = s->method.f_divergence_type, .f_alpha = s->method.f_alpha_divergence_coef,
+                               .length = s->method.ld_alpha != 1, .ld_alpha = s->method.ld_alpha, .weighting = s->method.use_weighting};
+    s->modifiers = m;
+    if (!slots || !parts || count == 0) {
+        if (slots && parts)
+            sail__problem(p->problems, n, "method.objective", "is an empty list: name at least one objective");
+        p->ok = false;
+        return;
+    }
+    if (weights && (weights->kind != SAIL_NODE_LIST || weights->list.n != count)) {
+        sail__problem(p->problems, weights, "method.loss_weights", "must be a list of %zu number%s, one for each objective", count, count == 1 ? "" : "s");
+        p->ok = false;
+        return;
+    }
+    const bool ok = p->ok;
+    for (size_t i = 0; i < count; i++) {
+        const char *path = list ? sail__arena_printf(p->arena, "method.objective[%zu]", i) : "method.objective";
+        slot(p, SAIL_KIND_OBJECTIVE, list ? n->list.items[i] : n, usual, path ? path : "method.objective", &slots[i]);
+        parts[i] = (sail__objective_part){&slots[i], weights ? weight_at(p, weights, i) : 1};
+        if (!slots[i].loaded) {
+            p->ok = false;
+            return;
+        }
+    }
+    s->given_objective = s->objective = slots[0];
+    if ((count > 1 || weights || m.divergence || m.length || m.weighting) && (p->ok || !ok) &&
+        !sail__combine(p->arena, parts, count, &m, "method.objective", n, &s->objective, p->problems))
+        p->ok = false;
+}
+
 static void slots(parser *p, sail__stage *s)
 {
     slot(p, SAIL_KIND_BACKEND, s->model.backend, "cpu", "model.backend", &s->backend);
@@ -281,7 +363,8 @@ static void slots(parser *p, sail__stage *s)
         return;
     slot(p, SAIL_KIND_OPTIMIZER, s->train.optimizer, "adamw", "train.optimizer", &s->optimizer);
     const char *usual = s->kind == SAIL__SFT ? "sft" : s->kind == SAIL__REWARD ? "reward" : "sail";
-    slot(p, SAIL_KIND_OBJECTIVE, s->method.objective, usual, "method.objective", &s->objective);
+    one_number(p, s);
+    objectives(p, s, usual);
     if (s->kind != SAIL__ALIGN)
         return;
     const sail_node *strategy = s->method.strategy;

@@ -9,6 +9,7 @@
 #include "../sail/judge.h"
 #include "../sail/objective.h"
 #include "../sail/strategy.h"
+#include "modifiers.h"
 
 /* model: which weights, where and in what precision they run, what of them is trained. */
 typedef struct sail__model_section {
@@ -51,13 +52,25 @@ typedef struct sail__rollout_section {
     int64_t top_k, max_new; /* max_new 0: data.max_response */
     int64_t batch;          /* sequences decoded together */
     int64_t responses;      /* a prompt */
+    int rival;              /* sail__rival: who writes the last of them */
+    double mixture;         /* share of the reference in SAIL__RIVAL_MIXTURE */
 } sail__rollout_section;
+enum sail__rival { SAIL__RIVAL_POLICY, SAIL__RIVAL_REFERENCE, SAIL__RIVAL_MIXTURE };
+/* As objectives know it: SAIL_BY_REFERENCE, …; 0: the policy. */
+static inline int sail__rival_writer(int rival)
+{
+    return rival == SAIL__RIVAL_REFERENCE ? SAIL_BY_REFERENCE : rival == SAIL__RIVAL_MIXTURE ? SAIL_BY_MIXTURE : 0;
+}
 
 typedef struct sail__method_section {
     const sail_node *objective, *preference, *strategy, *judge; /* slots */
     const sail_node *routes; /* {ddp: {weight, coef}, dpp: …, dpr: …}: short for the mixture strategy */
     double beta;             /* schedulable */
     double max_margin;       /* bound on |margin| entering the extra terms, nats; 0: none */
+    const sail_node *loss_weights; /* of several objectives */
+    int f_divergence_type;         /* sail__divergence */
+    double f_alpha_divergence_coef, ld_alpha;
+    bool use_weighting;
 } sail__method_section;
 
 typedef struct sail__train_section {
@@ -123,6 +136,8 @@ typedef struct sail__stage {
     sail__generate_section generate;
     sail__checkpoint_section checkpoint;
     sail__guard_section guard;
+    sail__modifiers modifiers; /* what method says of any objective */
+    sail_slot given_objective; /* as the recipe names it; `objective` is made of it and others where there are several, or weights of pairs */
     sail_slot backend, reader, objective, preference, strategy, judge, eval_judge, optimizer; /* loaded NULL: not used */
 } sail__stage;
 

@@ -46,13 +46,15 @@ static sail_code held_out_pairs(sail__evaluator *e, const sail__stage *live, sai
     sail__step s = {.arena = a, .seed = e->stream->seed, .outcomes_given = true};
     s.groups = sail__arena_array(a, rows->n + 1, sizeof *s.groups);
     sail_code code = s.groups ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    int k = sail__stage_has_pairs(live->kind) ? 2 : 1;
+    const bool single = live->objective.loaded->plugin.caps & SAIL_CAP_UNPAIRED;
     for (size_t i = 0; code == SAIL_OK && i < rows->n && n < want; i++) {
         const sail__encoded *x = &rows->encoded[i];
+        const int k = sail__stage_has_pairs(live->kind) && !(single && rows->rows[i]->label) ? 2 : 1;
         if (!x->chosen || (k == 2 && !x->rejected))
             continue;
         sail__group *g = &s.groups[n];
-        *g = (sail__group){.prompt = x->prompt, .n_prompt = (int64_t)x->n_prompt, .row = (int64_t)i, .prompt_id = n, .k = k, .route = "offline"};
+        *g = (sail__group){.prompt = x->prompt, .n_prompt = (int64_t)x->n_prompt, .row = (int64_t)i, .prompt_id = n, .k = k, .route = "offline",
+                           .desirable = sail__row_desirability(rows->rows[i])};
         g->r[0] = (sail__response){.ids = x->chosen, .n = (int64_t)x->n_chosen, .id = 2 * n, .score = rows->rows[i]->score[0]};
         g->r[1] = (sail__response){.ids = x->rejected, .n = (int64_t)x->n_rejected, .id = 2 * n + 1, .score = rows->rows[i]->score[1]};
         sail__stream_cached(&e->stream->held_ref, (int64_t)i, g);

@@ -6,6 +6,7 @@
 #include "learner.h"
 
 #include "coupling.h"
+#include "mismatch.h"
 #include "routes.h"
 
 #include <math.h>
@@ -20,6 +21,7 @@ sail_code sail__learner_init(sail__learner *l, sail__model *m, uint32_t objectiv
 {
     memset(l, 0, sizeof *l);
     sail__passes_init(&l->passes, m);
+    l->passes.prompts = (objective_caps & SAIL_CAP_PROMPT) != 0;
     l->grad_want = sail__objective_grad_want(objective_caps);
     l->want = l->grad_want | SAIL_WANT_ENTROPY; /* the entropy is a metric */
     l->tape = sail_tape_new(NULL);
@@ -40,6 +42,7 @@ typedef struct part {
     int32_t *outcome;
     double *d[3]; /* derivatives by token */
     double *d_head; /* … by response, of a score head */
+    double *d_prompt; /* … of the prompts' but their first ones; NULL: not asked for */
 } part;
 
 static void counts(const sail__step *s, sail_layout *l, int64_t *chosen_tokens)
@@ -104,6 +107,69 @@ static double margin_of(const sail__group *g)
 {
     double d = g->k == 2 && g->writer == SAIL_BY_DATA && g->labeller == SAIL_BY_DATA ? g->r[0].score - g->r[1].score : 0;
     return isfinite(d) ? d : 0;
+}
+
+static double log_ratio(const sail__response *y)
+{
+    double sum = 0;
+    for (int64_t t = 0; y->logp && t < y->n; t++)
+        sum += (double)y->logp[t] - (y->ref ? y->ref[t] : 0);
+    return sum;
+}
+
+/* What only some objectives are given. */
+static sail_code add_extras(const sail__learner *l, sail__step *s, int64_t first, int64_t n, part *p, sail_err *err)
+{
+    sail__batch *b = &p->batch;
+    const int64_t responses = b->layout.responses, tokens = b->layout.tokens;
+    bool ok = true, judged = false;
+    double *old = need(s, (size_t)tokens, sizeof *old, &ok), *score = need(s, (size_t)responses, sizeof *score, &ok);
+    double *beside = need(s, (size_t)n, sizeof *beside, &ok);
+    uint8_t *wrote = need(s, (size_t)responses, sizeof *wrote, &ok), *desirable = need(s, (size_t)responses, sizeof *desirable, &ok);
+    if (!ok)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for a batch of %lld tokens", (long long)tokens);
+    int64_t r = 0, t = 0, n_prompt = 0;
+    bool single = true, mismatched = n > 0;
+    for (int64_t i = 0; i < n; i++) {
+        const sail__group *g = &s->groups[first + i];
+        mismatched = mismatched && g->mismatched;
+        beside[i] = g->mismatched ? log_ratio(&g->beside) : 0;
+        n_prompt += g->n_prompt > 0 ? g->n_prompt - 1 : 0;
+        single = single && g->k == 1;
+        for (int k = 0; k < g->k; k++, r++) {
+            const sail__response *y = &g->r[k];
+            score[r] = y->score;
+            judged = judged || isfinite(y->score);
+            wrote[r] = (uint8_t)(y->writer ? y->writer : g->writer);
+            desirable[r] = (uint8_t)g->desirable;
+            for (int64_t j = 0; j < y->n; j++, t++)
+                old[t] = y->old_logp && wrote[r] == SAIL_BY_POLICY ? y->old_logp[j] : b->logp[t];
+        }
+    }
+    b->old_logp = old;
+    b->judge_score = judged ? score : NULL;
+    b->response_writer = wrote;
+    b->desirable = single ? desirable : NULL;
+    b->mismatched_rho = mismatched ? beside : NULL;
+    if (!l->passes.prompts)
+        return SAIL_OK;
+    int64_t *of_pair = need(s, (size_t)n + 1, sizeof *of_pair, &ok), at = 0;
+    double *prompt = need(s, (size_t)n_prompt, sizeof *prompt, &ok);
+    p->d_prompt = need(s, (size_t)n_prompt, sizeof *p->d_prompt, &ok);
+    if (!ok)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld prompt tokens", (long long)n_prompt);
+    for (int64_t i = 0; i < n; i++) {
+        const sail__group *g = &s->groups[first + i];
+        of_pair[i] = at;
+        for (int64_t j = 1; j < g->n_prompt; j++)
+            prompt[at++] = g->prompt_logp ? g->prompt_logp[j] : 0;
+    }
+    of_pair[n] = at;
+    b->prompt_of_pair = of_pair;
+    b->prompt_logp = prompt;
+    for (int64_t i = 0; i < s->n; i++)
+        b->step_prompt_tokens += s->groups[i].n_prompt > 0 ? s->groups[i].n_prompt - 1 : 0;
+    return SAIL_OK;
 }
 
 /* Groups [first, first + n). prior: take what the rollout kept where the policy's own pass has not been. */
@@ -184,7 +250,8 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
     b->routes = routes;
     b->prompt_id = prompt_id;
     b->response_id = response_id;
-    return SAIL_OK;
+    b->modifiers = live->modifiers;
+    return add_extras(l, s, first, n, p, err);
 }
 
 static sail__objective objective_of(const sail__stage *live)
@@ -279,6 +346,8 @@ static sail_code lossy(update *u, part *p, bool derive, sail_err *err)
         code = p->batch.head ? sail__pairs_score_weights(&pairs, p->d_head, err)
              : sail__pairs_weights(&pairs, p->d[0], l->grad_want & SAIL_WANT_ENTROPY ? p->d[1] : NULL,
                                    l->grad_want & SAIL_WANT_LSS ? p->d[2] : NULL, err);
+        if (code == SAIL_OK && p->d_prompt)
+            code = sail__pairs_prompt_weights(&pairs, p->d_prompt, err);
         if (code == SAIL_E_NUMERIC)
             u->numeric = true;
         else
@@ -303,15 +372,16 @@ static sail_code forward(const update *u, int64_t i, sail__pass pass, sail_err *
     return sail__passes_forward(&u->l->passes, u->s, &u->m[i], u->l->want, pass, err);
 }
 
-/* The derivatives of p from a response on. */
-static sail_code back(const update *u, int64_t i, const part *p, int64_t response, sail_err *err)
+/* The derivatives of p, which begins with group `first`, for micro-batch i. */
+static sail_code back(const update *u, int64_t i, const part *p, sail_err *err)
 {
+    const sail__batch *b = &p->batch;
+    const int64_t pair = u->m[i].first - b->first, at = b->layout.token_of_response[b->layout.response_of_pair[pair]];
     int want = u->l->grad_want;
-    int64_t offset = p->batch.layout.token_of_response[response];
-    if (p->batch.head)
-        return sail__passes_scores_backward(&u->l->passes, &u->m[i], p->d_head + response, err);
-    return sail__passes_backward(&u->l->passes, u->s, &u->m[i], p->d[0] + offset, want & SAIL_WANT_ENTROPY ? p->d[1] + offset : NULL,
-                                 want & SAIL_WANT_LSS ? p->d[2] + offset : NULL, err);
+    if (b->head)
+        return sail__passes_scores_backward(&u->l->passes, &u->m[i], p->d_head + b->layout.response_of_pair[pair], err);
+    return sail__passes_backward(&u->l->passes, u->s, &u->m[i], p->d[0] + at, want & SAIL_WANT_ENTROPY ? p->d[1] + at : NULL,
+                                 want & SAIL_WANT_LSS ? p->d[2] + at : NULL, p->d_prompt ? p->d_prompt + b->prompt_of_pair[pair] : NULL, err);
 }
 
 /* ---- the three ways through a step ---- */
@@ -324,7 +394,7 @@ static sail_code in_one(update *u, sail_err *err)
     SAIL_TRY(draw(u->s, &p, NULL, err));
     SAIL_TRY(prepare(u, &p, err));
     SAIL_TRY(lossy(u, &p, true, err));
-    return u->numeric ? SAIL_OK : back(u, 0, &p, 0, err);
+    return u->numeric ? SAIL_OK : back(u, 0, &p, err);
 }
 
 static sail_code forward_all(const update *u, sail_err *err)
@@ -344,11 +414,9 @@ static sail_code coupled(update *u, sail_err *err)
     SAIL_TRY(draw(u->s, &p, NULL, err));
     SAIL_TRY(prepare(u, &p, err));
     SAIL_TRY(lossy(u, &p, true, err));
-    int64_t response = 0;
     for (int64_t i = 0; i < u->n && !u->numeric; i++) {
         SAIL_TRY(forward(u, i, SAIL__PASS_TRAIN, err));
-        SAIL_TRY(back(u, i, &p, response, err));
-        response = p.batch.layout.response_of_pair[u->m[i].first + u->m[i].n];
+        SAIL_TRY(back(u, i, &p, err));
     }
     return SAIL_OK;
 }
@@ -365,7 +433,7 @@ static sail_code prepare_first(const update *u, uint8_t *fixed, sail_err *err)
     bool known = !sail__model_has_dropout(u->l->passes.model); /* rollouts are written without */
     for (int64_t i = 0; i < s->n; i++)
         for (int k = 0; fixed[i] && k < s->groups[i].k; k++)
-            known = known && s->groups[i].r[k].old_logp;
+            known = known && s->groups[i].r[k].old_logp && !s->groups[i].mismatched;
     if (!known) {
         SAIL_TRY(forward_all(u, err));
         SAIL_TRY(make_part(u->l, u->live, s, 0, s->n, true, &p, err));
@@ -389,7 +457,7 @@ static sail_code in_parts(update *u, sail_err *err)
         SAIL_TRY(lossy(u, &p, true, err));
         if (u->numeric || u->couples)
             return SAIL_OK;
-        SAIL_TRY(back(u, i, &p, 0, err));
+        SAIL_TRY(back(u, i, &p, err));
     }
     return SAIL_OK;
 }
@@ -434,6 +502,8 @@ sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sai
     SAIL_TRY(sail__flat_zero_gradients(sail__model_flat(l->passes.model), err));
     if (s->n == 0)
         return SAIL_OK;
+    if (live->objective.loaded->plugin.caps & SAIL_CAP_MISMATCHED)
+        SAIL_TRY(sail__mismatch(s, err));
     SAIL_TRY(sail__passes_plan(s, live->train.micro_batch, live->train.max_tokens, &m, &n, err));
     SAIL_TRY(reference(l, live, s, m, n, err));
     double *baseline = sail__arena_array(s->arena, (size_t)s->n + 1, sizeof *baseline);
@@ -452,6 +522,8 @@ sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail
 {
     sail__micro *m;
     int64_t n;
+    if (live->objective.loaded->plugin.caps & SAIL_CAP_MISMATCHED)
+        SAIL_TRY(sail__mismatch(s, err));
     SAIL_TRY(sail__passes_plan(s, live->train.micro_batch, live->train.max_tokens, &m, &n, err));
     SAIL_TRY(reference(l, live, s, m, n, err));
     for (int64_t i = 0; i < n; i++)

@@ -79,17 +79,46 @@ static bool sides_of(const sail_pairs *b, int64_t i, int64_t *winner, int64_t *l
     return true;
 }
 
+/* Of single responses: desirable ones are the chosen, the others the rejected; there are as many of each as there happen to be. */
+static sail_code add_single(sail__metrics *m, const sail_pairs *b, sail_err *err)
+{
+    static const char *const names[][2] = {{"rewards/chosen", "logps/chosen"}, {"rewards/rejected", "logps/rejected"}};
+    const double *rho = sail_value_of(b->tape, b->rho), *logp = sail_value_of(b->tape, b->logp);
+    for (int side = 0; side < 2; side++) {
+        double reward = 0, sum = 0, n = 0;
+        for (int64_t i = 0; i < b->layout->responses; i++)
+            if (b->desirable[i] == (side ? SAIL_UNDESIRABLE : SAIL_DESIRABLE)) {
+                reward += b->beta * rho[i];
+                sum += logp[i];
+                n++;
+            }
+        SAIL_TRY(sail__metrics_mean(m, names[side][0], reward, n, err));
+        SAIL_TRY(sail__metrics_mean(m, names[side][1], sum, n, err));
+    }
+    const double margin = sail__metrics_get(m, names[0][0]) - sail__metrics_get(m, names[1][0]);
+    sail__metric *x; /* of the parts so far: the last one's stays */
+    if (isnan(margin))
+        return SAIL_OK;
+    SAIL_TRY(find(m, "rewards/margins", &x, err));
+    *x = (sail__metric){.name = x->name, .sum = margin, .count = 1};
+    return SAIL_OK;
+}
+
 static sail_code add_rewards(sail__metrics *m, const sail_pairs *b, sail_err *err)
 {
     const bool tokens = b->logp.id > 0;
-    const double *score = sail_value_of(b->tape, b->scores), *logp = tokens ? sail_value_of(b->tape, b->logp) : NULL;
+    if (tokens && b->layout->responses == b->n)
+        return add_single(m, b, err);
+    /* of a language model beta times the log-ratio, whatever divergence the scores come from; of a head its scores */
+    const double *score = sail_value_of(b->tape, tokens ? b->rho : b->scores), scale = tokens ? b->beta : 1;
+    const double *logp = tokens ? sail_value_of(b->tape, b->logp) : NULL;
     double chosen = 0, rejected = 0, right = 0, logp_chosen = 0, logp_rejected = 0, n = 0;
     for (int64_t i = 0; i < b->n; i++) {
         int64_t w, l;
         if (!sides_of(b, i, &w, &l))
             continue;
-        chosen += score[w];
-        rejected += score[l];
+        chosen += scale * score[w];
+        rejected += scale * score[l];
         right += score[w] > score[l];
         logp_chosen += tokens ? logp[w] : 0;
         logp_rejected += tokens ? logp[l] : 0;
@@ -108,16 +137,17 @@ static sail_code add_rewards(sail__metrics *m, const sail_pairs *b, sail_err *er
 static sail_code add_responses(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, sail_err *err)
 {
     const sail_layout *l = b->layout;
-    const double *rho = b->rho.id > 0 ? sail_value_of(b->tape, b->rho) : NULL;
-    double written = 0, n_written = 0, all = 0;
-    for (int64_t i = 0; rho && i < b->n; i++)
-        for (int64_t k = l->response_of_pair[i]; k < l->response_of_pair[i + 1]; k++) {
-            all += rho[k];
-            if (b->writer[i] == SAIL_BY_POLICY) {
-                written += rho[k];
-                n_written++;
-            }
+    const double *rho = b->rho.id > 0 ? sail_value_of(b->tape, b->rho) : NULL, *logp = sail_value_of(b->tape, b->logp);
+    double written = 0, n_written = 0, all = 0, surprise = 0;
+    for (int64_t k = 0; rho && k < l->responses; k++) {
+        all += rho[k];
+        if (b->response_writer[k] == SAIL_BY_POLICY) {
+            written += rho[k];
+            surprise -= logp[k];
+            n_written++;
         }
+    }
+    SAIL_TRY(sail__metrics_mean(m, "objective/entropy", surprise, n_written, err));
     if (b->token_entropy.id > 0) {
         const double *h = sail_value_of(b->tape, b->token_entropy);
         double sum = 0;
@@ -130,6 +160,31 @@ static sail_code add_responses(sail__metrics *m, const sail__batch *rows, const 
         return SAIL_OK;
     SAIL_TRY(sail__metrics_mean(m, "sail/log_ratio", all, (double)l->responses, err));
     return sail__metrics_mean(m, "objective/kl", written, n_written, err);
+}
+
+/* Scores of the judge: of all responses that have one, and between the best and the worst of a group. */
+static sail_code add_scores(sail__metrics *m, const sail_pairs *b, sail_err *err)
+{
+    const double *score = sail_value_of(b->tape, b->judge_scores);
+    double sum = 0, n = 0, spread = 0, groups = 0;
+    for (int64_t i = 0; b->judge_scores.id > 0 && i < b->n; i++) {
+        double low = INFINITY, high = -INFINITY;
+        if (b->labeller[i] != SAIL_BY_JUDGE)
+            continue;
+        for (int64_t k = b->layout->response_of_pair[i]; k < b->layout->response_of_pair[i + 1]; k++)
+            if (!isnan(score[k])) {
+                sum += score[k];
+                n++;
+                low = fmin(low, score[k]);
+                high = fmax(high, score[k]);
+            }
+        if (high >= low) {
+            spread += high - low;
+            groups++;
+        }
+    }
+    SAIL_TRY(sail__metrics_mean(m, "objective/scores", sum, n, err));
+    return sail__metrics_mean(m, "objective/scores_margin", spread, groups, err);
 }
 
 static sail_code add_routes(sail__metrics *m, const sail__batch *r, const sail_pairs *b, sail_err *err)
@@ -157,14 +212,26 @@ static sail_code add_routes(sail__metrics *m, const sail__batch *r, const sail_p
     return SAIL_OK;
 }
 
+static void reported_as(const char *given, char *name, size_t size)
+{
+    snprintf(name, size, "%s%s", strchr(given, '/') ? "" : "sail/", given + (*given == '/'));
+}
+
+static bool reports(const sail_loss *loss, const char *prefix)
+{
+    for (int k = 0; loss && k < loss->n_metrics; k++)
+        if (strncmp(loss->metrics[k].name, prefix, strlen(prefix)) == 0)
+            return true;
+    return false;
+}
+
 static sail_code add_objective(sail__metrics *m, const sail_pairs *b, const sail_loss *loss, sail_err *err)
 {
-    SAIL_TRY(sail__metrics_total(m, "loss", *sail_value_of(b->tape, loss->loss), err));
     for (int k = 0; k < loss->n_metrics; k++) {
         char name[160];
         sail_var v = loss->metrics[k].value;
         const double *x = sail_value_of(b->tape, v);
-        snprintf(name, sizeof name, "%s%s", strchr(loss->metrics[k].name, '/') ? "" : "sail/", loss->metrics[k].name);
+        reported_as(loss->metrics[k].name, name, sizeof name);
         if (sail_domain_of(b->tape, v) == SAIL_SCALAR) {
             SAIL_TRY(sail__metrics_total(m, name, *x, err));
             continue;
@@ -181,9 +248,13 @@ static sail_code add_objective(sail__metrics *m, const sail_pairs *b, const sail
 sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, const sail_loss *loss,
                               sail_err *err)
 {
-    if (loss)
+    if (loss) {
+        SAIL_TRY(sail__metrics_total(m, "loss", *sail_value_of(b->tape, loss->loss), err));
         SAIL_TRY(add_objective(m, b, loss, err));
-    SAIL_TRY(add_rewards(m, b, err));
+    }
+    if (!reports(loss, "rewards/"))
+        SAIL_TRY(add_rewards(m, b, err));
     SAIL_TRY(add_responses(m, rows, b, err));
+    SAIL_TRY(add_scores(m, b, err));
     return add_routes(m, rows, b, err);
 }

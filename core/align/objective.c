@@ -49,3 +49,26 @@ void sail_labelled_sides(sail_tape *t, const sail_pairs *b, sail_side *winner, s
     if (decided)
         *decided = yes;
 }
+
+sail_var sail_chosen_nll(sail_tape *t, const sail_pairs *b)
+{
+    if (b->step_chosen_tokens <= 0)
+        sail_tape_fail(t, SAIL_E_SHAPE, "the step has no response whose likelihood could be learned");
+    sail_var chosen = sail_slot_of(t, sail_sum_tokens(t, b->token_logp), 0);
+    return sail_mul(t, sail_sum(t, chosen), sail_number(t, -1 / (double)b->step_chosen_tokens));
+}
+
+void sail_loss_rewards(sail_tape *t, sail_loss *out, double beta, const sail_var reward[2], const sail_var logp[2])
+{
+    sail_var scale = sail_number(t, beta);
+    sail_var chosen = sail_mul(t, sail_detach(t, reward[0]), scale), rejected = sail_mul(t, sail_detach(t, reward[1]), scale);
+    sail_var margin = sail_sub(t, chosen, rejected);
+    /* 1 where the margin is above 0, however little */
+    sail_var right = sail_min(t, sail_mul(t, sail_relu(t, margin), sail_number(t, 1e300)), sail_number(t, 1));
+    sail_loss_metric(out, "rewards/chosen", chosen);
+    sail_loss_metric(out, "rewards/rejected", rejected);
+    sail_loss_metric(out, "rewards/margins", margin);
+    sail_loss_metric(out, "rewards/accuracies", right);
+    sail_loss_metric(out, "logps/chosen", logp[0]);
+    sail_loss_metric(out, "logps/rejected", logp[1]);
+}

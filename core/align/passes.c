@@ -27,7 +27,7 @@ static int64_t tokens_of(const sail__group *g)
     int64_t n = g->n_prompt;
     for (int k = 0; k < g->k; k++)
         n += g->r[k].n;
-    return n;
+    return n + (g->mismatched ? g->mismatched->n : 0);
 }
 
 sail_code sail__passes_plan(const sail__step *s, int64_t groups, int64_t max_tokens, sail__micro **out, int64_t *n, sail_err *err)
@@ -60,9 +60,11 @@ static sail_code pack(sail__passes *p, const sail__step *s, const sail__micro *m
         int parent = -1;
         int32_t key = (int32_t)(s->step * 1000003 + i * SAIL_MAX_RESPONSES);
         if (g->n_prompt > 0)
-            SAIL_TRY(sail__forest_add(&p->forest, -1, g->prompt, g->n_prompt, SAIL__HEAD_NONE, key, &parent, err));
+            SAIL_TRY(sail__forest_add(&p->forest, -1, g->prompt, g->n_prompt, p->prompts ? SAIL__HEAD_EACH : SAIL__HEAD_NONE, key, &parent, err));
         for (int k = 0; k < g->k; k++)
             SAIL_TRY(sail__forest_add(&p->forest, parent, g->r[k].ids, g->r[k].n, p->labels ? SAIL__HEAD_LAST : SAIL__HEAD_EACH, key + 1 + k, NULL, err));
+        if (g->mismatched)
+            SAIL_TRY(sail__forest_add(&p->forest, parent, g->mismatched->ids, g->mismatched->n, SAIL__HEAD_EACH, key + 1 + g->k, NULL, err));
     }
     int64_t rows = p->forest.n_rows * (p->labels > 1 ? p->labels : 1);
     if (rows > (int64_t)p->cap) {
@@ -93,6 +95,23 @@ static sail_code array(sail__step *s, float **out, int64_t n, sail_err *err)
 /* A response without a prompt has no log-probability for its first token: it counts 0. */
 static int64_t skipped(const sail__group *g) { return g->n_prompt > 0 ? 0 : 1; }
 
+/* Rows before a group's responses: its prompt's tokens but the first, where they are scored. */
+static int64_t prompt_rows(const sail__passes *p, const sail__group *g)
+{
+    return p->prompts && g->n_prompt > 0 ? g->n_prompt - 1 : 0;
+}
+
+/* The k-th response that is scored: those of the group, then the one of another prompt. NULL: no more. */
+static sail__response *scored(sail__group *g, int k)
+{
+    if (k == g->k && g->mismatched) {
+        g->beside.ids = g->mismatched->ids;
+        g->beside.n = g->mismatched->n;
+        return &g->beside;
+    }
+    return k < g->k ? &g->r[k] : NULL;
+}
+
 static void spread(float *to, const float *from, const sail__group *g, int64_t n)
 {
     int64_t skip = skipped(g);
@@ -104,7 +123,7 @@ sail_code sail__passes_reference(sail__passes *p, sail__step *s, const sail__mic
 {
     bool known = true;
     for (int64_t i = m->first; i < m->first + m->n; i++)
-        known = known && s->groups[i].ref_known;
+        known = known && s->groups[i].ref_known && !(s->groups[i].mismatched && !s->groups[i].beside.ref);
     if (known)
         return SAIL_OK;
     forget(p);
@@ -114,12 +133,14 @@ sail_code sail__passes_reference(sail__passes *p, sail__step *s, const sail__mic
     int64_t at = 0;
     for (int64_t i = m->first; i < m->first + m->n; i++) {
         sail__group *g = &s->groups[i];
-        for (int k = 0; k < g->k; k++) {
-            if (!g->ref_known) {
-                SAIL_TRY(array(s, &g->r[k].ref, g->r[k].n, err));
-                spread(g->r[k].ref, p->rows[0] + at, g, g->r[k].n);
+        at += prompt_rows(p, g);
+        for (int k = 0; scored(g, k); k++) {
+            sail__response *r = scored(g, k);
+            if (!g->ref_known || k == g->k) {
+                SAIL_TRY(array(s, &r->ref, r->n, err));
+                spread(r->ref, p->rows[0] + at, g, r->n);
             }
-            at += g->r[k].n - skipped(g);
+            at += r->n - skipped(g);
         }
         g->ref_known = true;
     }
@@ -154,8 +175,14 @@ sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro
     int64_t at = 0;
     for (int64_t i = m->first; i < m->first + m->n; i++) {
         sail__group *g = &s->groups[i];
-        for (int k = 0; k < g->k; k++) {
-            sail__response *r = &g->r[k];
+        if (p->prompts && g->n_prompt > 0) {
+            SAIL_TRY(array(s, &g->prompt_logp, g->n_prompt, err));
+            g->prompt_logp[0] = 0;
+            memcpy(g->prompt_logp + 1, p->rows[0] + at, (size_t)(g->n_prompt - 1) * sizeof *g->prompt_logp);
+            at += prompt_rows(p, g);
+        }
+        for (int k = 0; scored(g, k); k++) {
+            sail__response *r = scored(g, k);
             SAIL_TRY(array(s, &r->logp, r->n, err));
             spread(r->logp, p->rows[0] + at, g, r->n);
             if (want & SAIL_WANT_ENTROPY) {
@@ -173,7 +200,7 @@ sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro
 }
 
 sail_code sail__passes_backward(sail__passes *p, sail__step *s, const sail__micro *m, const double *d_logp, const double *d_entropy,
-                                const double *d_lss, sail_err *err)
+                                const double *d_lss, const double *d_prompt, sail_err *err)
 {
     if (p->forest_first != m->first || p->forest_n != m->n)
         return sail_fail(err, SAIL_E_BUG, "passes: backward of another micro-batch than the last forward's");
@@ -181,6 +208,11 @@ sail_code sail__passes_backward(sail__passes *p, sail__step *s, const sail__micr
     int64_t at = 0, token = 0;
     for (int64_t i = m->first; i < m->first + m->n; i++) {
         const sail__group *g = &s->groups[i];
+        const int64_t before = prompt_rows(p, g);
+        for (int part = 0; part < 3; part++)
+            for (int64_t t = 0; t < before; t++)
+                p->grads[part][at + t] = part == 0 && d_prompt ? (float)*d_prompt++ : 0;
+        at += before;
         for (int k = 0; k < g->k; k++) {
             int64_t skip = skipped(g), n = g->r[k].n;
             for (int part = 0; part < 3; part++)
@@ -189,6 +221,9 @@ sail_code sail__passes_backward(sail__passes *p, sail__step *s, const sail__micr
             at += n - skip;
             token += n;
         }
+        for (int64_t t = skipped(g); g->mismatched && t < g->mismatched->n; t++, at++)
+            for (int part = 0; part < 3; part++)
+                p->grads[part][at] = 0;
     }
     return sail__model_backward(p->model, &p->forest, d_logp ? p->grads[0] : NULL, d_entropy ? p->grads[1] : NULL,
                                 d_lss ? p->grads[2] : NULL, err);

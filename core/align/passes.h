@@ -20,6 +20,7 @@ typedef struct sail__passes {
     size_t cap;
     double flops;   /* of all passes so far, counted */
     int64_t labels; /* of the model's score head; 0: a language model */
+    bool prompts;   /* the policy's prompts are scored as well */
 } sail__passes;
 
 void sail__passes_init(sail__passes *p, sail__model *m);
@@ -42,9 +43,9 @@ typedef enum sail__pass {
 sail_code sail__passes_forward(sail__passes *p, sail__step *s, const sail__micro *m, int want, sail__pass pass, sail_err *err);
 
 /* The gradient of the kept forward: derivatives of the loss by token, for responses in order (group, slot, token); entropy
- * and lss may be NULL. */
+ * and lss may be NULL; d_prompt: of the prompts' tokens but their first ones, in the order of groups, may be NULL. */
 sail_code sail__passes_backward(sail__passes *p, sail__step *s, const sail__micro *m, const double *d_logp, const double *d_entropy,
-                                const double *d_lss, sail_err *err);
+                                const double *d_lss, const double *d_prompt, sail_err *err);
 /* The same of a score head: [responses][labels]. */
 sail_code sail__passes_scores_backward(sail__passes *p, const sail__micro *m, const double *d_head, sail_err *err);
 

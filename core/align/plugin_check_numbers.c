@@ -28,7 +28,8 @@ sail_code sail__check_objective(sail__checking *c)
         sail__check r;
         sail_err err = {0};
         double beta = betas[i % 2], margin = i >= 4 ? 50 : 0;
-        if (sail__objective_check(&o, c->plugin->caps, &m, routes, 4, beta, margin, 100 + i, &r, &err) != SAIL_OK) {
+        const sail__checked_method method = {.preference = m, .routes = routes, .n_routes = 4, .beta = beta, .max_margin = margin};
+        if (sail__objective_check(&o, c->plugin->caps, &method, 100 + i, &r, &err) != SAIL_OK) {
             sail__checked(c, "derivatives", false, "the loss fails (beta %g): %s", beta, err.message);
             return SAIL_OK;
         }
@@ -43,12 +44,12 @@ sail_code sail__check_objective(sail__checking *c)
     return SAIL_OK;
 }
 
-/* log q and its derivative with respect to the first score, which is `margin` above the others. */
+/* log q and its derivative with respect to the first number, which is `margin` above the others. */
 static sail_code log_q(sail_tape *t, const sail_preference_model *m, int k, int outcome, double margin, double *value, double *slope)
 {
-    sail_var slot[SAIL_MAX_RESPONSES];
+    sail_var slot[SAIL_MAX_RESPONSES * SAIL_MAX_WIDTH];
     sail_tape_reset(t, NULL);
-    for (int i = 0; i < k; i++)
+    for (int i = 0; i < k * sail_preference_width(m); i++)
         slot[i] = sail_tape_leaf(t, SAIL_SCALAR, 1, &(double){i ? 0 : margin});
     sail_var q = m->ops->logprob(m->self, t, k, slot, outcome);
     sail_code code = sail_tape_status(t) == SAIL_OK ? sail_tape_backward(t, q) : sail_tape_status(t);

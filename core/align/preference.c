@@ -16,21 +16,42 @@ typedef struct group {
     int64_t n;
     int64_t *row, *index; /* [pairs]: pairs of the group; scratch */
     uint8_t *done, *mask; /* [pairs]: pairs that were in a group already; scratch */
-    sail_var score[SAIL_MAX_RESPONSES];
+    int width;            /* numbers of a response's score */
+    sail_var score[SAIL_MAX_RESPONSES * SAIL_MAX_WIDTH]; /* slot after slot */
 } group;
 
-static bool begin(sail_tape *t, const sail_preference_model *m, sail_var scores, group *g)
+int sail_preference_width(const sail_preference_model *m)
+{
+    return m->ops->width ? m->ops->width(m->self) : 1;
+}
+
+static bool fits_width(sail_tape *t, const sail_preference_model *m, int width)
+{
+    const int want = sail_preference_width(m);
+    if (want == width && width >= 1 && width <= SAIL_MAX_WIDTH)
+        return true;
+    if (width == 1)
+        sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s compares vectors of %d numbers: it is for reward models with a head of %d and for "
+                       "judges; the implicit reward is one number: choose bradley_terry, thurstone, …", m->name, want, want);
+    else
+        sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s compares scores of %d number%s, not of %d", m->name, want, want == 1 ? "" : "s", width);
+    return false;
+}
+
+static bool begin(sail_tape *t, const sail_preference_model *m, int width, const sail_var *scores, group *g)
 {
     const sail_layout *l = t->layout;
-    if (t->err.code != SAIL_OK)
+    if (t->err.code != SAIL_OK || !fits_width(t, m, width))
         return false;
-    if (!l || sail_domain_of(t, scores) != SAIL_RESPONSE) {
-        sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s: scores must be a RESPONSE value, not %s", m->name,
-                       sail__tape_domain_name(sail_domain_of(t, scores)));
-        return false;
-    }
+    for (int d = 0; d < width; d++)
+        if (!l || sail_domain_of(t, scores[d]) != SAIL_RESPONSE) {
+            sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s: scores must be a RESPONSE value, not %s", m->name,
+                           sail__tape_domain_name(sail_domain_of(t, scores[d])));
+            return false;
+        }
     size_t n = (size_t)l->pairs + 1;
-    *g = (group){.row = sail__arena_array(t->arena, n, sizeof *g->row),
+    *g = (group){.width = width,
+                 .row = sail__arena_array(t->arena, n, sizeof *g->row),
                  .index = sail__arena_array(t->arena, n, sizeof *g->index),
                  .done = sail__arena_alloc(t->arena, n),
                  .mask = sail__arena_alloc(t->arena, n)};
@@ -49,7 +70,7 @@ static sail_var zeros(sail_tape *t)
 }
 
 /* All pairs as large as `first` (and with its outcome), and their scores; marks them done. */
-static void collect(sail_tape *t, sail_var scores, const int32_t *outcome, int64_t first, group *g)
+static void collect(sail_tape *t, const sail_var *scores, const int32_t *outcome, int64_t first, group *g)
 {
     const sail_layout *l = t->layout;
     g->k = sail__layout_compared(l, first);
@@ -62,7 +83,8 @@ static void collect(sail_tape *t, sail_var scores, const int32_t *outcome, int64
     for (int s = 0; s < g->k && s < SAIL_MAX_RESPONSES; s++) {
         for (int64_t i = 0; i < g->n; i++)
             g->index[i] = l->response_of_pair[g->row[i]] + s;
-        g->score[s] = sail_gather(t, scores, g->index, SAIL_ANY, g->n);
+        for (int d = 0; d < g->width; d++)
+            g->score[s * g->width + d] = sail_gather(t, scores[d], g->index, SAIL_ANY, g->n);
     }
 }
 
@@ -71,7 +93,14 @@ static int outcomes_of(sail_tape *t, const sail_preference_model *m, int k)
     int n = k >= 2 && k <= SAIL_MAX_RESPONSES ? m->ops->outcomes(m->self, k) : 0;
     if (n >= 1 && n <= MOST_OUTCOMES)
         return n;
-    sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s does not apply to groups of %d responses", m->name, k);
+    if (k == 1)
+        sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s compares responses, and a group has one only: objectives kto and sft take single "
+                       "responses; rollout.responses or a data.reader of pairs gives more", m->name);
+    else if (n > MOST_OUTCOMES)
+        sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s has %d outcomes for %d responses; %d are possible", m->name, n, k, MOST_OUTCOMES);
+    else
+        sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s does not apply to groups of %d responses%s", m->name, k,
+                       k > 2 ? "; plackett_luce ranks more than two" : "");
     return 0;
 }
 
@@ -86,8 +115,19 @@ static sail_var ask(sail_tape *t, const sail_preference_model *m, int k, int64_t
 
 sail_var sail_preference_logprob(sail_tape *t, const sail_preference_model *m, sail_var scores, const int32_t *outcome)
 {
+    return sail_preference_logprob_of(t, m, 1, &scores, outcome);
+}
+
+sail_var sail_preference_entropy(sail_tape *t, const sail_preference_model *m, sail_var scores)
+{
+    return sail_preference_entropy_of(t, m, 1, &scores);
+}
+
+sail_var sail_preference_logprob_of(sail_tape *t, const sail_preference_model *m, int width, const sail_var *scores,
+                                    const int32_t *outcome)
+{
     group g;
-    if (!begin(t, m, scores, &g))
+    if (!begin(t, m, width, scores, &g))
         return (sail_var){-1};
     const sail_layout *l = t->layout;
     sail_var total = zeros(t);
@@ -108,10 +148,10 @@ sail_var sail_preference_logprob(sail_tape *t, const sail_preference_model *m, s
     return total;
 }
 
-sail_var sail_preference_entropy(sail_tape *t, const sail_preference_model *m, sail_var scores)
+sail_var sail_preference_entropy_of(sail_tape *t, const sail_preference_model *m, int width, const sail_var *scores)
 {
     group g;
-    if (!begin(t, m, scores, &g))
+    if (!begin(t, m, width, scores, &g))
         return (sail_var){-1};
     const sail_layout *l = t->layout;
     sail_var total = zeros(t), zero = sail_number(t, 0);
@@ -138,12 +178,16 @@ sail_code sail_preference_probabilities(const sail_preference_model *m, int k, c
     sail_tape *t = sail_tape_new(NULL);
     if (!t)
         return sail_fail(err, SAIL_E_NOMEM, "no memory for a tape");
-    int most = outcomes_of(t, m, k);
-    sail_var s[SAIL_MAX_RESPONSES];
-    for (int i = 0; i < k && most; i++)
+    const int most = outcomes_of(t, m, k), width = sail_preference_width(m);
+    sail_var s[SAIL_MAX_RESPONSES * SAIL_MAX_WIDTH];
+    double sum = 0;
+    for (int i = 0; i < k * width && most && width >= 1 && width <= SAIL_MAX_WIDTH; i++)
         s[i] = sail_tape_constant(t, SAIL_ANY, 1, &score[i]);
     for (int o = 0; o < most && t->err.code == SAIL_OK; o++)
-        p[o] = exp(*sail_value_of(t, ask(t, m, k, 1, s, o)));
+        sum += p[o] = exp(*sail_value_of(t, ask(t, m, k, 1, s, o)));
+    if (most && t->err.code == SAIL_OK && !isnan(sum) && !(fabs(sum - 1) <= 1e-6))
+        sail_tape_fail(t, SAIL_E_PLUGIN, "preference model %s: the probabilities of the %d outcomes of %d responses sum to %.9g, not to 1; sail "
+                       "check --gradients tells more", m->name, most, k, sum);
     sail_code code = sail_tape_status(t);
     if (code != SAIL_OK)
         sail_fail(err, code, "%s", sail_tape_message(t));

@@ -6,6 +6,7 @@
 #define SAIL_STEP_H
 
 #include "../base/base.h"
+#include "../io/data.h"
 #include "../sail/objective.h"
 
 typedef struct sail__response {
@@ -17,7 +18,14 @@ typedef struct sail__response {
     float *head; /* [labels] of a model with a score head, in their place */
     int64_t id;            /* equal for the same response in several groups */
     double score;          /* judge's, or the data's; NaN: none */
+    int writer;            /* SAIL_BY_…; 0: as the group's */
 } sail__response;
+
+/* SAIL_DESIRABLE, …: of a row's one response. */
+static inline int sail__row_desirability(const sail_row *row)
+{
+    return row->label > 0 ? SAIL_DESIRABLE : row->label < 0 ? SAIL_UNDESIRABLE : SAIL_UNLABELLED;
+}
 
 typedef struct sail__group { /* K responses to one prompt; K = 1 in fine-tuning */
     const int32_t *prompt;
@@ -32,6 +40,10 @@ typedef struct sail__group { /* K responses to one prompt; K = 1 in fine-tuning 
     int32_t outcome; /* drawn after the passes where the policy labels */
     bool flipped;    /* the policy's label says otherwise than the data's */
     bool ref_known;  /* r[].ref was filled from the cache */
+    int desirable;   /* SAIL_DESIRABLE, …: of a single response, as the data label it */
+    const sail__response *mismatched; /* another prompt's response, whose log-ratio after this prompt is asked for; NULL: it is not */
+    sail__response beside;            /* … as it is after this prompt: filled by the passes, without a derivative */
+    float *prompt_logp; /* [n_prompt] filled by the passes where the objective needs it; that of the first token is 0 */
 } sail__group;
 
 typedef struct sail__step {

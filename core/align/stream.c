@@ -403,6 +403,19 @@ static sail_code ask(const sail__stage *live, const sail__step *step, offer *out
     return s ? sail__routes_ask(s->ops, live->strategy.options, s->plugin.name, step->step, out->routes, &out->n, err) : SAIL_OK;
 }
 
+/* A response that is labelled by itself is for objectives that take such, and no route labels it anew. */
+static sail_code check_single(const sail__stage *live, const sail_row *row, bool single, const sail_route *route, sail_err *err)
+{
+    const sail_plugin *o = &live->objective.loaded->plugin;
+    if (single && !(o->caps & SAIL_CAP_UNPAIRED))
+        return sail_fail(err, SAIL_E_RECIPE, "%s:%lld: the row is one response with a label, which objective %s does not take: use objective kto, or "
+                         "a data.reader of pairs", row->file, (long long)row->line, o->name);
+    if (single && route->labeller != SAIL_BY_DATA)
+        return sail_fail(err, SAIL_E_RECIPE, "%s:%lld: route `%s` labels pairs anew, and the row is one response with its label: leave the route out",
+                         row->file, (long long)row->line, route->name);
+    return SAIL_OK;
+}
+
 static sail_code fill_group(sail__stream *st, const sail__stage *live, const offer *o, sail__step *step, int64_t i, sail__group *g,
                             sail_err *err)
 {
@@ -421,12 +434,15 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, const off
     g->coef = route.coefficient * st->backoff;
     if (g->writer == SAIL_BY_POLICY)
         return SAIL_OK;
-    if (!e->chosen || (sail__stage_has_pairs(live->kind) && !e->rejected))
+    const bool single = e->chosen && !e->rejected && st->train.rows[row]->label;
+    SAIL_TRY(check_single(live, st->train.rows[row], single, &route, err));
+    if (!e->chosen || (sail__stage_has_pairs(live->kind) && !e->rejected && !single))
         return sail_fail(err, SAIL_E_ARG, "%s:%lld: the row has no pair of responses, which route `%s` needs", st->train.rows[row]->file,
                          (long long)st->train.rows[row]->line, route.name);
     g->r[0] = (sail__response){.ids = e->chosen, .n = (int64_t)e->n_chosen, .score = st->train.rows[row]->score[0]};
     g->r[1] = (sail__response){.ids = e->rejected, .n = (int64_t)e->n_rejected, .score = st->train.rows[row]->score[1]};
     g->k = e->rejected && sail__stage_has_pairs(live->kind) ? 2 : 1;
+    g->desirable = sail__row_desirability(st->train.rows[row]);
     sail__stream_cached(&st->train_ref, row, g);
     return SAIL_OK;
 }

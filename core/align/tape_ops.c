@@ -313,7 +313,7 @@ static sail_var apply_reduce(sail_tape *t, int row, const char *name, sail_var v
         return out;
     }
     bool of_tokens = row == ROW_sum_tokens || row == ROW_mean_tokens;
-    bool of_responses = row == ROW_sum_responses || row == ROW_max_responses || row == ROW_logsumexp_responses;
+    bool of_responses = row == ROW_sum_responses || row == ROW_mean_responses || row == ROW_max_responses || row == ROW_logsumexp_responses;
     sail_domain want = of_tokens ? SAIL_TOKEN : of_responses ? SAIL_RESPONSE : x->domain;
     sail_domain to = of_tokens ? SAIL_RESPONSE : of_responses ? SAIL_PAIR : SAIL_SCALAR;
     if (x->domain != want) {
@@ -321,7 +321,7 @@ static sail_var apply_reduce(sail_tape *t, int row, const char *name, sail_var v
                        sail__tape_domain_name(x->domain));
         return out;
     }
-    double divisor = row == ROW_mean_tokens ? 0 : 1;
+    double divisor = row == ROW_mean_tokens || row == ROW_mean_responses ? 0 : 1; /* 0: the range's length */
     if (row == ROW_mean) {
         const sail_layout *l = t->layout;
         divisor = x->domain == SAIL_PAIR       ? (l->pair_weight ? l->step_weight : (double)l->step_pairs)

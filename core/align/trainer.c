@@ -23,7 +23,7 @@ static bool needs_fresh_reference(const sail__stage *s)
 {
     if (s->kind != SAIL__ALIGN)
         return false;
-    if (s->eval.generate > 0)
+    if (s->eval.generate > 0 || s->objective.loaded->plugin.caps & SAIL_CAP_MISMATCHED)
         return true;
     sail_route routes[SAIL_MAX_ROUTES];
     sail_err ignored;
@@ -137,9 +137,6 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
     SAIL_TRY(count_steps(t, err));
     SAIL_TRY(sail__evaluator_init(&t->evaluator, &t->stream, &t->learner, err));
     SAIL_TRY(check_routes(t, stage, 0, err));
-    if (stage->objective.loaded && stage->objective.loaded->plugin.caps & SAIL_CAP_PROMPT)
-        return sail_fail(err, SAIL_E_RECIPE, "objective %s needs the log-probabilities of prompt tokens, which sail does not provide",
-                         stage->objective.loaded->plugin.name);
     if (!(t->checkpoints = sail__path_join(t->arena, t->o.dir, "checkpoints")))
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     t->state.best = NAN;

@@ -23,6 +23,7 @@ struct sail_row {
     sail_arena *arena;
     sail__part part[SAIL_PART_COUNT];
     double score[2];      /* of chosen and rejected; NaN: none */
+    int label;            /* of a response labelled by itself: 1 desirable, -1 undesirable; 0: none */
     const char *dropped;  /* reason, while reading; NULL in rows that come out */
     uint64_t prompt_hash; /* of the prompt's content: splits, judge ids */
     uint64_t hash;        /* of the whole content */

@@ -135,6 +135,8 @@ void sail_row_scores(sail_row *row, double chosen, double rejected)
     row->score[1] = rejected;
 }
 
+void sail_row_desirable(sail_row *row, bool desirable) { row->label = desirable ? 1 : -1; }
+
 void sail_row_drop(sail_row *row, const char *reason)
 {
     if (!row->dropped)
@@ -331,6 +333,8 @@ void sail__row_hash(sail_row *row)
     row->prompt_hash = row->hash = part_hash(&row->part[0], 0);
     for (int i = 1; i < SAIL_PART_COUNT; i++)
         row->hash = part_hash(&row->part[i], row->hash + 4);
+    if (row->label) /* the same words, judged otherwise, are another row */
+        row->hash = sail__hash64(&row->label, sizeof row->label, row->hash);
 }
 
 sail_code sail__row_copy(sail_arena *a, const sail_row *from, sail_row **out, sail_err *err)

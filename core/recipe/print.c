@@ -27,7 +27,7 @@ typedef struct slot_row {
 #define ROW(section, key, member) {section, key, offsetof(sail__stage, member)}
 static const slot_row slot_rows[] = {
     ROW("model", "backend", backend),         ROW("data", "reader", reader),
-    ROW("method", "objective", objective),    ROW("method", "preference", preference),
+    ROW("method", "objective", given_objective), ROW("method", "preference", preference),
     ROW("method", "strategy", strategy),      ROW("method", "judge", judge),
     ROW("eval", "judge", eval_judge),         ROW("train", "optimizer", optimizer),
 };
@@ -37,7 +37,7 @@ static const slot_row slot_rows[] = {
 static bool open_slot(sail_arena *a, sail_node *section, const char *key, const sail_slot *slot)
 {
     sail_node *given = sail__node_get(section, key), *map;
-    if (!slot->loaded || !slot->loaded->plugin.opts || !slot->options || (given && given->kind == SAIL_NODE_FUNCTION))
+    if (!slot->loaded || !slot->loaded->plugin.opts || !slot->options || (given && (given->kind == SAIL_NODE_FUNCTION || given->kind == SAIL_NODE_LIST)))
         return true;
     if (given && given->kind == SAIL_NODE_MAP) {
         map = given;

@@ -52,6 +52,8 @@ sail_code sail_row_message(sail_row *row, sail_part part, const char *role, cons
                            sail_err *err); /* appends; roles: system, user, assistant, tool */
 sail_code sail_row_ids(sail_row *row, sail_part part, const int32_t *ids, size_t n, sail_err *err);
 void sail_row_scores(sail_row *row, double chosen, double rejected);
+/* The row's one response is desirable, or is not. */
+void sail_row_desirable(sail_row *row, bool desirable);
 /* A part from a value: a string, or a list of messages ({role, content}). `field` names it in messages. */
 sail_code sail_row_value(sail_row *row, sail_part part, const sail_json *v, const char *field, sail_err *err);
 /* Ids from a list of numbers. */
@@ -70,7 +72,7 @@ void sail_row_drop(sail_row *row, const char *reason);
 typedef struct sail_dataset {
     uint32_t size;
     /* One record, always a map, into one row. Parts a row must have: a prompt; chosen and rejected of a preference pair;
-     * chosen alone of an sft row; neither of a prompt. Empty responses are dropped by the host. */
+     * chosen alone of an sft row, with sail_row_desirable of one that is labelled by itself; neither of a prompt. Empty responses are dropped by the host. */
     sail_code (*row)(const void *self, const sail_json *record, sail_row *row, sail_err *err);
 } sail_dataset;
 

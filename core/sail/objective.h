@@ -12,16 +12,19 @@
 extern "C" {
 #endif
 
-/* Who wrote the responses and who labelled them, per pair. */
-enum { SAIL_BY_DATA, SAIL_BY_POLICY, SAIL_BY_JUDGE };
+/* Who wrote the responses and who labelled them. Of a pair: data or policy writes; of a single response also the reference or the
+ * mixture of both (rollout.rival). */
+enum { SAIL_BY_DATA, SAIL_BY_POLICY, SAIL_BY_JUDGE, SAIL_BY_REFERENCE, SAIL_BY_MIXTURE };
 enum { SAIL_LABELS_SAMPLED, SAIL_LABELS_EXPECTED };
+/* What is known of a response by itself. Of pairs: the winner is desirable, the loser is not, a tie says nothing. */
+enum { SAIL_UNLABELLED, SAIL_DESIRABLE, SAIL_UNDESIRABLE };
 
 /* One side of two-response pairs (slot 0 chosen, slot 1 rejected); every member a PAIR value. */
 typedef struct sail_side {
     sail_var logp;   /* log pi(y|x), nats: sum over the response's tokens */
     sail_var ref;    /* the same under the reference (0 without SAIL_CAP_REFERENCE) */
     sail_var rho;    /* logp - ref */
-    sail_var score;  /* beta * rho */
+    sail_var score;  /* implicit reward, nats: beta * rho; under another divergence than reverse KL beta * f'(pi/ref), up to a constant */
     sail_var length; /* tokens */
 } sail_side;
 
@@ -60,6 +63,15 @@ typedef struct sail_pairs {
     sail_var token_drawn, drawn;
     sail_var margin;   /* PAIR, a constant: by how much the data say that slot 0 leads (score_chosen - score_rejected); 0 where they do
                         * not say. Since ABI 1.1 */
+
+    sail_var judge_scores;    /* RESPONSE, no derivative: what the judge (or the data) gave, NaN where nothing; id -1: nobody gave any */
+    sail_var token_old;       /* TOKEN, no derivative: log p under the policy that wrote the response; its own now where others wrote it */
+    const uint8_t *response_writer; /* [responses] SAIL_BY_… */
+    sail_var token_prompt;    /* ANY, a leaf: log p of all prompts' tokens but their first ones. SAIL_CAP_PROMPT */
+    sail_var prompt_logp;     /* PAIR, with derivative: sum of log p over the prompt's tokens but its first. SAIL_CAP_PROMPT */
+    int64_t step_prompt_tokens; /* that many in the whole step */
+    sail_var mismatched_rho;  /* PAIR, no derivative: log-ratio of another prompt's response after this prompt. SAIL_CAP_MISMATCHED */
+    const uint8_t *desirable; /* [responses] SAIL_DESIRABLE, … */
 } sail_pairs;
 
 /* The sides as labelled: the winner's and the loser's by `outcome`; slots 0 and 1 where nobody won. decided (PAIR): 1 where
@@ -68,17 +80,24 @@ typedef struct sail_pairs {
 void sail_labelled_sides(sail_tape *t, const sail_pairs *b, sail_side *winner, sail_side *loser, sail_var *decided);
 
 enum { SAIL_MAX_METRICS = 32 };
+/* SCALAR: minus the mean log p of a token of the responses in slot 0 (the chosen ones), over the whole step; nats a token. */
+sail_var sail_chosen_nll(sail_tape *t, const sail_pairs *b);
+
 typedef struct sail_loss {
     uint32_t size;
     sail_var loss;     /* SCALAR; to be minimised; required */
     sail_var per_pair; /* PAIR, for reports; id -1: none */
     int n_metrics;     /* extra metrics: PAIR values are averaged over the step, SCALAR ones summed over its parts */
     struct {
-        const char *name; /* static text; shown as sail/NAME unless it has a '/' */
+        const char *name; /* lives as long as the plugin; shown as sail/NAME unless it has a '/'; "/NAME" is shown as NAME. A name that the
+                           * host reports by itself (rewards/chosen, …) is reported as given here instead */
         sail_var value;
     } metrics[SAIL_MAX_METRICS];
 } sail_loss;
 void sail_loss_metric(sail_loss *out, const char *name, sail_var value);
+/* Report rewards/… and logps/… from these PAIR values, for an objective whose rewards are not beta * rho. reward, logp: of the chosen
+ * response, of the rejected one; rewards are multiplied by beta here. */
+void sail_loss_rewards(sail_tape *t, sail_loss *out, double beta, const sail_var reward[2], const sail_var logp[2]);
 
 enum { SAIL_OBJECTIVE_STATE = 16 };
 typedef struct sail_objective {

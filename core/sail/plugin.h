@@ -39,8 +39,9 @@ typedef enum sail_kind {
         SAIL_KIND_COUNT
 } sail_kind;
 
-/* Capabilities an objective declares. REFERENCE, ENTROPY and LSS are what the host computes for it, STEP how it runs a step; PAIRS,
- * UNPAIRED and ONLINE tell users what it is for; PROMPT is not provided by this version, and refused. */
+/* Capabilities an objective declares. REFERENCE, ENTROPY, LSS, PROMPT and MISMATCHED are what the host computes for it, STEP how it
+ * runs a step; PAIRS, UNPAIRED and ONLINE what data it is for; TAKES_… which of the recipe's modifiers (method.f_divergence_type,
+ * ld_alpha, use_weighting) mean something with it: the host refuses the others. */
 enum {
     SAIL_CAP_PAIRS = 1u << 0,       /* works on groups of two or more responses */
     SAIL_CAP_UNPAIRED = 1u << 1,    /* works on single responses */
@@ -53,6 +54,10 @@ enum {
     SAIL_CAP_ONLINE = 1u << 6,      /* wants responses written by the policy */
     SAIL_CAP_PROMPT = 1u << 7,      /* needs the prompt tokens' log-probabilities */
     SAIL_CAP_SCORES = 1u << 8,      /* reads scores alone: for the stage `reward`, where there are no log-probabilities */
+    SAIL_CAP_MISMATCHED = 1u << 9,  /* needs the log-ratio of another prompt's response after each prompt */
+    SAIL_CAP_TAKES_DIVERGENCE = 1u << 10, /* all it has of rho are scores: they may come from another divergence than reverse KL */
+    SAIL_CAP_TAKES_LENGTH = 1u << 11,    /* logp and ref of a response may be weighted sums over its tokens (ld_alpha) */
+    SAIL_CAP_TAKES_WEIGHTS = 1u << 12,   /* the loss is the mean of per_pair over the step: pairs may be weighted */
 };
 
 typedef struct sail_plugin {

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-enum { SAIL_MAX_RESPONSES = 8, SAIL_TIE = 2, SAIL_ABSTAIN = -1 };
+enum { SAIL_MAX_RESPONSES = 8, SAIL_MAX_WIDTH = 64, SAIL_TIE = 2, SAIL_ABSTAIN = -1 };
 
 typedef struct sail_preference {
     uint32_t size; /* sizeof(sail_preference) */
@@ -25,8 +25,13 @@ typedef struct sail_preference {
     int (*outcomes)(const void *self, int k);
 
     /* log q(outcome) in nats for every row: score[j] is the value of slot j (k of them, one domain and length).
-     * `outcome` is one number for all rows. Must be finite for every finite score, except where q = 0. */
+     * `outcome` is one number for all rows. Must be finite for every finite score, except where q = 0. With width: score[j * width + d]
+     * is number d of slot j. */
     sail_var (*logprob)(const void *self, sail_tape *t, int k, const sail_var *score, int outcome);
+
+    /* Optional: how many numbers score one response; 1 without it. More than 1: for reward models whose head gives as many, and for
+     * judges; the implicit reward is one number. At most SAIL_MAX_WIDTH. */
+    int (*width)(const void *self);
 } sail_preference;
 
 /* A chosen model: its table and its options. */
@@ -36,14 +41,22 @@ typedef struct sail_preference_model {
     const char *name;
 } sail_preference_model;
 
+int sail_preference_width(const sail_preference_model *m);
+
 /* scores: RESPONSE (nats; implicit rewards or a reward model's). outcome: one a pair, [pairs]; SAIL_ABSTAIN gives 0 and no
  * derivative. -> PAIR, log q(outcome). Pairs of different K may be mixed. */
 sail_var sail_preference_logprob(sail_tape *t, const sail_preference_model *m, sail_var scores, const int32_t *outcome);
 
+/* The same for a model of any width: scores[width], each RESPONSE, one for each number of a response's score. */
+sail_var sail_preference_logprob_of(sail_tape *t, const sail_preference_model *m, int width, const sail_var *scores,
+                                    const int32_t *outcome);
+sail_var sail_preference_entropy_of(sail_tape *t, const sail_preference_model *m, int width, const sail_var *scores);
+
 /* -> PAIR: the entropy H = -sum over outcomes of q log q, nats (0 log 0 = 0), differentiable. */
 sail_var sail_preference_entropy(sail_tape *t, const sail_preference_model *m, sail_var scores);
 
-/* Probabilities of all outcomes of one pair, into p[outcomes]. No tape needed. */
+/* Probabilities of all outcomes of one pair, into p[outcomes], from score[k * width], slot after slot. No tape needed. Probabilities that
+ * do not sum to 1 (to 1e-6) are the model's error. */
 sail_code sail_preference_probabilities(const sail_preference_model *m, int k, const double *score, double *p,
                                         sail_err *err);
 

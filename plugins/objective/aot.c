@@ -34,4 +34,4 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, aot, "margins of policy and reference compared as distributions", "arXiv:2406.05882",
-            struct aot, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_STEP)
+            struct aot, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_STEP | SAIL_CAP_TAKES_LENGTH)

@@ -34,4 +34,5 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, discopop, "logistic and exponential loss, blended by the margin", "arXiv:2406.08414",
-            struct discopop, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+            struct discopop, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_TAKES_DIVERGENCE |
+                SAIL_CAP_TAKES_LENGTH | SAIL_CAP_TAKES_WEIGHTS)

@@ -31,4 +31,5 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, dpo, "DPO: the log-likelihood of the labels", "arXiv:2305.18290", struct dpo, opts,
-            &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+            &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_TAKES_DIVERGENCE |
+                SAIL_CAP_TAKES_LENGTH | SAIL_CAP_TAKES_WEIGHTS)

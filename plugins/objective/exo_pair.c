@@ -33,4 +33,5 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, exo_pair, "reverse KL to the smoothed label", "arXiv:2402.00856", struct exo_pair,
-            opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+            opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_TAKES_DIVERGENCE |
+                SAIL_CAP_TAKES_LENGTH | SAIL_CAP_TAKES_WEIGHTS)

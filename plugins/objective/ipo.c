@@ -24,7 +24,7 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
     sail_side w, l;
     sail_var decided;
     sail_labelled_sides(t, b, &w, &l, &decided);
-    sail_var win = w.rho, lose = l.rho;
+    sail_var scale = sail_number(t, 1 / b->beta), win = sail_mul(t, w.score, scale), lose = sail_mul(t, l.score, scale);
     if (o->lengths == PER_TOKEN) {
         win = sail_div(t, win, w.length);
         lose = sail_div(t, lose, l.length);
@@ -37,4 +37,5 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, ipo, "IPO: squared distance of the margin from 1/(2 beta)", "arXiv:2310.12036",
-            struct ipo, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+            struct ipo, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_TAKES_DIVERGENCE |
+                SAIL_CAP_TAKES_LENGTH | SAIL_CAP_TAKES_WEIGHTS)

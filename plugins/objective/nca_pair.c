@@ -22,4 +22,4 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
 SAIL_PLUGIN_NO_OPTIONS(SAIL_KIND_OBJECTIVE, nca_pair, "noise contrastive alignment", "arXiv:2402.05369", &ops,
-                       SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+                       SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_TAKES_LENGTH | SAIL_CAP_TAKES_WEIGHTS)

@@ -296,4 +296,4 @@ static void prepare_needs(const void *self, const sail_pairs *b, uint8_t *mask)
 static const sail_objective ops = {
     .size = sizeof ops, .loss = loss, .prepare = prepare, .prepare_needs = prepare_needs};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, sail, "SAIL: online preference learning, bilevel made one level", "arXiv:2406.15567",
-            struct sail, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE)
+            struct sail, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE | SAIL_CAP_TAKES_DIVERGENCE)

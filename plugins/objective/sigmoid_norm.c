@@ -19,4 +19,5 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
 SAIL_PLUGIN_NO_OPTIONS(SAIL_KIND_OBJECTIVE, sigmoid_norm, "DPO on log-ratios per token", "TRL", &ops,
-                       SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+                       SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_TAKES_DIVERGENCE |
+                SAIL_CAP_TAKES_LENGTH | SAIL_CAP_TAKES_WEIGHTS)

@@ -19,4 +19,4 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
 
 static const sail_objective ops = {.size = sizeof ops, .loss = loss};
 SAIL_PLUGIN_NO_OPTIONS(SAIL_KIND_OBJECTIVE, sppo_hard, "squared distance of each log-ratio from +-1/(2 beta)",
-                       "arXiv:2405.00675", &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE)
+                       "arXiv:2405.00675", &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_TAKES_LENGTH | SAIL_CAP_TAKES_WEIGHTS)

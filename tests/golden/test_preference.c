@@ -1,5 +1,5 @@
 /* test_preference.c - preference models against 60-digit arithmetic:
- * golden/method/preference/{grid,plackett_luce}.json. */
+ * golden/method/preference/{grid,plackett_luce,general}.json. Every number recorded there is compared. */
 #include "../golden.h"
 #include "../plugin.h"
 
@@ -11,8 +11,12 @@ static sail_preference_model model_of(sail_arena *a, const char *name, const sai
     return (sail_preference_model){p->ops, test_options(a, p, parameters), name};
 }
 
+/* How many numbers were compared. */
+static int64_t compared;
+
 static double worst_of(double *worst, double deviation, const char *what, const char *model, double at)
 {
+    compared++;
     *worst = fmax(*worst, deviation);
     if (!(deviation <= 1))
         print_error("%s of %s at %g: %g times the tolerance\n", what, model, at, deviation);
@@ -88,8 +92,10 @@ static void models_match_the_recorded_grid(void **state)
     const sail_node *models = sail__node_get(golden_json(&f, "method/preference/grid.json"), "models");
     int bad = 0;
     assert_true(models->list.n > 0);
+    compared = 0;
     for (size_t i = 0; i < models->list.n; i++)
         bad += check_grid(models->list.items[i], f.arena);
+    print_message("grid.json: %lld numbers\n", (long long)compared);
     assert_int_equal(bad, 0);
     golden_close(&f);
 }
@@ -101,6 +107,7 @@ static void plackett_luce_matches_the_recorded_rankings(void **state)
     const sail_node *cases = sail__node_get(golden_json(&f, "method/preference/plackett_luce.json"), "cases");
     double w_log = 0, w_slope = 0, w_sum = 0, w_h = 0;
     int bad = 0;
+    compared = 0;
     assert_true(cases->list.n > 0);
     for (size_t c = 0; c < cases->list.n; c++) {
         const sail_node *x = cases->list.items[c], *rankings = sail__node_get(x, "rankings");
@@ -151,8 +158,95 @@ static void plackett_luce_matches_the_recorded_rankings(void **state)
         bad += worst_of(&w_sum, test_deviation(sum, 1, 1e-12, 1), "sum of q", "plackett_luce", k) > 1;
         sail_tape_free(t);
     }
+    print_message("plackett_luce.json: %lld numbers\n", (long long)compared);
     print_message("plackett_luce: %d cases; share of tolerance: log q %.3f, slope %.3f, entropy %.3f, sum of q %.3f\n",
                   (int)cases->list.n, w_log, w_slope, w_h, w_sum);
+    assert_int_equal(bad, 0);
+    golden_close(&f);
+}
+
+/* log q and its derivative of one pair of vectors under a model of vectors. */
+static void vectors(const sail_preference_model *m, int n, const double *u, const double *v, int32_t outcome, double *logq, double *gu, double *gv,
+                    double *p)
+{
+    static const int64_t bound[] = {0, 2}, unit[] = {0, 1, 2};
+    const sail_layout l = {1, 2, 2, bound, unit, 1, 2, 2};
+    sail_tape *t = sail_tape_new(&l);
+    sail_var score[SAIL_MAX_WIDTH];
+    double both[2 * SAIL_MAX_WIDTH];
+    sail_err err = {0};
+    for (int d = 0; d < n; d++) {
+        const double x[2] = {u[d], v[d]};
+        score[d] = sail_tape_leaf(t, SAIL_RESPONSE, 2, x);
+        both[d] = u[d];
+        both[n + d] = v[d];
+    }
+    sail_var q = sail_preference_logprob_of(t, m, n, score, &outcome);
+    if (sail_tape_backward(t, sail_sum(t, q)) != SAIL_OK)
+        fail_msg("%s", sail_tape_message(t));
+    *logq = *sail_value_of(t, q);
+    for (int d = 0; d < n; d++) {
+        gu[d] = sail_gradient_of(t, score[d])[0];
+        gv[d] = sail_gradient_of(t, score[d])[1];
+    }
+    if (sail_preference_probabilities(m, 2, both, p, &err) != SAIL_OK)
+        fail_msg("%s", err.message);
+    sail_tape_free(t);
+}
+
+static sail_preference_model general(sail_arena *a, size_t dimension)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%zu", dimension);
+    return model_of(a, "general", test_map(a, "dimension", text, NULL));
+}
+
+static void general_matches_the_recorded_vectors(void **state)
+{
+    GOLDEN_OR_SKIP();
+    golden_file f;
+    const sail_node *root = golden_json(&f, "method/preference/general.json"), *cases = sail__node_get(root, "cases");
+    double w_log = 0, w_slope = 0, w_q = 0, u[SAIL_MAX_WIDTH], v[SAIL_MAX_WIDTH], gu[SAIL_MAX_WIDTH], gv[SAIL_MAX_WIDTH], logq, q[2];
+    int bad = 0;
+    compared = 0;
+    assert_true(cases->list.n > 0);
+    for (size_t c = 0; c < cases->list.n; c++) {
+        const sail_node *x = cases->list.items[c];
+        const size_t n = test_flatten(sail__node_get(x, "v1"), u, SAIL_MAX_WIDTH);
+        assert_int_equal(test_flatten(sail__node_get(x, "v2"), v, SAIL_MAX_WIDTH), n);
+        assert_int_equal(sail__node_get(x, "dimension")->integer, n);
+        const sail_preference_model m = general(f.arena, n);
+        assert_int_equal(sail_preference_width(&m), n);
+        vectors(&m, (int)n, u, v, 0, &logq, gu, gv, q);
+        const double score = test_number(sail__node_get(x, "score"));
+        bad += worst_of(&w_q, test_deviation(q[0], test_number(sail__node_get(x, "probability")), 1e-12, 1), "q", "general", score) > 1;
+        bad += worst_of(&w_log, test_deviation(logq, test_number(sail__node_get(x, "logprob")), 1e-12, 1), "log q", "general", score) > 1;
+        for (size_t d = 0; d < n; d++) {
+            bad += worst_of(&w_slope, test_deviation(gu[d], test_number(sail__node_get(x, "gradient_v1")->list.items[d]), 1e-12, 1), "slope",
+                            "general", score) > 1;
+            bad += worst_of(&w_slope, test_deviation(gv[d], test_number(sail__node_get(x, "gradient_v2")->list.items[d]), 1e-12, 1), "slope",
+                            "general", score) > 1;
+        }
+        /* the other side of the same pair: the score itself is log q - log(1 - q) */
+        double other;
+        vectors(&m, (int)n, u, v, 1, &other, gu, gv, q);
+        bad += worst_of(&w_log, test_deviation(logq - other, score, 1e-12, 1), "score", "general", score) > 1;
+    }
+    /* a wins over b, b over c, c over a */
+    const sail_node *circle = sail__node_get(root, "intransitive"), *points = sail__node_get(circle, "vectors");
+    for (size_t i = 0; i < points->list.n; i++)
+        for (size_t j = 0; j < points->list.n; j++) {
+            const size_t n = test_flatten(points->list.items[i], u, SAIL_MAX_WIDTH);
+            test_flatten(points->list.items[j], v, SAIL_MAX_WIDTH);
+            const sail_preference_model m = general(f.arena, n);
+            vectors(&m, (int)n, u, v, 0, &logq, gu, gv, q);
+            const double want = test_number(sail__node_get(circle, "probability")->list.items[i]->list.items[j]);
+            bad += worst_of(&w_q, test_deviation(q[0], want, 1e-12, 1), "q", "general", (double)i) > 1;
+            if (j == (i + 1) % points->list.n)
+                assert_true(q[0] > 0.5);
+        }
+    print_message("general.json: %lld numbers\n", (long long)compared);
+    print_message("general: %d cases; share of tolerance: log q and score %.3f, slope %.3f, q %.3f\n", (int)cases->list.n, w_log, w_slope, w_q);
     assert_int_equal(bad, 0);
     golden_close(&f);
 }
@@ -162,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models_match_the_recorded_grid),
         cmocka_unit_test(plackett_luce_matches_the_recorded_rankings),
+        cmocka_unit_test(general_matches_the_recorded_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,7 +176,8 @@ static void the_shipped_variants_have_right_derivatives(void **state)
         sail__objective o = {s->objective.loaded->ops, s->objective.options, s->objective.loaded->plugin.name};
         sail__check k;
         for (uint64_t seed = 1; seed < 4; seed++) {
-            if (sail__objective_check(&o, s->objective.loaded->plugin.caps, &m, routes, 4, 0.1, 0, seed, &k, &w->err) != SAIL_OK)
+            const sail__checked_method c = {.preference = m, .routes = routes, .n_routes = 4, .beta = 0.1};
+            if (sail__objective_check(&o, s->objective.loaded->plugin.caps, &c, seed, &k, &w->err) != SAIL_OK)
                 fail_msg("%s: %s", names[i], w->err.message);
             if (!k.ok)
                 fail_msg("%s: %s", names[i], k.message);
@@ -200,10 +201,11 @@ static void a_check_finds_what_is_wrong(void **state)
     };
     world *w = *state;
     sail_preference_model m = preference(w, "bradley_terry");
+    const sail__checked_method c = {.preference = m, .routes = routes, .n_routes = 4, .beta = 0.5};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sail__objective o = objective(w, lua_objective(w, cases[i].body));
         sail__check k;
-        if (sail__objective_check(&o, 0, &m, routes, 4, 0.5, 0, 1, &k, &w->err) != SAIL_OK)
+        if (sail__objective_check(&o, 0, &c, 1, &k, &w->err) != SAIL_OK)
             fail_msg("%s", w->err.message);
         if (k.ok != !cases[i].part || (cases[i].part && !strstr(k.message, cases[i].part)))
             fail_msg("%s\n%s %g", cases[i].body, k.message, k.largest);
@@ -212,7 +214,7 @@ static void a_check_finds_what_is_wrong(void **state)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         sail__objective o = objective(w, all[i]);
         sail__check k;
-        assert_int_equal(sail__objective_check(&o, 0, &m, routes, 4, 0.5, 0, 2, &k, &w->err), SAIL_OK);
+        assert_int_equal(sail__objective_check(&o, 0, &c, 2, &k, &w->err), SAIL_OK);
         if (!k.ok)
             fail_msg("%s: %s", all[i], k.message);
     }
