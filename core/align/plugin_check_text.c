@@ -177,7 +177,8 @@ static void make_records(const char *const *fields, size_t n, sail_buf *b)
     }
     sail__buf_str(b, "{\"prompt_ids\": [1, 2], \"chosen_ids\": [3, 4], \"rejected_ids\": [5]}\n"
                      "{\"chosen\": \"\\n\\nHuman: q\\n\\nAssistant: a\", \"rejected\": \"\\n\\nHuman: q\\n\\nAssistant: b\"}\n"
-                     "{\"prompt\": \"q\", \"completion\": \"a\"}\n");
+                     "{\"prompt\": \"q\", \"completion\": \"a\"}\n"
+                     "{\"prompt\": \"q\", \"completion\": \"a\", \"label\": true}\n");
 }
 
 typedef struct tally {

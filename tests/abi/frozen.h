@@ -33,6 +33,7 @@ typedef struct old_preference {
     int (*outcomes)(const void *self, int k);
     old_var (*logprob)(const void *self, old_tape *t, int k, const old_var *score, int outcome);
 #ifdef NEWER
+    int (*width)(const void *self); /* what the host has learned of since comes before what it has not */
     double (*strength)(const void *self);
 #endif
 } old_preference;
