@@ -228,9 +228,42 @@ static sail_code save_cache(sail__checkpoint_writer *w, const char *name, const 
     return c->values ? sail__checkpoint_add(w, name, c->values, (size_t)c->first[rows] * sizeof *c->values, err) : SAIL_OK;
 }
 
+/* Which of several ways the device computes by, so that a resumed run computes the same bits. */
+static const char choices_name[] = "device_choices";
+enum { CHOICES_MOST = 1 << 20 }; /* bytes */
+
+static sail_code save_choices(sail__trainer *t, sail__checkpoint_writer *w, sail_err *err)
+{
+    const sail_runtime *rt = sail__model_flat(t->session->model)->rt;
+    size_t n = 0, again = 0;
+    if (!rt->backend->choices_save)
+        return SAIL_OK;
+    SAIL_TRY(rt->backend->choices_save(rt->device, NULL, 0, &n, err));
+    char *data = sail__malloc(n + 1);
+    sail_code code = data ? rt->backend->choices_save(rt->device, data, n + 1, &again, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (code == SAIL_OK)
+        code = sail__checkpoint_add(w, choices_name, data, n, err);
+    sail__free(data);
+    return code;
+}
+
+static sail_code load_choices(sail__trainer *t, const char *path, sail_err *err)
+{
+    const sail_runtime *rt = sail__model_flat(t->session->model)->rt;
+    char *data;
+    size_t n;
+    if (!path || !rt->backend->choices_load || !sail__file_exists(path))
+        return SAIL_OK;
+    SAIL_TRY(sail__file_read(path, CHOICES_MOST, &data, &n, err));
+    const sail_code code = rt->backend->choices_load(rt->device, data, n, err);
+    sail__free(data);
+    return code;
+}
+
 static sail_code save_files(sail__trainer *t, sail__checkpoint_writer *w, sail_arena *a, sail_err *err)
 {
     SAIL_TRY(save_flat(t, sail__path_join(a, sail__checkpoint_temporary(w), "trained.safetensors"), a, err));
+    SAIL_TRY(save_choices(t, w, err));
     SAIL_TRY(save_cache(w, "reference_train.f32", &t->stream.train_ref, t->stream.train.n, err));
     SAIL_TRY(save_cache(w, "reference_held_out.f32", &t->stream.held_ref, t->stream.held_out.n, err));
     return t->session->has_adapter ? sail__session_save(t->session, sail__path_join(a, sail__checkpoint_temporary(w), "adapter"), err)
@@ -335,6 +368,8 @@ sail_code sail__trainer_load(sail__trainer *t, bool *found, sail_err *err)
     }
     if (code == SAIL_OK)
         code = take_state(t, c.state, c.path, err);
+    if (code == SAIL_OK)
+        code = load_choices(t, sail__path_join(a, c.path, choices_name), err);
     if (code == SAIL_OK)
         code = load_flat(t, sail__path_join(a, c.path, "trained.safetensors"), a, err);
     if (code == SAIL_OK)
