@@ -1,10 +1,12 @@
 /* opencl.c - the OpenCL backend as a plugin: its options, opening a device, the table of functions. */
-#include "opencl.h"
+#include "matmul.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "sail/plugin.h"
+
+static const char *const tunes[] = {"cached", "off", "on", NULL}, *const variants[] = {"auto", "none", "subgroups", "pairs", NULL};
 
 static const sail_opt opts[] = {
     SAIL_OPT_INT(ocl_options, memory, .def = 0, .min = 0, .max = 9e15, .unit = "bytes",
@@ -14,6 +16,10 @@ static const sail_opt opts[] = {
     SAIL_OPT_STR(ocl_options, cache,
                  .help = "directory of compiled programs, or off; unset: $XDG_CACHE_HOME/sail/opencl, or in ~/.cache"),
     SAIL_OPT_STR(ocl_options, build, .help = "more options for the device's compiler, such as -cl-opt-disable"),
+    SAIL_OPT_CHOICE(ocl_options, tune, .def = OCL_TUNE_CACHED, .choices = tunes,
+                    .help = "ways of matrix products: cached uses what `sail doctor --tune` found, on times each new shape, off neither"),
+    SAIL_OPT_CHOICE(ocl_options, variants, .def = OCL_VARIANTS_AUTO, .choices = variants,
+                    .help = "kernels beyond OpenCL C 1.2: auto uses those that a test on the device found right; or one kind wherever it fits"),
     {0},
 };
 
@@ -56,8 +62,8 @@ static void device_close(sail_device *d)
     if (d->queue)
         d->api.clFinish(d->queue);
     ocl_time_collect(d);
-    free(d->uses);
     ocl_stages_free(d);
+    ocl_tuning_free(d);
     ocl_programs_free(d);
     ocl_slabs_free(d);
     for (int i = 0; i < OCL_SCRATCH; i++)
@@ -118,7 +124,7 @@ static sail_code set_up(sail_device *d, int index, sail_err *err)
     SAIL_TRY(ocl_check(d->api.clEnqueueWriteBuffer(d->queue, d->fault, CL_TRUE, 0, sizeof none, none, 0, NULL, NULL), err,
                        "the first upload"));
     ocl_ops_fill(d);
-    return SAIL_OK;
+    return ocl_variants_check(d, err);
 }
 
 static sail_code device_open(sail_ctx *ctx, const void *options, int index, sail_device **out, sail_err *err)
@@ -127,6 +133,7 @@ static sail_code device_open(sail_ctx *ctx, const void *options, int index, sail
     if (!d)
         return sail_fail(err, SAIL_E_NOMEM, "opencl: no memory for a device");
     d->ctx = ctx;
+    d->subgroup_size = d->pairs[0] = d->pairs[1] = -1;
     if (options)
         d->options = *(const ocl_options *)options;
     d->cache = cache_dir(&d->options);
@@ -144,6 +151,47 @@ static sail_code device_open(sail_ctx *ctx, const void *options, int index, sail
 static void device_info(sail_device *d, sail_device_info *out) { ocl_describe(&d->facts, &d->options, out); }
 static void counters(sail_device *d, sail_counters *out) { *out = d->counters; }
 
+static void profile(sail_device *d, double *seconds, uint64_t *calls)
+{
+    memcpy(seconds, d->seconds, sizeof d->seconds);
+    memcpy(calls, d->calls, sizeof d->calls);
+    memset(d->seconds, 0, sizeof d->seconds);
+    memset(d->calls, 0, sizeof d->calls);
+}
+
+/* ---- tuning, told in the interface's words ---- */
+
+typedef struct telling {
+    sail_tell_tried *tell;
+    void *user;
+    char call[128];
+} telling;
+
+static void tell_one(void *user, const char *way, double seconds, double flops, const char *problem)
+{
+    const telling *t = user;
+    if (t->tell)
+        t->tell(t->user, &(sail_tried){.call = t->call, .way = way, .seconds = seconds, .flops = flops, .problem = problem});
+}
+
+static sail_code tune(sail_device *d, const sail_call *call, sail_tell_tried *tell, void *user, sail_err *err)
+{
+    char way[128];
+    ocl_plan best;
+    if (call->op != SAIL_OP_MATMUL || !ocl_supports(d, call))
+        return sail_fail(err, SAIL_E_ARG, "opencl: %s of this shape has no ways to choose from", sail_op_name(call->op));
+    const ocl_shape s = ocl_shape_of(call);
+    telling t = {.tell = tell, .user = user};
+    ocl_shape_text(&s, t.call, sizeof t.call);
+    if (s.m < 1 || s.n < 1 || s.k < 1)
+        return SAIL_OK;
+    SAIL_TRY(ocl_tune(d, &s, tell_one, &t, &best, err));
+    ocl_plan_text(&best, way, sizeof way);
+    if (tell)
+        tell(user, &(sail_tried){.call = t.call, .way = way, .chosen = true});
+    return SAIL_OK;
+}
+
 static const sail_backend ops = {
     .size = sizeof ops,
     .devices = devices,
@@ -159,10 +207,10 @@ static const sail_backend ops = {
     .run = ocl_run,
     .sync = ocl_sync,
     .counters = counters,
-    .profile = ocl_profile,
-    .profiling = ocl_profiling,
-    .kernels = ocl_uses,
-    .limits = ocl_limits,
+    .profile = profile,
+    .choices_save = ocl_choices_save,
+    .choices_load = ocl_choices_load,
+    .tune = tune,
 };
 
 SAIL_PLUGIN(SAIL_KIND_BACKEND, opencl, "GPUs of AMD and Intel, and whatever else has an OpenCL 1.2 driver", "", ocl_options, opts, &ops, 0)

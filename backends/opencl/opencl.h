@@ -29,7 +29,12 @@ typedef struct ocl_options {
     int64_t largest;    /* bytes of one allocation; 0: what the device allows */
     const char *cache;  /* directory of compiled programs; unset: the user's; "off": none */
     const char *build;  /* more options for the compiler */
+    int tune, variants;
 } ocl_options;
+
+/* tune: what is used of timings of matrix products' ways. variants: which kernels beyond OpenCL C 1.2. */
+enum { OCL_TUNE_CACHED, OCL_TUNE_OFF, OCL_TUNE_ON };
+enum { OCL_VARIANTS_AUTO, OCL_VARIANTS_NONE, OCL_VARIANTS_SUBGROUPS, OCL_VARIANTS_PAIRS };
 
 /* ---- what a device can do (device.c) ---- */
 
@@ -79,7 +84,8 @@ typedef struct ocl_kernel {
     char *entry;
     size_t group;          /* work-items of a group at most, for this kernel */
     uint64_t local, private_bytes;
-    char *variant; /* the options it was compiled with, for profiles */
+    uint64_t calls;        /* while profiling, as are the next three */
+    double seconds, flops, bytes;
 } ocl_kernel;
 
 /* kernels/NAME.cl, embedded in the library. */
@@ -93,6 +99,19 @@ extern const ocl_source ocl_sources[]; /* the last has no name */
 sail_code ocl_kernel_get(sail_device *d, const char *sources, const char *entry, const char *options, ocl_kernel **out,
                          sail_err *err);
 void ocl_programs_free(sail_device *d);
+
+/* ---- what the device does besides OpenCL C 1.2 (probe.c): answers from kernels that were built, run and compared ---- */
+
+/* Items of a sub-group whose reductions are right; 0: there are none. */
+int ocl_subgroup_size(sail_device *d);
+/* Options for a program that uses sub-groups of this size. */
+void ocl_subgroup_options(const sail_device *d, int size, char *out, size_t room);
+/* How products of pairs of f16 or bf16 are made (DOT2 of kernels/dot2.cl); 0: not at all. */
+int ocl_pairs(sail_device *d, sail_dtype t);
+/* SAIL_E_OPTION where a variant was asked for that the device has not. */
+sail_code ocl_variants_check(sail_device *d, sail_err *err);
+/* "sub-groups of 16; f16 pairs converted; bf16 pairs shifted" */
+void ocl_variants_describe(sail_device *d, char *out, size_t room);
 
 /* ---- the cache on disk (cache.c): also for the choices of a tuner ---- */
 
@@ -132,17 +151,10 @@ typedef struct ocl_stage {
     cl_event event; /* NULL: free */
 } ocl_stage;
 
-/* While profiling: what a kernel did for an op, and starts whose times are not known yet. */
-typedef struct ocl_use {
-    const ocl_kernel *kernel;
-    sail_op op;
-    uint64_t calls;
-    double seconds, flops, bytes;
-} ocl_use;
-
 typedef struct ocl_timed {
     cl_event event;
-    int use;
+    ocl_kernel *kernel;
+    sail_op op;
 } ocl_timed;
 
 struct sail_device {
@@ -155,6 +167,10 @@ struct sail_device {
     cl_command_queue queue;
     const ocl_op *ops[SAIL_OP_COUNT];
     ocl_program *programs;
+    struct ocl_tuning *tuning; /* plan.c; NULL: nothing was asked yet */
+    int subgroup_size, pairs[2]; /* probe.c; negative: not asked yet. pairs: f16, bf16 */
+    bool subgroups_by_attribute; /* kernels say the size */
+    bool quiet;                  /* a program that does not compile is no error to show */
     ocl_slab *slabs;
     uint64_t limit; /* bytes of memory that may be taken */
     cl_mem scratch[OCL_SCRATCH];
@@ -166,8 +182,6 @@ struct sail_device {
     bool profiling;
     ocl_timed timed[OCL_EVENTS];
     int n_timed;
-    ocl_use *uses;
-    int n_uses, cap_uses;
     double seconds[SAIL_OP_COUNT];
     uint64_t calls[SAIL_OP_COUNT];
     sail_counters counters;
@@ -182,7 +196,7 @@ typedef struct ocl_launch {
     sail_code code;
     ocl_kernel *kernel;
     cl_uint next;        /* argument */
-    double flops, bytes; /* of this launch, for profiles: what must be done and moved at least */
+    double flops, bytes; /* of this launch, for profiles; may be left 0 */
 } ocl_launch;
 
 const char *ocl_type(sail_dtype t); /* name in kernels: f32, bf16, f16, i32, u8; a block type's own name */
@@ -220,11 +234,6 @@ const char *ocl_status_name(cl_int status);
 sail_code ocl_queue_new(sail_device *d, bool profiling, sail_err *err);
 void ocl_stages_free(sail_device *d);
 void ocl_time_collect(sail_device *d); /* all timed launches are done */
-/* Note the start of a launch; event: the driver's, from now on this table's. */
-sail_code ocl_time_note(const ocl_launch *l, cl_event event);
-sail_code ocl_profiling(sail_device *d, bool on, sail_err *err);
-void ocl_profile(sail_device *d, double *seconds, uint64_t *calls);
-void ocl_uses(sail_device *d, sail_kernel_use *out, int cap, int *n);
 sail_code ocl_upload(sail_device *d, sail_buffer *b, uint64_t offset, const void *src, uint64_t bytes, sail_err *err);
 sail_code ocl_download(sail_device *d, sail_buffer *b, uint64_t offset, void *dst, uint64_t bytes, sail_err *err);
 sail_code ocl_copy(sail_device *d, sail_buffer *to, uint64_t to_offset, sail_buffer *from, uint64_t from_offset, uint64_t bytes,
@@ -237,9 +246,6 @@ void ocl_mem_free(sail_device *d, cl_mem mem, uint64_t bytes);
 sail_code ocl_alloc(sail_device *d, uint64_t bytes, sail_buffer **out, sail_err *err);
 void ocl_free(sail_device *d, sail_buffer *b);
 void ocl_slabs_free(sail_device *d);
-
-/* limits.c */
-sail_code ocl_limits(sail_device *d, double *flops, double *bytes, sail_err *err);
 
 /* run.c */
 void ocl_ops_fill(sail_device *d);

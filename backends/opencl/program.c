@@ -54,7 +54,7 @@ static sail_code build_failed(sail_device *d, cl_program p, cl_int status, const
     char *log = NULL;
     if (d->api.clGetProgramBuildInfo(p, d->facts.id, CL_PROGRAM_BUILD_LOG, 0, NULL, &n) == CL_SUCCESS && n > 1 &&
         (log = calloc(1, n + 1)) && d->api.clGetProgramBuildInfo(p, d->facts.id, CL_PROGRAM_BUILD_LOG, n, log, NULL) == CL_SUCCESS)
-        sail_log(d->ctx, SAIL_LOG_ERROR, "opencl: the compiler's log of %s (%s) on %s:\n%s", what, options, d->facts.name, log);
+        sail_log(d->ctx, d->quiet ? SAIL_LOG_DEBUG : SAIL_LOG_ERROR, "opencl: the compiler's log of %s (%s) on %s:\n%s", what, options, d->facts.name, log);
     ocl_check(status, err, "kernel %s (%s) does not compile on %s, driver %s", what, options, d->facts.name, d->facts.driver);
     if (log)
         sail_fail(err, SAIL_E_DEVICE, "%s:\n%.600s", err ? err->message : "", log);
@@ -89,13 +89,30 @@ static cl_program from_disk(sail_device *d, const ocl_key *key, const char *opti
     return NULL; /* the driver wants it no more */
 }
 
+/* Whether a program, behind the prelude, sums over groups. */
+static bool reduces(const char *text)
+{
+    const char *after = text + strlen(source_of("prelude", 7));
+    return strstr(after, "group_sum(") || strstr(after, "group_max(");
+}
+
+/* A processor adds as fast by itself. */
+static bool by_subgroups(sail_device *d)
+{
+    return (!d->facts.cpu || d->options.variants == OCL_VARIANTS_SUBGROUPS) && ocl_subgroup_size(d) > 0;
+}
+
 static sail_code build(sail_device *d, const char *sources, const char *what, const char *options, cl_program *out, sail_err *err)
 {
-    char *text = NULL, all[1024];
+    char *text = NULL, all[1024], more[160] = "-cl-std=CL1.2";
     ocl_key key;
     cl_int status;
-    snprintf(all, sizeof all, "%s-cl-mad-enable %s %s", strstr(options, "-cl-std=") ? "" : "-cl-std=CL1.2 ", options, d->build);
     SAIL_TRY(text_of(sources, &text, err));
+    if (strstr(options, "-cl-std="))
+        *more = '\0';
+    else if (reduces(text) && by_subgroups(d))
+        ocl_subgroup_options(d, d->subgroup_size, more, sizeof more);
+    snprintf(all, sizeof all, "%s -cl-mad-enable %s %s", more, options, d->build);
     ocl_key_of(d, (const char *const[]){text, all, NULL}, &key);
     *out = from_disk(d, &key, all);
     sail_code code = SAIL_OK;
@@ -120,7 +137,6 @@ static void kernel_free(sail_device *d, ocl_kernel *k)
     if (k->handle)
         d->api.clReleaseKernel(k->handle);
     free(k->entry);
-    free(k->variant);
     free(k);
 }
 
@@ -173,21 +189,6 @@ static sail_code program_get(sail_device *d, const char *sources, const char *en
     return SAIL_OK;
 }
 
-/* "-D A=1 -D B" as "A=1 B". */
-static char *variant_of(const char *options)
-{
-    char *text = strdup(options), *to = text;
-    for (const char *p = text; text && *p;) {
-        if (!strncmp(p, "-D ", 3))
-            p += 3;
-        else
-            *to++ = *p++;
-    }
-    if (text)
-        *to = '\0';
-    return text;
-}
-
 sail_code ocl_kernel_get(sail_device *d, const char *sources, const char *entry, const char *options, ocl_kernel **out, sail_err *err)
 {
     ocl_program *p;
@@ -198,7 +199,7 @@ sail_code ocl_kernel_get(sail_device *d, const char *sources, const char *entry,
             return SAIL_OK;
         }
     ocl_kernel *k = calloc(1, sizeof *k);
-    if (!k || !(k->entry = strdup(entry)) || !(k->variant = variant_of(options))) {
+    if (!k || !(k->entry = strdup(entry))) {
         if (k)
             kernel_free(d, k);
         return sail_fail(err, SAIL_E_NOMEM, "opencl: no memory for the kernel %s", entry);

@@ -64,7 +64,7 @@ static inline void finish4(IN(TD, bias), IN(TY, residual), OUT(TY, y), const int
     PUT4(TY, to, j, n, v);
 }
 
-#ifdef TM
+#if defined TM && !defined DOT2
 enum { GX = TN / WN, GY = TM / WM, ITEMS = GX * GY, LA = TM + 4, LB = TN + 4, BAND = 8 };
 
 /* A tile of x into to[TK][width + 4]: terms k … k + TK of rows (columns) first … first + width. */
@@ -168,15 +168,5 @@ kernel void merge(const global float *parts, const int n_parts, const ulong plan
                 v += take4_f32(p, j, n);
             finish4(bias, bias_at, bias_ld, residual, residual_at, residual_ld, y, y_at, y_ld, n, scale, flags, i, j, v);
         }
-}
-#endif
-
-#ifdef EXPAND
-/* x as packed rows of TY. */
-kernel void expand(IN(TX, x), global TY *y, const int rows, const int cols)
-{
-    for (int i = get_global_id(1); i < rows; i += get_global_size(1))
-        for (int j = get_global_id(0); j < cols; j += get_global_size(0))
-            STORE(TY, y, (size_t)i * cols + j, LOAD(TX, ROW(x, i), j));
 }
 #endif

@@ -55,9 +55,32 @@ static inline void report(global int *fault, int op, int operand, int row, int v
 #define ID_GOOD(operand, row, id, least, end)                                                                          \
     ((id) >= (least) && (id) < (end) ? true : (report(fault, fault_op, operand, (int)(row), id, least, (int)(end)), false))
 
+#ifdef SUBGROUPS /* ocl_subgroup_options */
+#pragma OPENCL EXTENSION cl_khr_subgroups : enable
+#ifdef SUBGROUP_REQUIRED
+#define SUBGROUP_SIZE __attribute__((intel_reqd_sub_group_size(SUBGROUP_REQUIRED)))
+#else
+#define SUBGROUP_SIZE
+#endif
+/* The result of a sub-group's reduction, from each of them. */
+#define GROUP_OF_SUBGROUPS(reduce, join)                                                                               \
+    v = reduce(v);                                                                                                     \
+    barrier(CLK_LOCAL_MEM_FENCE); /* an earlier result may still be read */                                            \
+    if (get_sub_group_local_id() == 0)                                                                                 \
+        space[get_sub_group_id()] = v;                                                                                 \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                                                      \
+    v = space[0];                                                                                                      \
+    for (uint i = 1; i < get_num_sub_groups(); i++)                                                                    \
+        v = join;                                                                                                      \
+    return v;
+#endif
+
 /* The sum of v over a one-dimensional group of a power of two of items; space: one float each. Every item must get here. */
 static inline float group_sum(local float *space, float v)
 {
+#ifdef SUBGROUPS
+    GROUP_OF_SUBGROUPS(sub_group_reduce_add, v + space[i])
+#else
     const uint me = get_local_id(0);
     barrier(CLK_LOCAL_MEM_FENCE); /* an earlier result may still be read */
     space[me] = v;
@@ -68,11 +91,15 @@ static inline float group_sum(local float *space, float v)
         barrier(CLK_LOCAL_MEM_FENCE);
     }
     return space[0];
+#endif
 }
 
 /* The largest, likewise. */
 static inline float group_max(local float *space, float v)
 {
+#ifdef SUBGROUPS
+    GROUP_OF_SUBGROUPS(sub_group_reduce_max, fmax(v, space[i]))
+#else
     const uint me = get_local_id(0);
     barrier(CLK_LOCAL_MEM_FENCE);
     space[me] = v;
@@ -83,4 +110,5 @@ static inline float group_max(local float *space, float v)
         barrier(CLK_LOCAL_MEM_FENCE);
     }
     return space[0];
+#endif
 }
