@@ -7,7 +7,8 @@ typedef struct encoder {
     const sail__encode_options *o;
     sail__token_scratch *scratch;
     sail_err *err;
-    bool chat;  /* the prompt is messages */
+    const sail__part *chat; /* the prompt, where it is messages */
+    sail_buf rendered;      /* its text, with the generation prompt */
     bool space; /* one was taken off the prompt's end and goes before the responses */
 } encoder;
 
@@ -29,20 +30,18 @@ static sail_code encode_prompt(encoder *e, const sail__part *p, sail__ids *out)
                             SAIL__ADD_PREFIX | (e->o->parse_special ? SAIL__PARSE_SPECIAL : 0), out, e->err);
     }
     SAIL_TRY(need_chat(e));
-    e->chat = true;
-    sail_buf text = {0};
+    e->chat = p;
+    sail_buf *text = &e->rendered;
     sail__spans plain = {0};
-    sail_code code = sail__template_render(e->o->chat, p->messages, p->n_messages, true, &text, &plain, e->err);
+    sail_code code = sail__template_render(e->o->chat, p->messages, p->n_messages, true, text, &plain, e->err);
     if (!code) {
-        e->space = text.len > 0 && text.data[text.len - 1] == ' ';
-        text.len -= e->space;
-        while (plain.n && plain.items[plain.n - 1].begin >= text.len)
+        e->space = text->len > 0 && text->data[text->len - 1] == ' ';
+        size_t len = text->len - e->space;
+        while (plain.n && plain.items[plain.n - 1].begin >= len)
             plain.n--;
         unsigned flags = SAIL__PARSE_SPECIAL | (sail__template_add_special(e->o->chat) ? SAIL__ADD_PREFIX : 0);
-        code = sail__encode_spans(t, e->scratch, text.data ? text.data : "", text.len, flags, plain.items, plain.n, out,
-                                  e->err);
+        code = sail__encode_spans(t, e->scratch, text->data ? text->data : "", len, flags, plain.items, plain.n, out, e->err);
     }
-    sail__buf_free(&text);
     sail__free(plain.items);
     return code;
 }
@@ -63,19 +62,23 @@ static sail_code encode_response(encoder *e, const sail__part *p, sail__ids *out
         len = p->messages[0].content_len;
     }
     sail_buf text = {0};
+    sail__spans plain = {0};
     if (e->space)
         sail__buf_add(&text, " ", 1);
     sail_code code = SAIL_OK;
     if (e->chat)
-        code = sail__template_response(e->o->chat, s, len, &text, NULL, e->err);
+        code = sail__template_response(e->o->chat, e->chat->messages, e->chat->n_messages, &e->rendered, s, len, &text, &plain, e->err);
     else
         sail__buf_add(&text, s, len);
-    unsigned flags = SAIL__CONTINUATION | (!e->chat && e->o->parse_special ? SAIL__PARSE_SPECIAL : 0);
+    /* what a template adds (the marks of an empty reasoning) may be special tokens, what the response says may not */
+    unsigned flags = SAIL__CONTINUATION | (e->chat || e->o->parse_special ? SAIL__PARSE_SPECIAL : 0);
     if (!code && text.oom)
         code = sail_fail(e->err, SAIL_E_NOMEM, "out of memory");
     if (!code)
-        code = sail__encode(e->o->tokenizer, e->scratch, text.data ? text.data : "", text.len, flags, out, e->err);
+        code = sail__encode_spans(e->o->tokenizer, e->scratch, text.data ? text.data : "", text.len, flags, plain.items, plain.n, out,
+                                  e->err);
     sail__buf_free(&text);
+    sail__free(plain.items);
     return code;
 }
 
@@ -172,6 +175,7 @@ sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *s
     }
     for (int i = 0; i < SAIL_PART_COUNT; i++)
         sail__ids_free(&ids[i]);
+    sail__buf_free(&e.rendered);
     return code;
 }
 
@@ -183,5 +187,7 @@ sail_code sail__encode_prompt(const sail__encode_options *o, sail__token_scratch
         SAIL_TRY(check_ids(&e, prompt));
     else if (!prompt->ids)
         return sail_fail(err, SAIL_E_ARG, "a row of text needs a tokenizer");
-    return encode_prompt(&e, prompt, out);
+    sail_code code = encode_prompt(&e, prompt, out);
+    sail__buf_free(&e.rendered);
+    return code;
 }

@@ -1,4 +1,4 @@
-/* jinja_eval.c - expressions: a tree to a value. */
+/* jinja_eval.c - expressions: a tree to a value. A fault is told with the line of the statement, as Jinja does. */
 #include <math.h>
 #include <stdio.h>
 
@@ -208,7 +208,6 @@ static bool sign(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
     sail__jv v;
     if (!sail__jeval(vm, n->a, &v))
         return false;
-    vm->line = n->line;
     if (v.kind == SAIL__J_UNDEFINED)
         return sail__jundefined_used(vm, &v);
     if (!is_number(&v))
@@ -228,7 +227,6 @@ static bool binary(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
     sail__jv a, b;
     if (!sail__jeval(vm, n->a, &a) || !sail__jeval(vm, n->b, &b))
         return false;
-    vm->line = n->line;
     return sail__jbinary(vm, (sail__jop)n->op, &a, &b, out);
 }
 
@@ -241,7 +239,6 @@ static bool compare(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
     for (unsigned i = 0; i < n->n && yes; i++) {
         if (!sail__jeval(vm, n->items[i]->a, &right))
             return false;
-        vm->line = n->line;
         if (!sail__jcompare(vm, (sail__jop)n->items[i]->op, &left, &right, &yes))
             return false;
         left = right;
@@ -279,7 +276,6 @@ static bool dict(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
         sail__jv key, value;
         if (!sail__jeval(vm, n->items[i], &key) || !sail__jeval(vm, n->items[i + 1], &value))
             return false;
-        vm->line = n->line;
         if (!sail__jdict_set(vm, d, key, value))
             return false;
     }
@@ -297,12 +293,10 @@ static bool item(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
         for (int i = 0; i < 3; i++)
             if (parts[i] && !sail__jeval(vm, parts[i], &part[i]))
                 return false;
-        vm->line = n->line;
         return sail__jslice(vm, &v, &part[0], &part[1], &part[2], out);
     }
     if (!sail__jeval(vm, n->b, &key))
         return false;
-    vm->line = n->line;
     return sail__jitem(vm, &v, &key, out);
 }
 
@@ -377,7 +371,6 @@ static bool call(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
     sail__jargs args;
     if (!sail__jeval(vm, n->a, &callee) || !sail__jeval_args(vm, n, &args))
         return false;
-    vm->line = n->line;
     return sail__jcall(vm, &callee, &args, out);
 }
 
@@ -407,12 +400,10 @@ static bool filter_or_test(sail__jvm *vm, const sail__jnode *n, const sail__jv *
     sail__jargs args;
     bool filter = n->kind == SAIL__JN_FILTER;
     if (n->op < 0) {
-        vm->line = n->line;
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No %s named '%s' found.", filter ? "filter" : "test", n->name->text.p);
     }
     if (!sail__jeval_args(vm, n, &args))
         return false;
-    vm->line = n->line;
     return filter ? sail__jfilter_at(n->op)(vm, of, &args, out) : sail__jtests[n->op].fn(vm, of, &args, out);
 }
 
@@ -452,7 +443,6 @@ static bool condition(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
         return sail__jeval(vm, n->b, out);
     if (n->c)
         return sail__jeval(vm, n->c, out);
-    vm->line = n->line;
     return sail__jv_undefined(vm, out, "the inline if-expression evaluated to false and no else section was defined.");
 }
 
@@ -470,13 +460,11 @@ static bool attribute(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
     sail__jv v;
     if (!sail__jeval(vm, n->a, &v))
         return false;
-    vm->line = n->line;
     return sail__jattr(vm, &v, &n->name->text, out);
 }
 
-static bool lone_slice(sail__jvm *vm, const sail__jnode *n)
+static bool lone_slice(sail__jvm *vm)
 {
-    vm->line = n->line;
     return sail__jfail(vm, SAIL__JINJA_RUNTIME, "several slices at once are not supported");
 }
 
@@ -487,7 +475,6 @@ static bool node(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
         *out = n->value;
         return true;
     case SAIL__JN_NAME:
-        vm->line = n->line;
         return sail__jlookup(vm, n->name, out);
     case SAIL__JN_TUPLE:
     case SAIL__JN_LIST:
@@ -520,7 +507,7 @@ static bool node(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
     case SAIL__JN_TEST:
         return filtered(vm, n, out);
     default:
-        return lone_slice(vm, n);
+        return lone_slice(vm);
     }
 }
 

@@ -108,7 +108,6 @@ bool sail__jassign(sail__jvm *vm, const sail__jnode *target, const sail__jv *val
     if (target->kind == SAIL__JN_NAME)
         return put(vm, vm->scope, target->name, *value);
     sail__jv ns;
-    vm->line = target->line;
     if (!sail__jlookup(vm, target->name, &ns))
         return false;
     if (ns.kind != SAIL__J_NAMESPACE)
@@ -167,7 +166,6 @@ static flow loop_over(sail__jvm *vm, const sail__jnode *n, const sail__jv *over,
 {
     sail__jlist l;
     sail__jscope *before = vm->scope;
-    vm->line = n->line;
     if (!sail__jitems_of(vm, over, &l))
         return FAILED;
     vm->scope = closure;
@@ -377,9 +375,13 @@ bool sail__jcall_macro(sail__jvm *vm, const sail__jmacro *m, const sail__jargs *
     if (!s)
         return false;
     vm->scope = s;
+    int line = vm->line;
     bool ok = bind_parameters(vm, m->node, args, s);
     vm->scope = before;
-    return ok && capture(vm, m->node->body, s, out) != FAILED;
+    if (!ok || capture(vm, m->node->body, s, out) == FAILED)
+        return false;
+    vm->line = line;
+    return true;
 }
 
 static bool new_macro(sail__jvm *vm, const sail__jnode *n, sail__jv *out)
@@ -412,7 +414,6 @@ static bool call_block(sail__jvm *vm, const sail__jnode *n)
     args.named = named;
     args.names = names;
     args.n_named++;
-    vm->line = n->line;
     return sail__jcall(vm, &callee, &args, &result) && sail__jv_str(vm, &result, vm->out);
 }
 
@@ -422,6 +423,7 @@ static flow if_block(sail__jvm *vm, const sail__jnode *n)
 {
     for (unsigned i = 0; i + 1 < n->n; i += 2) {
         sail__jv v;
+        vm->line = i ? n->items[i]->line : vm->line;
         if (!sail__jeval(vm, n->items[i], &v))
             return FAILED;
         if (sail__jtruth(&v))
@@ -490,7 +492,7 @@ static bool print(sail__jvm *vm, const sail__jnode *n)
 static bool set(sail__jvm *vm, const sail__jnode *n)
 {
     sail__jv v;
-    return sail__jeval(vm, n->b, &v) && (vm->line = n->line, sail__jassign(vm, n->a, &v));
+    return sail__jeval(vm, n->b, &v) && sail__jassign(vm, n->a, &v);
 }
 
 static bool define(sail__jvm *vm, const sail__jnode *n)
@@ -545,7 +547,7 @@ static flow run(sail__jvm *vm, const sail__jnode *body)
     for (unsigned i = 0; i < body->n && f == ON; i++) {
         if (!sail__jstep(vm, 1))
             return FAILED;
-        vm->line = body->items[i]->line;
+        vm->line = body->items[i]->kind == SAIL__JN_PRINT ? body->items[i]->a->line : body->items[i]->line;
         f = statement(vm, body->items[i]);
     }
     vm->depth--;
@@ -620,7 +622,7 @@ sail_code sail__jinja_render(const sail__jinja *t, const sail__jinja_options *o,
     if (!vm.arena)
         code = sail_fail(err, SAIL_E_NOMEM, "%s: no memory to render the template", t->origin);
     else if (!(vm.root = vm.scope = push(&vm, NULL)) || !variables(&vm) || run(&vm, t->root) == FAILED)
-        code = err->code;
+        code = err->code ? err->code : sail_fail(err, SAIL_E_NOMEM, "%s: no memory to render the template", t->origin);
     else
         code = finish(&vm, out);
     sail__arena_free(vm.arena);

@@ -519,6 +519,7 @@ static sail__jnode *binary(sail__jparser *p, int which)
     };
     if (which == 4)
         return unary(p, true);
+    int line = now(p)->line; /* Jinja's: of where the expression begins, of a longer one where its last operator stands */
     sail__jnode *left = binary(p, which + 1);
     const level *l = &levels[which];
     while (!p->failed) {
@@ -527,7 +528,6 @@ static sail__jnode *binary(sail__jparser *p, int which)
             i++;
         if (i == 4 || !l->op[i])
             break;
-        int line = now(p)->line;
         next(p);
         sail__jnode *right = binary(p, which + 1);
         if (which == 1) {
@@ -545,6 +545,7 @@ static sail__jnode *binary(sail__jparser *p, int which)
         n->a = left;
         n->b = right;
         left = sail__jnode_depth(p, n);
+        line = now(p)->line;
     }
     return left;
 }

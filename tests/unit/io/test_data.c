@@ -275,7 +275,8 @@ static void hh_rlhf_counts_are_those_of_the_file(void **state)
             b.len = 0;
             assert_int_equal(sail__template_render(hh, p->messages, p->n_messages, true, &b, NULL, &err), SAIL_OK);
             assert_int_equal(
-                sail__template_response(hh, a->messages[0].content, a->messages[0].content_len, &b, NULL, &err),
+                sail__template_response(hh, p->messages, p->n_messages, side ? NULL : &b, a->messages[0].content,
+                                        a->messages[0].content_len, &b, NULL, &err),
                 SAIL_OK);
             assert_string_equal(b.data, sail_json_string(sail_json_get(v, side ? "rejected" : "chosen"), NULL));
         }

@@ -135,11 +135,160 @@ static void recorded_features_agree(void **state)
     assert_int_equal(passed, total);
 }
 
+/* ---- foreign code ---- */
+
+static void runaway_templates_are_stopped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        sail__jinja_kind kind;
+    } cases[] = {
+        {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", SAIL__JINJA_LIMIT},
+        {"{{ range(1000000) | list }}", SAIL__JINJA_LIMIT},
+        {"{{ 'x' * 1000000000000 }}", SAIL__JINJA_LIMIT},
+        {"{{ [1, 2] * 1000000000000 }}", SAIL__JINJA_LIMIT},
+        {"{% set ns = namespace(s='ab') %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", SAIL__JINJA_LIMIT},
+        {"{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}", SAIL__JINJA_LIMIT},
+        {"{% set ns = namespace(l=[1]) %}{% for i in range(90000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l == [ns.l] }}", SAIL__JINJA_LIMIT},
+        {"{% set ns = namespace(l=[1]) %}{% for i in range(90000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l | tojson }}", SAIL__JINJA_LIMIT},
+        {"{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", SAIL__JINJA_LIMIT},
+        {"{% macro f(n) %}{{ n }}{{ f(n + 1) }}{{ f(n + 2) }}{% endmacro %}{{ f(0) }}", SAIL__JINJA_LIMIT},
+        {"{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}", SAIL__JINJA_LIMIT},
+        {"{{ 10 ** 100 }}", SAIL__JINJA_LIMIT},
+        {"{{ 'a' | center(100000000) }}", SAIL__JINJA_LIMIT},
+        {"{{ '%999999999d' % 1 }}", SAIL__JINJA_LIMIT},
+        {"{{ '{:999999999}'.format(1) }}", SAIL__JINJA_LIMIT},
+        {"{{ ('a' * 1000000).replace('a', 'b' * 1000000) }}", SAIL__JINJA_LIMIT},
+        {"{{ [1] | tojson(indent=100000000) }}", SAIL__JINJA_LIMIT},
+        {"{{ 1e308 | int }}", SAIL__JINJA_LIMIT},
+        {"{{ ''.__class__.__mro__ }}", SAIL__JINJA_SECURITY},
+        {"{{ messages.append(1) }}", SAIL__JINJA_SECURITY},
+        {"{{ d.update({}) }}", SAIL__JINJA_SECURITY},
+    };
+    sail_arena *a = sail__arena_new();
+    sail_node *variables;
+    sail_err err = {0};
+    static const char context[] = "{\"messages\": [], \"d\": {}}";
+    assert_int_equal(sail__json_parse(a, context, sizeof context - 1, "test", 1, &variables, &err), SAIL_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const sail__jinja_options o = {.variables = variables};
+        outcome r = render_with(cases[i].text, strlen(cases[i].text), &o);
+        if (!r.code || r.fault.kind != cases[i].kind || r.fault.line != 1)
+            fail_msg("%s: %s", cases[i].text, r.code ? r.err.message : "was rendered");
+        sail__jinja_result_free(&r.result);
+    }
+    sail__arena_free(a);
+}
+
+static void runaway_nesting_is_a_syntax_error(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *open, *inside, *close, *after;
+    } cases[] = {{"(", "1", ")", ""},    {"[", "1", "]", ""},         {"{1:", "1", "}", ""},   {"-", "1", "", ""},
+                 {"not ", "1", "", ""},  {"x[", "1", "]", ""},        {"f(", "1", ")", ""},    {"1 if 1 else ", "1", "", ""},
+                 {"", "1", "+1", ""},    {"", "1", "|abs", ""},       {"", "x", ".x", ""},     {"", "1", " is defined", ""},
+                 {"", "", "{% if 1 %}", "{{ 1"}, {"", "", "{% for x in y %}", "{{ 1"}, {"", "", "{% macro f() %}", "{{ 1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sail_buf b = {0};
+        sail__buf_str(&b, *cases[i].after ? "" : "{{ ");
+        for (int k = 0; k < 20000; k++)
+            sail__buf_str(&b, cases[i].open);
+        sail__buf_str(&b, cases[i].inside);
+        for (int k = 0; k < 20000; k++)
+            sail__buf_str(&b, cases[i].close);
+        sail__buf_str(&b, *cases[i].after ? cases[i].after : "");
+        sail__buf_str(&b, " }}");
+        const sail__jinja_options o = {0};
+        outcome r = render_with(b.data, b.len, &o);
+        if (!r.code || r.fault.kind != SAIL__JINJA_SYNTAX)
+            fail_msg("%s…%s: %s", cases[i].open, cases[i].close, r.code ? r.err.message : "was rendered");
+        sail__jinja_result_free(&r.result);
+        sail__buf_free(&b);
+    }
+}
+
+/* Long but not deep: as many operands and branches as anyone likes. */
+static void long_templates_are_rendered(void **state)
+{
+    (void)state;
+    sail_buf b = {0};
+    sail__buf_str(&b, "{% if 0 %}");
+    for (int k = 0; k < 3000; k++)
+        sail__buf_printf(&b, "{%% elif x == %d %%}%d", k, k);
+    sail__buf_str(&b, "{% endif %}{{ ''");
+    for (int k = 0; k < 3000; k++)
+        sail__buf_str(&b, " ~ 'a'");
+    sail__buf_str(&b, " }}{{ 1 or 0");
+    for (int k = 0; k < 3000; k++)
+        sail__buf_str(&b, " or 0");
+    sail__buf_str(&b, " }}");
+    const sail__jinja_options o = {0};
+    outcome r = render_with(b.data, b.len, &o);
+    if (r.code)
+        fail_msg("%s", r.err.message);
+    assert_int_equal(r.result.text.len, 3001);
+    sail__jinja_result_free(&r.result);
+    sail__buf_free(&b);
+}
+
+static void bad_text_is_refused(void **state)
+{
+    (void)state;
+    sail__jinja *t;
+    sail_err err = {0};
+    assert_int_equal(sail__jinja_parse("a\xff", 2, "bad", &t, NULL, &err), SAIL_E_FORMAT);
+    assert_non_null(strstr(err.message, "UTF-8"));
+    char *large = sail__calloc(5, 1 << 20);
+    memset(large, 'a', 5 << 20);
+    assert_int_equal(sail__jinja_parse(large, 5 << 20, "large", &t, NULL, &err), SAIL_E_LIMIT);
+    sail__free(large);
+    assert_null(t);
+}
+
+/* Each allocation fails once: an error, no crash (ASan: no leak). */
+static void a_lack_of_memory_is_told(void **state)
+{
+    (void)state;
+    static const char text[] = "{% macro f(x, y=2) %}{{ x ~ y }}{% endmacro %}{% set ns = namespace(a=[1, 2] | map('string') | list) %}"
+                               "{% for m in messages if m %}{% generation %}{{ f(m.content | upper) + ns.a[0] }}{% endgeneration %}{% endfor %}"
+                               "{{ {'a': 'é'.split('x')} | tojson(indent=2) }}{{ '%s' % 1 }}{{ [3, 1] | sort }}";
+    sail_arena *a = sail__arena_new();
+    sail_node *variables;
+    sail_err err = {0};
+    static const char *const foreign[] = {"messages", NULL};
+    static const char context[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}";
+    assert_int_equal(sail__json_parse(a, context, sizeof context - 1, "test", 1, &variables, &err), SAIL_OK);
+    const sail__jinja_options o = {.variables = variables, .foreign = foreign};
+    long failed = 0;
+    for (long k = 1;; k++) {
+        sail__alloc_fail_at(k);
+        outcome r = render_with(text, sizeof text - 1, &o);
+        bool happened = sail__alloc_fail_at(0) == 0;
+        sail__jinja_result_free(&r.result);
+        if (!happened) {
+            assert_int_equal(r.code, SAIL_OK);
+            break;
+        }
+        if (r.code != SAIL_E_NOMEM)
+            fail_msg("allocation %ld: %s", k, r.code ? r.err.message : "went unnoticed");
+        failed++;
+    }
+    assert_true(failed > 50);
+    sail__arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recorded_features_agree),
         cmocka_unit_test(recorded_real_templates_agree),
+        cmocka_unit_test(runaway_templates_are_stopped),
+        cmocka_unit_test(runaway_nesting_is_a_syntax_error),
+        cmocka_unit_test(long_templates_are_rendered),
+        cmocka_unit_test(bad_text_is_refused),
+        cmocka_unit_test(a_lack_of_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

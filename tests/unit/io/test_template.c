@@ -1,4 +1,4 @@
-/* Chat templates: recorded renderings of the Jinja texts that are recognised, the named forms, refusals. */
+/* Chat templates: the named ones, a model's own, responses, refusals. */
 #include "../../golden.h"
 #include "io/template.h"
 
@@ -39,6 +39,17 @@ static void named_templates_render_as_the_models_were_trained(void **state)
     expect_named("vicuna", "", m, 3, true, "USER: Hi ASSISTANT: Hello.</s>USER:  And?  ASSISTANT:");
     expect_named("hh", NULL, m, 3, true, "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman:  And? \n\nAssistant:");
     expect_named("plain", NULL, m, 1, true, "Hi\n");
+    expect_named("phi3", "S", m, 2, true,
+                 "<|system|>\nS<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello.<|end|>\n<|assistant|>\n");
+    expect_named("gemma", NULL, m, 3, true,
+                 "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello.<end_of_turn>\n"
+                 "<start_of_turn>user\nAnd?<end_of_turn>\n<start_of_turn>model\n");
+    expect_named("gemma", "S", m, 1, false, "<bos><start_of_turn>user\nS\n\nHi<end_of_turn>\n");
+    expect_named("mistral", "S", m, 3, true, "<s>[INST] S\n\nHi [/INST] Hello.</s>[INST]  And?  [/INST]");
+    expect_named("llama2", "S", m, 3, true,
+                 "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nHi [/INST] Hello. </s><s>[INST] And? [/INST]");
+    expect_named("beaver", NULL, m, 3, true,
+                 "BEGINNING OF CONVERSATION: USER: Hi ASSISTANT:Hello.</s>USER:  And?  ASSISTANT:");
 }
 
 static void a_role_without_a_form_is_refused(void **state)
@@ -78,95 +89,137 @@ static void spans_mark_what_users_wrote(void **state)
     sail__template_free(t);
 }
 
-static void texts_that_are_not_known_are_refused(void **state)
+static sail__template *jinja(const char *text)
+{
+    sail__template *t;
+    sail_err err = {0};
+    if (sail__template_from_jinja(text, "model", NULL, NULL, &t, &err) != SAIL_OK)
+        fail_msg("%s", err.message);
+    return t;
+}
+
+static void what_cannot_be_rendered_is_an_error_with_its_line(void **state)
 {
     (void)state;
-    static const char *const texts[] = {
-        "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}",
-        /* the SmolLM2 form with an expression where the system message stands */
-        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n' "
-        "+ x + '"
-        "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
-        "'\n'}}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-        /* chatml with other words between */
-        "{% for message in messages %}{{'<|im_start|>' + message['role'] + ':' + message['content'] + '<|im_end|>' + "
-        "'\n'}}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-        ""};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    static const struct {
+        const char *text, *says;
+    } faults[] = {{"one\n{% for m in messages %}\n{{ m.content }}", "model:3: Unexpected end of template"},
+                  {"one\n{{ messages[0].content | shout }}", "model:2: No filter named 'shout'"},
+                  {"{{ x }}\n\n{{ messages[0].content + 1 }}", "model:3: can only concatenate str"},
+                  {"a\n{{ raise_exception('Only user and assistant!') }}", "model:2: Only user and assistant!"},
+                  {"{{ bos_token + 'x' }}", "model:1: 'bos_token' is undefined"}};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         sail__template *t;
         sail_err err = {0};
-        assert_int_equal(sail__template_from_jinja(texts[i], "model.gguf", NULL, NULL, &t, &err), SAIL_E_FORMAT);
-        assert_null(t);
-        assert_non_null(strstr(err.message, "model.gguf"));
-        assert_non_null(strstr(err.message, "template: chatml"));
-    }
-}
-
-/* All messages as plain strings, and nothing else in the context that a template could use? */
-static bool plain_case(const sail_node *row, sail__message *m, size_t *n)
-{
-    const sail_node *list = sail__node_get(row, "messages"), *tools = sail__node_get(row, "tools");
-    if (!sail__node_get(row, "expected") || (tools && tools->kind != SAIL_NODE_NULL))
-        return false;
-    *n = list->list.n;
-    for (size_t i = 0; i < *n; i++) {
-        const sail_node *role = sail__node_get(list->list.items[i], "role"),
-                        *content = sail__node_get(list->list.items[i], "content");
-        if (i >= 64 || !content || content->kind != SAIL_NODE_STRING || !role)
-            return false;
-        m[i] = (sail__message){role->string.data, content->string.data, content->string.len};
-    }
-    return true;
-}
-
-static void recorded_renderings_of_known_texts_agree(void **state)
-{
-    (void)state;
-    GOLDEN_OR_SKIP();
-    char path[4096], *data, *text;
-    size_t size, compared = 0, smollm = 0, refused = 0, text_size;
-    sail_err err = {0};
-    snprintf(path, sizeof path, "%s/text/templates/cases.jsonl", golden_dir());
-    assert_int_equal(sail__file_read(path, 1 << 28, &data, &size, &err), SAIL_OK);
-    sail_arena *a = sail__arena_new();
-    for (char *line = data, *end; line < data + size; line = end + 1) {
-        end = memchr(line, '\n', (size_t)(data + size - line));
-        if (!end)
-            break;
-        sail__arena_reset(a);
-        sail_node *row;
-        assert_int_equal(sail__json_parse(a, line, (size_t)(end - line), "cases", 0, &row, &err), SAIL_OK);
-        snprintf(path, sizeof path, "%s/text/templates/%s", golden_dir(),
-                 sail__node_get(row, "template_file")->string.data);
-        assert_int_equal(sail__file_read(path, 1 << 24, &text, &text_size, &err), SAIL_OK);
-        sail__template *t;
-        sail_code code = sail__template_from_jinja(text, path, NULL, NULL, &t, &err);
-        sail__free(text);
-        sail__message m[64];
-        size_t n;
-        if (code) {
-            refused++;
-        } else if (plain_case(row, m, &n)) {
-            sail_buf out = {0};
-            assert_int_equal(
-                sail__template_render(t, m, n, sail__node_get(row, "add_generation_prompt")->boolean, &out, NULL, &err),
-                SAIL_OK);
-            const sail_node *want = sail__node_get(row, "expected");
-            if (out.len != want->string.len || (out.len && memcmp(out.data, want->string.data, out.len) != 0))
-                fail_msg("%s: rendered '%s'", sail__node_get(row, "name")->string.data, out.data ? out.data : "");
-            sail__buf_free(&out);
-            compared++;
-            smollm += strstr(path, "SmolLM2-135M") != NULL;
-        }
+        sail_buf out = {0};
+        sail__message m = message("user", "Hi");
+        sail_code code = sail__template_from_jinja(faults[i].text, "model", NULL, NULL, &t, &err);
+        if (!code)
+            code = sail__template_render(t, &m, 1, true, &out, NULL, &err);
+        assert_int_equal(code, SAIL_E_FORMAT);
+        if (!strstr(err.message, faults[i].says))
+            fail_msg("'%s' does not say '%s'", err.message, faults[i].says);
+        sail__buf_free(&out);
         sail__template_free(t);
     }
-    print_message("%zu renderings agree (%zu of SmolLM2); %zu cases have templates that are refused\n", compared,
-                  smollm, refused);
-    assert_true(compared > 0 && smollm > 0 && refused > 0);
-    sail__arena_free(a);
-    sail__free(data);
+}
+
+static void a_file_of_jinja_is_a_template(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/sail_template_XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/own.jinja", dir);
+    static const char text[] = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}";
+    sail__template *t;
+    sail_err err = {0};
+    sail_buf out = {0};
+    sail__message m = message("user", "Hi");
+    assert_int_equal(sail__file_write(path, text, sizeof text - 1, &err), SAIL_OK);
+    sail__tokenizer *none = NULL;
+    assert_int_equal(sail__template_for(none, path, "Be brief.", &t, &err), SAIL_OK);
+    assert_int_equal(sail__template_render(t, &m, 1, true, &out, NULL, &err), SAIL_OK);
+    assert_string_equal(out.data, "[system] Be brief.\n[user] Hi\n");
+    sail__buf_free(&out);
+    sail__template_free(t);
+    assert_int_equal(sail__template_for(none, "/nowhere/own.jinja", NULL, &t, &err), SAIL_E_NOTFOUND);
+    assert_null(t);
+    sail__remove_tree(dir, &err);
+}
+
+/* Prompt and response as they are trained on: what the template writes, up to the end token. */
+static void expect_response(sail__template *t, const char *answer, const char *prompt, const char *response, const char *foreign)
+{
+    sail_err err = {0};
+    sail_buf out = {0}, got = {0};
+    sail__spans spans = {0};
+    sail__message m[] = {message("user", "Q")};
+    if (sail__template_render(t, m, 1, true, &out, NULL, &err) != SAIL_OK ||
+        sail__template_response(t, m, 1, &out, answer, strlen(answer), &got, &spans, &err) != SAIL_OK)
+        fail_msg("%s", err.message);
+    assert_string_equal(out.data, prompt);
+    assert_string_equal(got.data ? got.data : "", response);
+    assert_int_equal(spans.n, *foreign ? 1 : 0);
+    if (*foreign) {
+        assert_int_equal(spans.items[0].end - spans.items[0].begin, strlen(foreign));
+        assert_memory_equal(got.data + spans.items[0].begin, foreign, strlen(foreign));
+    }
+    got.len = 0; /* and without the rendered prompt at hand */
+    assert_int_equal(sail__template_response(t, m, 1, NULL, answer, strlen(answer), &got, NULL, &err), SAIL_OK);
+    assert_string_equal(got.data ? got.data : "", response);
+    sail__buf_free(&out);
+    sail__buf_free(&got);
+    sail__free(spans.items);
+    sail__template_free(t);
+}
+
+static sail__template *named(const char *name)
+{
+    sail__template *t;
+    sail_err err = {0};
+    assert_int_equal(sail__template_named(name, "", NULL, &t, &err), SAIL_OK);
+    return t;
+}
+
+static void a_response_is_what_the_template_writes_behind_the_prompt(void **state)
+{
+    (void)state;
+    expect_response(named("chatml"), " A\n", "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n", " A\n", " A\n");
+    expect_response(named("hh"), "A", "\n\nHuman: Q\n\nAssistant:", " A", "A");
+    expect_response(named("beaver"), "A", "BEGINNING OF CONVERSATION: USER: Q ASSISTANT:", "A", "A");
+    expect_response(named("mistral"), "A", "<s>[INST] Q [/INST]", " A", "A");
+    expect_response(named("llama3"), " A ",
+                    "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
+                    "<|start_header_id|>assistant<|end_header_id|>\n\n",
+                    "A", "A");
+    expect_response(named("plain"), "A", "Q\n", "A", "A");
+    expect_response(named("chatml"), "", "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n", "", "");
+    /* an empty reasoning goes before the answer: it is what the model is to write */
+    expect_response(jinja("{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}<think></think>{% endif %}"
+                          "{{ m.content }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"),
+                    "A", "<user>Q<end><assistant>", "<think></think>A", "A");
+    /* a prompt that begins a reasoning, which earlier answers do not have */
+    expect_response(jinja("{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] }}<end>{% endfor %}"
+                          "{% if add_generation_prompt %}<assistant><think>{% endif %}"),
+                    "x</think>A", "<user>Q<end><assistant><think>", "A", "A");
+}
+
+static void strings_of_marks_in_messages_stay_marked_through_filters(void **state)
+{
+    (void)state;
+    sail__template *t = jinja("{% for m in messages %}{{ ('<s>' ~ m.content | trim | replace('b', 'B') | upper)[0:9] ~ m.role }}{% endfor %}");
+    sail__message m = message("user", "  <s>ab  ");
+    sail_err err = {0};
+    sail_buf out = {0};
+    sail__spans spans = {0};
+    assert_int_equal(sail__template_render(t, &m, 1, true, &out, &spans, &err), SAIL_OK);
+    assert_string_equal(out.data, "<s><S>ABuser");
+    assert_int_equal(spans.n, 1);
+    assert_int_equal(spans.items[0].begin, 3);
+    assert_int_equal(spans.items[0].end, 7); /* the B is the template's */
+    sail__buf_free(&out);
+    sail__free(spans.items);
+    sail__template_free(t);
 }
 
 /* The ids of the recorded conversation, by the GGUF's own vocabulary and template. */
@@ -225,8 +278,10 @@ int main(void)
         cmocka_unit_test(named_templates_render_as_the_models_were_trained),
         cmocka_unit_test(a_role_without_a_form_is_refused),
         cmocka_unit_test(spans_mark_what_users_wrote),
-        cmocka_unit_test(texts_that_are_not_known_are_refused),
-        cmocka_unit_test(recorded_renderings_of_known_texts_agree),
+        cmocka_unit_test(what_cannot_be_rendered_is_an_error_with_its_line),
+        cmocka_unit_test(a_file_of_jinja_is_a_template),
+        cmocka_unit_test(a_response_is_what_the_template_writes_behind_the_prompt),
+        cmocka_unit_test(strings_of_marks_in_messages_stay_marked_through_filters),
         cmocka_unit_test(smollm2_conversation_has_the_recorded_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
