@@ -35,6 +35,17 @@ static void need_files(sail__cli *c, sail_problems *p, const char *stage, const 
     }
 }
 
+/* A plugin's own paths. */
+static void slot_files(sail__cli *c, sail_problems *p, const sail__stage *s, const char *key, const sail_slot *slot)
+{
+    const sail_node *node = slot->loaded ? sail__node_find(s->node, key) : NULL;
+    for (const sail_opt *o = slot->loaded ? slot->loaded->plugin.opts : NULL; node && node->kind == SAIL_NODE_MAP && o && o->name; o++) {
+        const sail_node *at = o->flags & SAIL_OPT_PATH ? sail__node_get(node, o->name) : NULL;
+        if (at && at->kind == SAIL_NODE_STRING)
+            need_file(c, p, at, s->name, sail__arena_printf(c->arena, "%s.%s", key, o->name), at->string.data);
+    }
+}
+
 static void files(sail__cli *c, const sail__recipe *r, sail_problems *p)
 {
     for (size_t i = 0; i < r->n_stages; i++) {
@@ -45,6 +56,8 @@ static void files(sail__cli *c, const sail__recipe *r, sail_problems *p)
             const char *key = sail__arena_printf(c->arena, "model.%s", keys[k]);
             need_file(c, p, key ? sail__node_find(s->node, key) : NULL, s->name, key, values[k]);
         }
+        slot_files(c, p, s, "method.judge", &s->judge);
+        slot_files(c, p, s, "eval.judge", &s->eval_judge);
         need_files(c, p, s->name, "data.train", s->data.train);
         need_files(c, p, s->name, "data.eval", s->data.eval);
         need_files(c, p, s->name, "generate.prompts", s->generate.prompts);
@@ -91,7 +104,7 @@ static void gradients(sail__cli *c, const sail__recipe *r, sail_problems *p)
     for (size_t i = 0; i < r->n_stages; i++) {
         const sail__stage *s = &r->stages[i];
         sail_err err = {0};
-        if (s->kind == SAIL__ALIGN && gradients_of(c, s, p, &err) != SAIL_OK)
+        if (sail__stage_has_pairs(s->kind) && gradients_of(c, s, p, &err) != SAIL_OK)
             sail__problem_of(p, s->node, sail__arena_printf(c->arena, "%s.method", s->name), &err);
     }
 }

@@ -6,6 +6,7 @@
 #include "align/assess.h"
 #include "align/compare.h"
 #include "cli_model.h"
+#include "reward_model.h"
 #include "recipe/recipe.h"
 
 struct eval_options {
@@ -248,6 +249,14 @@ static sail_code run(sail__cli *c, sail_err *err)
         return sail_fail(err, SAIL_E_USAGE, "--against needs --judge: who tells the better response, such as --judge '{kind: rule, rule: shorter}'");
     if ((j.o->against || j.o->judge) && j.o->generate == 0)
         return sail_fail(err, SAIL_E_USAGE, "--generate 0 leaves nothing to judge");
+    if (sail__cli_is_reward_model(c)) {
+        const struct eval_options *o = j.o;
+        if (o->judge || o->reference || o->against)
+            return sail_fail(err, SAIL_E_USAGE, "%s is a reward model: it writes nothing to be judged, and is measured from nothing (--judge, --reference and "
+                                                "--against are for language models)", c->model.model);
+        sail__cli_reward_eval how = {o->data, o->reader, o->preference, o->output, o->template_name, o->system, o->held_out, o->pairs};
+        return sail__cli_eval_rewards(c, &how, err);
+    }
     SAIL_TRY(make_stage(&j, err));
     sail_code code = sail__assess(c->ctx, &j.stage, j.o->reference, &j.metrics, &j.facts, err);
     if (code == SAIL_OK && !j.facts.reference)
@@ -262,6 +271,7 @@ static sail_code run(sail__cli *c, sail_err *err)
 
 static const sail__example examples[] = {
     {"sail eval --model SmolLM2-135M-Instruct --adapter runs/dpp/align/output --data pairs.jsonl", "against the model without the adapter"},
+    {"sail eval --model reward-model --data rewardbench.jsonl", "a reward model: accuracy, calibration, RewardBench's sections"},
     {"sail eval --model m --adapter a --data p.jsonl --against b --judge '{kind: rule, rule: shorter}' --json", "win rate of adapter a over adapter b"},
     {0},
 };
@@ -271,7 +281,8 @@ const sail__command sail__cmd_eval = {
            "gives lengths, the divergence from the reference, and with --judge the win rate against the reference's responses and those of "
            "each --against: every pair of responses is judged in both orders, a tie counts one half, and the interval is of 95% over "
            "prompts. The figures and their names are those of a run's evaluation (eval_rewards/accuracies, eval_loss, eval_win_rate, "
-           "win_rate/model_vs_NAME …).",
+           "win_rate/model_vs_NAME …). Of a reward model: accuracy, margin, loss under --preference, a reliability table with the expected "
+           "calibration error, and, where rows say their `subset` as RewardBench's do, the accuracy by subset and section.",
     .flags = SAIL__CLI_MODEL | SAIL__CLI_NEEDS_MODEL | SAIL__CLI_SIGNALS | SAIL__CLI_JSON, .options = options,
     .options_size = sizeof(struct eval_options), .examples = examples, .run = run,
 };

@@ -85,6 +85,7 @@ static void on_step(void *user, int64_t step, int64_t steps, const sail__metrics
         value(&b, m, "eval_loss", "loss ", "%.4f");
         value(&b, m, "eval_rewards/accuracies", "accuracy ", "%.3f");
         value(&b, m, "eval_rewards/margins", "margin ", "%.4f");
+        value(&b, m, "eval_calibration/error", "calibration error ", "%.3f");
         value(&b, m, "eval_objective/kl", "kl ", "%.3f");
         value(&b, m, "eval_completions/mean_length", "length ", "%.1f");
         value(&b, m, "eval_win_rate", "win rate ", "%.3f");

@@ -2,9 +2,10 @@
 #include <string.h>
 
 #include "cli_model.h"
+#include "reward_model.h"
 
 struct score_options {
-    const char *input, *output;
+    const char *input, *output, *tokenizer, *template_name;
     bool eos, special;
     int64_t max_tokens;
 };
@@ -14,6 +15,8 @@ static const sail_opt options[] = {
     SAIL_OPT_STR(T, output, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "one line a row, in order; standard output where it is not given"),
     SAIL_OPT_BOOL(T, eos, .help = "append the end token to responses"),
     SAIL_OPT_BOOL(T, special, .def = 1, .help = "read <|…|> in texts as the token of that name"),
+    SAIL_OPT_STR(T, tokenizer, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "of a reward model: tokenizer.json or its directory; unset: the model's own"),
+    {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .unit = "NAME", .help = "of a reward model: form that prompts are given in; unset: the model's own"},
     SAIL_OPT_INT(T, max_tokens, .def = 4096, .min = 1, .max = 1 << 24, .unit = "N", .help = "tokens in one pass over the model"),
     {0},
 };
@@ -83,6 +86,12 @@ static sail_code run(sail__cli *c, sail_err *err)
     scorer s = {0};
     sail__cli_rows rows = {0};
     sail__cli_sink sink;
+    if (sail__cli_is_reward_model(c)) {
+        sail__cli_scoring how = {o->input, o->output, o->tokenizer, o->template_name, o->max_tokens};
+        return sail__cli_score_rewards(c, &how, err);
+    }
+    if (o->tokenizer || o->template_name)
+        return sail_fail(err, SAIL_E_USAGE, "--tokenizer and --template are for reward models; %s is a language model", c->model.model);
     SAIL_TRY(sail__cli_open_model(c, &(sail__cli_want){.dtype = -1}, &s.session, err));
     sail__cli_text text = {.session = s.session, .kind = SAIL__ROW_SEQUENCE, .eos = o->eos, .special = o->special};
     sail_code code = sail__cli_read_rows(c, &text, o->input, &rows, err);
@@ -106,14 +115,19 @@ static sail_code run(sail__cli *c, sail_err *err)
 
 static const sail__example examples[] = {
     {"sail score --model SmolLM2-135M-Instruct --input rows.jsonl --output scores.jsonl", "rows such as {\"prompt\": \"2 + 2 =\", \"response\": \" 4\"}"},
+    {"sail score --model reward-model --input pairs.jsonl --output scored.jsonl", "pairs with score_chosen and score_rejected added"},
     {"sail score --model model.gguf --backend cpu --dtype bf16 --input ids.jsonl", "rows of {\"ids\": [1, 2, 3]}, to standard output"},
     {0},
 };
 const sail__command sail__cmd_score = {
-    .name = "score", .args = "", .summary = "log-probabilities and entropies of texts under a model",
+    .name = "score", .args = "", .summary = "log-probabilities and entropies of texts under a model; scores of a reward model",
     .doc = "A row is {\"ids\": […]}, {\"prompt\": …, \"response\": …} or {\"messages\": […]}. Strings are taken as they are; messages go "
            "through the model's template. A line comes out for each row: {\"ids\": […], \"logprobs\": […], \"entropy\": […]}, in nats; "
-           "logprobs[i] is log p(ids[i] | ids before it), the first null; entropy[i] that of the next token after ids[0..i].",
+           "logprobs[i] is log p(ids[i] | ids before it), the first null; entropy[i] that of the next token after ids[0..i]. "
+           "A model with a score head (…ForSequenceClassification, Safe RLHF's and Eurus' models, what `stage: reward` makes; or an adapter "
+           "that holds the head) gives {\"score\": …} for such a row instead, {\"scores\": […]} for {\"prompt\": …, \"responses\": […]}, "
+           "and a pair {\"prompt\", \"chosen\", \"rejected\", …} again with score_chosen and score_rejected. It reads messages by its own "
+           "template, ends them as it was trained, and takes a prompt of text as a message of the user where it has a template.",
     .flags = SAIL__CLI_MODEL | SAIL__CLI_NEEDS_MODEL | SAIL__CLI_SIGNALS, .options = options, .options_size = sizeof(struct score_options),
     .examples = examples, .run = run,
 };

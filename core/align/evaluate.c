@@ -1,6 +1,8 @@
 /* evaluate.c - held-out pairs, fresh responses, win rates. */
 #include "evaluate.h"
 
+#include "calibration.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +38,19 @@ static sail_code prefixed(sail__metrics *out, const sail__metrics *in, bool refe
     return SAIL_OK;
 }
 
+/* How well the probabilities that a reward model's scores amount to are kept. */
+static sail_code calibration(const sail__stage *live, const sail__step *s, sail__metrics *out, sail_err *err)
+{
+    const sail_preference_model m = {live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
+    sail__calibration c = {0};
+    for (int64_t i = 0; i < s->n; i++) {
+        double p;
+        SAIL_TRY(sail__win_probability(&m, s->groups[i].r[0].head[0], s->groups[i].r[1].head[0], &p, err));
+        sail__calibration_add(&c, p);
+    }
+    return sail__metrics_mean(out, "eval_calibration/error", sail__calibration_error(&c), c.n > 0, err);
+}
+
 static sail_code held_out_pairs(sail__evaluator *e, const sail__stage *live, sail__metrics *out, sail_err *err)
 {
     const sail__rows *rows = &e->stream->held_out;
@@ -69,6 +84,8 @@ static sail_code held_out_pairs(sail__evaluator *e, const sail__stage *live, sai
         code = sail__learner_evaluate(e->learner, live, &s, &m, &loss, err);
     if (code == SAIL_OK && n > 0)
         code = prefixed(out, &m, known, err);
+    if (code == SAIL_OK && n > 0 && live->kind == SAIL__REWARD)
+        code = calibration(live, &s, out, err);
     sail__free(m.items);
     sail__arena_free(a);
     return code;

@@ -20,7 +20,7 @@ sail_code sail__evaluator_init(sail__evaluator *e, sail__stream *st, sail__learn
 void sail__evaluator_free(sail__evaluator *e);
 
 /* Metrics with eval_ before TRL's names: eval_loss, eval_rewards/…, eval_logps/…, and of fresh responses eval_objective/kl,
- * eval_completions/mean_length, eval_win_rate with eval_win_rate/low, /high, /ties, /length_controlled. step: of the samples
+ * eval_completions/mean_length, of a reward model eval_calibration/error (calibration.h), eval_win_rate with eval_win_rate/low, /high, /ties, /length_controlled. step: of the samples
  * that go to the store. */
 sail_code sail__evaluate(sail__evaluator *e, const sail__stage *live, int64_t step, sail__metrics *out, sail_err *err);
 

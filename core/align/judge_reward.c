@@ -1,16 +1,15 @@
-/* judge_reward.c - a reward model as judge, with its own tokenizer and chat template.
+/* judge_reward.c - a reward model as judge, with its own tokenizer and form of prompts.
  *
- * Each conversation and its K responses are one tree: what their renderings share is computed once. The score is read at the
- * last token. */
+ * Each prompt and its K responses are one tree: the prompt is computed once. The score is read at the last token. */
 #include "judge_reward.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "session.h"
+#include "scoring.h"
 
 struct reward {
-    const char *path, *backend, *template_name;
+    const char *path, *adapter, *tokenizer, *backend, *template_name;
     int dtype;
     int64_t threads, max_tokens;
     double margin;
@@ -19,121 +18,75 @@ struct reward {
 #define T struct reward
 static const char *const dtypes[] = {"f32", "bf16", NULL};
 static const sail_opt opts[] = {
-    SAIL_OPT_STR(T, path, .flags = SAIL_OPT_REQUIRED | SAIL_OPT_PATH, .help = "directory of a …ForSequenceClassification model"),
+    SAIL_OPT_STR(T, path, .flags = SAIL_OPT_REQUIRED | SAIL_OPT_PATH, .help = "directory of a model with a score head, or \"@STAGE\" of a stage `reward`"),
+    SAIL_OPT_STR(T, adapter, .flags = SAIL_OPT_PATH, .help = "PEFT adapter on it that holds the head"),
+    SAIL_OPT_STR(T, tokenizer, .flags = SAIL_OPT_PATH, .help = "tokenizer.json or its directory; unset: the model's own"),
     SAIL_OPT_STR(T, backend, .def_str = "cpu", .help = "where it runs"),
     SAIL_OPT_CHOICE(T, dtype, .def = SAIL__BF16, .choices = dtypes, .help = "of its weights"),
     SAIL_OPT_INT(T, threads, .min = 0, .max = 1024, .help = "0: one a core"),
-    {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .help = "chat template by name; unset: the model's own"},
+    {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .help = "form that prompts are given in, a chat template by name; unset: the model's own"},
     SAIL_OPT_INT(T, max_tokens, .def = 4096, .min = 16, .max = 1e9, .unit = "tokens", .help = "scored in one pass"),
     SAIL_OPT_F64(T, margin, .min = 0, .max = 1e9, .help = "scores no further apart are a tie"),
     {0},
 };
 #undef T
 
-typedef struct state {
-    sail__session *session;
-    sail__token_scratch *scratch;
-    sail__forest forest;
-} state;
+static void close_reward(const void *self, void *p) { sail__scorer_close(p); }
 
-static void close_reward(const void *self, void *p)
+static sail_code backend_slot(const struct reward *o, sail_ctx *ctx, sail_arena *a, sail_slot *out, sail_err *err)
 {
-    state *s = p;
-    if (!s)
-        return;
-    sail__forest_free(&s->forest);
-    sail__token_scratch_free(s->scratch);
-    sail__session_close(s->session);
-    sail__free(s);
-}
-
-static sail_code open_session(const struct reward *o, sail_ctx *ctx, state *s, sail_err *err)
-{
-    sail__model_section m = {.path = o->path, .dtype = o->dtype, .template_name = o->template_name};
-    sail_arena *a = sail__arena_new();
-    if (!a)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    static const char origin[] = "judge reward";
     sail_problems problems = {.arena = a};
-    sail_slot backend;
-    sail_node *node = sail__node_new(a, SAIL_NODE_MAP, "judge reward", 0, 0), *threads = sail__node_new(a, SAIL_NODE_INT, "judge reward", 0, 0);
-    sail_code code = node && threads ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (code == SAIL_OK) {
-        sail__node_set(a, node, "kind", sail__node_string(a, o->backend, "judge reward"));
-        threads->integer = o->threads;
-        if (o->threads > 0)
-            sail__node_set(a, node, "threads", threads);
-        if (!sail__slot_parse(ctx, a, SAIL_KIND_BACKEND, node, "judge.backend", NULL, NULL, &backend, &problems))
-            code = sail__problems_fail(&problems, SAIL_E_RECIPE, err);
-    }
-    if (code == SAIL_OK) {
-        sail__session_spec spec = {.model = &m, .backend = &backend, .need_tokenizer = true};
-        code = sail__session_open(ctx, &spec, &s->session, err);
-    }
-    if (code == SAIL_OK && s->session->config->labels < 1)
-        code = sail_fail(err, SAIL_E_RECIPE, "%s is a language model without a score head: a …ForSequenceClassification model is needed", o->path);
-    sail__arena_free(a);
-    return code;
+    sail_node *node = sail__node_new(a, SAIL_NODE_MAP, origin, 0, 0), *threads = sail__node_new(a, SAIL_NODE_INT, origin, 0, 0);
+    if (!node || !threads)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    threads->integer = o->threads;
+    if (!sail__node_set(a, node, "kind", sail__node_string(a, o->backend, origin)) || (o->threads > 0 && !sail__node_set(a, node, "threads", threads)))
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    return sail__slot_parse(ctx, a, SAIL_KIND_BACKEND, node, "judge.backend", NULL, NULL, out, &problems) ? SAIL_OK : sail__problems_fail(&problems, SAIL_E_RECIPE, err);
 }
 
 static sail_code open_reward(const void *self, sail_ctx *ctx, void **out, sail_err *err)
 {
-    state *s = sail__calloc(1, sizeof *s);
-    if (!s)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    sail_code code = open_session(self, ctx, s, err);
+    const struct reward *o = self;
+    sail__scorer *s = NULL;
+    sail_slot backend;
+    sail_arena *a = sail__arena_new();
+    sail_code code = a ? backend_slot(o, ctx, a, &backend, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (code == SAIL_OK) {
-        s->scratch = sail__token_scratch_new(s->session->tokenizer);
-        code = s->scratch ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        sail__scorer_spec spec = {.path = o->path, .adapter = o->adapter, .tokenizer = o->tokenizer, .template_name = o->template_name, .backend = &backend,
+                                  .dtype = o->dtype};
+        code = sail__scorer_open(ctx, &spec, &s, err);
     }
+    sail__arena_free(a);
+    if (code == SAIL_OK && s->labels != 1)
+        code = sail_fail(err, SAIL_E_RECIPE, "%s gives %d numbers for a response: a judge needs one", o->path, s->labels);
     if (code != SAIL_OK) {
-        close_reward(self, s);
+        sail__scorer_close(s);
         return sail_fail_in(err, "judge reward");
     }
     *out = s;
     return SAIL_OK;
 }
 
-/* A conversation with one response, as the reward model reads it. */
-static sail_code encode(state *s, const sail_judge_item *item, int k, sail__ids *out, sail_err *err)
+/* A conversation or text with its responses. */
+static sail_code add(sail__scorer *s, const sail_judge_item *item, sail_err *err)
 {
+    sail__part prompt = {0}, responses[SAIL_MAX_RESPONSES] = {{0}};
     sail__message *m = sail__calloc(item->n_messages + 1, sizeof *m);
-    sail_buf text = {0};
-    sail__spans plain = {0};
     if (!m)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (size_t i = 0; i < item->n_messages; i++)
         m[i] = (sail__message){item->messages[i].role, item->messages[i].content, strlen(item->messages[i].content)};
-    m[item->n_messages] = (sail__message){"assistant", item->response[k], strlen(item->response[k])};
-    sail_code code = sail__template_render(s->session->chat, m, item->n_messages + 1, false, &text, &plain, err);
-    if (code == SAIL_OK)
-        code = sail__encode_spans(s->session->tokenizer, s->scratch, text.data ? text.data : "", text.len, SAIL__PARSE_SPECIAL, plain.items,
-                                  plain.n, out, err);
-    if (code == SAIL_OK && out->n == 0)
-        code = sail_fail(err, SAIL_E_ARG, "judge reward: an empty conversation");
-    sail__buf_free(&text);
-    sail__free(plain.items);
+    if (item->text)
+        prompt = (sail__part){.text = item->text, .len = strlen(item->text)};
+    else
+        prompt = (sail__part){.messages = m, .n_messages = item->n_messages};
+    for (int j = 0; j < item->k; j++)
+        responses[j] = (sail__part){.text = item->response[j], .len = strlen(item->response[j])};
+    sail_code code = sail__scorer_add(s, &prompt, responses, item->k, err);
     sail__free(m);
-    return code;
-}
-
-/* One tree: the common beginning, then each rest. Every rest keeps at least one token, to be read at its end. */
-static sail_code add_tree(state *s, const sail__ids *ids, int k, sail_err *err)
-{
-    size_t common = ids[0].n;
-    for (int j = 0; j < k; j++) {
-        size_t c = 0;
-        while (c < common && c < ids[j].n && ids[j].items[c] == ids[0].items[c])
-            c++;
-        common = c < common ? c : common;
-        if (common >= ids[j].n)
-            common = ids[j].n - 1;
-    }
-    int parent = -1;
-    if (common > 0)
-        SAIL_TRY(sail__forest_add(&s->forest, -1, ids[0].items, (int64_t)common, SAIL__HEAD_NONE, 0, &parent, err));
-    for (int j = 0; j < k; j++)
-        SAIL_TRY(sail__forest_add(&s->forest, parent, ids[j].items + common, (int64_t)(ids[j].n - common), SAIL__HEAD_LAST, 0, NULL, err));
-    return SAIL_OK;
+    return code == SAIL_OK ? code : sail_fail_in(err, "judge reward");
 }
 
 static void outcome(const struct reward *o, int k, sail_verdict *v)
@@ -153,47 +106,37 @@ static void outcome(const struct reward *o, int k, sail_verdict *v)
                                                                              : sail_outcome_of_ranking(order, k, k);
 }
 
-/* Scores of items [first, end), whose trees are in the forest. */
-static sail_code score(state *s, const struct reward *o, const sail_judge_item *items, int64_t first, int64_t end, sail_verdict *out, sail_err *err)
+/* Scores of items [first, end), whose trees wait. */
+static sail_code score(sail__scorer *s, const struct reward *o, const sail_judge_item *items, int64_t first, int64_t end, sail_verdict *out, sail_err *err)
 {
-    int64_t labels = s->session->config->labels, row = 0;
-    float *scores = sail__malloc((size_t)(s->forest.n_rows * labels) * sizeof *scores + 1);
+    int64_t row = 0;
+    float *scores = sail__malloc((size_t)sail__scorer_responses(s) * sizeof *scores + 1);
     if (!scores)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     double start = sail__now();
-    sail_code code = sail__model_scores(s->session->model, &s->forest, false, scores, err);
+    sail_code code = sail__scorer_run(s, scores, err);
     double each = (sail__now() - start) / (double)(end - first);
     for (int64_t i = first; code == SAIL_OK && i < end; i++) {
         for (int j = 0; j < SAIL_MAX_RESPONSES; j++)
             out[i].score[j] = NAN;
         for (int j = 0; j < items[i].k; j++)
-            out[i].score[j] = scores[labels * row++];
+            out[i].score[j] = scores[row++];
         out[i].seconds = each;
         outcome(o, items[i].k, &out[i]);
     }
     sail__free(scores);
-    sail__forest_reset(&s->forest);
     return code;
 }
 
 static sail_code label(const void *self, void *p, const sail_judge_item *items, int64_t n, sail_verdict *out, sail_err *err)
 {
     const struct reward *o = self;
-    state *s = p;
     int64_t first = 0;
-    sail__forest_reset(&s->forest);
+    sail__forest_reset(&((sail__scorer *)p)->forest); /* of a call that failed */
     for (int64_t i = 0; i < n; i++) {
-        sail__ids ids[SAIL_MAX_RESPONSES] = {{0}};
-        sail_code code = SAIL_OK;
-        for (int j = 0; j < items[i].k && code == SAIL_OK; j++)
-            code = encode(s, &items[i], j, &ids[j], err);
-        if (code == SAIL_OK)
-            code = add_tree(s, ids, items[i].k, err);
-        for (int j = 0; j < items[i].k; j++)
-            sail__ids_free(&ids[j]);
-        SAIL_TRY(code);
-        if (s->forest.n_tokens >= o->max_tokens || i + 1 == n) {
-            SAIL_TRY(score(s, o, items, first, i + 1, out, err));
+        SAIL_TRY(add(p, &items[i], err));
+        if (sail__scorer_tokens(p) >= o->max_tokens || i + 1 == n) {
+            SAIL_TRY(score(p, o, items, first, i + 1, out, err));
             first = i + 1;
         }
     }

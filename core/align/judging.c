@@ -357,6 +357,6 @@ sail_code sail__judging_item(const sail_row *row, int k, const char *const *resp
         m[i] = p->messages ? (sail_judge_message){p->messages[i].role, p->messages[i].content}
                            : (sail_judge_message){"user", p->text ? p->text : conversation};
     *out = (sail_judge_item){.prompt = sail__row_last_user(row), .conversation = conversation, .k = k, .response = responses, .tokens = tokens,
-                             .id = row->hash, .messages = m, .n_messages = n};
+                             .id = row->hash, .messages = m, .n_messages = n, .text = p->messages ? NULL : p->text};
     return SAIL_OK;
 }

@@ -42,7 +42,14 @@ static sail_code load_rows(sail__stream *st, const sail__stage *stage, const sai
     sail__encode_options e = {.tokenizer = st->session->tokenizer, .chat = st->session->chat, .max_prompt = d->max_prompt,
                               .max_response = d->max_response, .truncate = d->truncate};
     SAIL_TRY(path_list(st->arena, files, key, &o.paths, &o.n_paths, err));
-    SAIL_TRY(sail__rows_load(&o, &e, out, err));
+    sail__ids closing = {0};
+    if (stage->kind == SAIL__REWARD && st->session->tokenizer) /* whole conversations, as they will be scored */
+        SAIL_TRY(sail__closing_ids(st->session->chat, st->session->tokenizer, &closing, err));
+    e.closing = closing.items;
+    e.n_closing = closing.n;
+    sail_code code = sail__rows_load(&o, &e, out, err);
+    sail__ids_free(&closing);
+    SAIL_TRY(code);
     tell_drops(st->session->ctx, key, out);
     return SAIL_OK;
 }

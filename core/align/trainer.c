@@ -8,6 +8,7 @@
 
 #include "routes.h"
 #include "schedule.h"
+#include "scoring.h"
 
 /* ---- opening ---- */
 
@@ -454,6 +455,8 @@ static sail_code write_output(sail__trainer *t, sail_err *err)
     char *part = sail__path_join(t->arena, t->o.dir, ".output"), *whole = sail__path_join(t->arena, t->o.dir, "output");
     SAIL_TRY(sail__remove_tree(part, err));
     SAIL_TRY(sail__session_save(t->session, part, err));
+    if (t->o.stage->kind == SAIL__REWARD)
+        SAIL_TRY(sail__scorer_describe(part, t->session, &t->o.stage->model, &t->stream.train, t->o.stage->preference.loaded->plugin.name, err));
     SAIL_TRY(sail__remove_tree(whole, err));
     if (rename(part, whole) != 0)
         return sail_fail(err, SAIL_E_IO, "cannot rename %s to %s: %s", part, whole, strerror(errno));

@@ -24,6 +24,7 @@ struct sail_row {
     sail__part part[SAIL_PART_COUNT];
     double score[2];      /* of chosen and rejected; NaN: none */
     int label;            /* of a response labelled by itself: 1 desirable, -1 undesirable; 0: none */
+    const char *subset;   /* part of a benchmark that the row belongs to; NULL: none */
     const char *dropped;  /* reason, while reading; NULL in rows that come out */
     uint64_t prompt_hash; /* of the prompt's content: splits, judge ids */
     uint64_t hash;        /* of the whole content */
@@ -82,6 +83,8 @@ typedef struct sail__json_stream sail__json_stream;
 sail_code sail__json_stream_open(const char *path, sail__json_stream **out, sail_err *err);
 sail_code sail__json_stream_next(sail__json_stream *s, const sail_json **v, int64_t *line, sail_err *err);
 void sail__json_stream_close(sail__json_stream *s);
+/* A map as JSON text up to its last brace, for members to be added; those named (to NULL) are left out. sail__free. */
+sail_code sail__json_open_record(const sail_json *map, const char *const *without, char **out, sail_err *err);
 
 /* Is a row with this prompt hash held out? The same in every run and on every machine. */
 bool sail__held_out(uint64_t prompt_hash, double share);
@@ -97,6 +100,8 @@ typedef struct sail__encode_options {
     int64_t max_prompt, max_response; /* tokens; 0: no limit. The end token counts */
     int truncate;                     /* what is too long: the row is dropped, or its start or its end cut off */
     bool no_end;                      /* append no end token to responses */
+    const int32_t *closing;           /* [n_closing] appended to a response of messages behind its end token: sail__closing_ids */
+    size_t n_closing;
     bool parse_special;               /* strings of special tokens in texts (not in messages) become their ids */
 } sail__encode_options;
 
@@ -115,6 +120,9 @@ sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *s
 /* The prompt alone (text as it is, messages through the template with the generation prompt). */
 sail_code sail__encode_prompt(const sail__encode_options *o, sail__token_scratch *scratch, const sail__part *prompt,
                               sail__ids *out, sail_err *err);
+
+/* What a whole conversation has behind the end token of its last message (a newline in chatml): reward models are read there. */
+sail_code sail__closing_ids(const sail__template *chat, const sail__tokenizer *t, sail__ids *out, sail_err *err);
 
 /* ---- all of it in memory, as training wants it ---- */
 typedef struct sail__rows {

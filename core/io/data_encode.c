@@ -92,6 +92,23 @@ static sail_code add_end(const encoder *e, sail__ids *ids)
     return sail__ids_add(ids, &end, 1, e->err);
 }
 
+sail_code sail__closing_ids(const sail__template *chat, const sail__tokenizer *t, sail__ids *out, sail_err *err)
+{
+    static const char mark[] = "mark";
+    const sail__message m[] = {{"user", "x", 1}, {"assistant", mark, sizeof mark - 1}};
+    sail_buf text = {0};
+    SAIL_TRY(sail__template_render(chat, m, 2, false, &text, NULL, err));
+    const char *end = sail__tokenizer_token(t, sail__template_end_id(chat, t), NULL), *behind = text.data, *at;
+    while ((at = strstr(behind, mark)))
+        behind = at + sizeof mark - 1;
+    size_t n = end ? strlen(end) : 0;
+    sail_code code = SAIL_OK;
+    if (n && strncmp(behind, end, n) == 0 && behind[n])
+        code = sail__encode(t, NULL, behind + n, strlen(behind + n), SAIL__CONTINUATION | SAIL__PARSE_SPECIAL, out, err);
+    sail__buf_free(&text);
+    return code;
+}
+
 /* Cut ids to `most`; false: the row is to be dropped. */
 static bool fit(const encoder *e, sail__ids *ids, int64_t most, bool *was_cut)
 {
@@ -145,6 +162,8 @@ static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAI
             *dropped = i == SAIL_PART_PROMPT ? "empty prompt" : "empty response";
         else if (i != SAIL_PART_PROMPT && !p->ids && !e->o->no_end)
             SAIL_TRY(add_end(e, &ids[i]));
+        if (!*dropped && i != SAIL_PART_PROMPT && e->chat && e->o->n_closing)
+            SAIL_TRY(sail__ids_add(&ids[i], e->o->closing, e->o->n_closing, e->err));
         if (!*dropped && !fit(e, &ids[i], i == SAIL_PART_PROMPT ? e->o->max_prompt : e->o->max_response, &cut[i]))
             *dropped = i == SAIL_PART_PROMPT ? "prompt longer than max_prompt" : "response longer than max_response";
     }

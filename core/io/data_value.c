@@ -1,5 +1,6 @@
 /* data_value.c - a record and a row as reader plugins see them. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "data_impl.h"
@@ -74,6 +75,21 @@ static const char *kind_name(const sail_json *v)
     return names[sail_json_kind_of(v)];
 }
 
+sail_code sail__json_open_record(const sail_json *map, const char *const *without, char **out, sail_err *err)
+{
+    json_t *copy = json_copy((json_t *)(uintptr_t)map);
+    for (; copy && *without; without++)
+        (void)json_object_del(copy, *without); /* not there: fine */
+    char *text = copy ? json_dumps(copy, JSON_PRESERVE_ORDER) : NULL;
+    json_decref(copy);
+    *out = text ? sail__strdup(text) : NULL;
+    free(text);
+    if (!*out)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    (*out)[strlen(*out) - 1] = 0;
+    return SAIL_OK;
+}
+
 /* ---- rows ---- */
 
 static sail_code no_memory(sail_err *err)
@@ -136,6 +152,12 @@ void sail_row_scores(sail_row *row, double chosen, double rejected)
 }
 
 void sail_row_desirable(sail_row *row, bool desirable) { row->label = desirable ? 1 : -1; }
+
+sail_code sail_row_subset(sail_row *row, const char *name, size_t len, sail_err *err)
+{
+    row->subset = sail__arena_strndup(row->arena, name, len);
+    return row->subset ? SAIL_OK : no_memory(err);
+}
 
 void sail_row_drop(sail_row *row, const char *reason)
 {
@@ -344,6 +366,8 @@ sail_code sail__row_copy(sail_arena *a, const sail_row *from, sail_row **out, sa
         return no_memory(err);
     *row = *from;
     row->arena = a;
+    if (from->subset && !(row->subset = sail__arena_strdup(a, from->subset)))
+        return no_memory(err);
     for (int i = 0; i < SAIL_PART_COUNT; i++) {
         const sail__part *p = &from->part[i];
         row->part[i] = (sail__part){0};

@@ -244,6 +244,21 @@ static void check_judge(builder *b, const sail__stage *s)
         }
 }
 
+/* A judge may be the model that an earlier stage fits. */
+static void check_judge_model(builder *b, size_t i, const char *key)
+{
+    const sail_node *judge = sail__node_find(b->r->stages[i].node, key), *path = judge && judge->kind == SAIL_NODE_MAP ? sail__node_get(judge, "path") : NULL;
+    if (!path || path->kind != SAIL_NODE_STRING || path->string.data[0] != '@')
+        return;
+    for (size_t k = 0; k < i; k++)
+        if (sail__name_equal(b->r->stages[k].name, path->string.data + 1)) {
+            if (b->r->stages[k].kind != SAIL__REWARD)
+                sail__problem(b->problems, path, key, "stage `%s` makes a language model: a judge's path is the output of a `stage: reward`", path->string.data + 1);
+            return;
+        }
+    sail__problem(b->problems, path, key, "path: there is no stage `%s` before this one", path->string.data + 1);
+}
+
 /* Objectives read log-probabilities, or scores; those in Lua what they find. */
 static void check_objective(builder *b, const sail__stage *s)
 {
@@ -303,6 +318,8 @@ static void check_stage(builder *b, size_t i)
     const sail__stage *s = &b->r->stages[i];
     if (s->kind == SAIL__REPORT)
         return;
+    check_judge_model(b, i, "method.judge");
+    check_judge_model(b, i, "eval.judge");
     if (s->kind == SAIL__EVAL)
         check_models(b, i);
     else

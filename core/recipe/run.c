@@ -46,6 +46,41 @@ sail_code sail__run_resolve(const sail__recipe *r, const char *run_dir, sail__mo
     return SAIL_OK;
 }
 
+/* A judge that is the model of an earlier stage: `path: "@reward"` becomes where it is, with the adapter and the tokenizer that go with it. */
+static sail_code judge_paths(const sail__recipe *r, const char *dir, sail__stage *s, sail_err *err)
+{
+    static const char *const judges[] = {"method.judge", "eval.judge"};
+    sail_node *node = NULL;
+    for (int i = 0; i < 2; i++) {
+        const char *key[] = {sail__arena_printf(r->arena, "%s.path", judges[i]), sail__arena_printf(r->arena, "%s.adapter", judges[i]),
+                             sail__arena_printf(r->arena, "%s.tokenizer", judges[i])};
+        const sail_node *at = key[0] ? sail__node_find(s->node, key[0]) : NULL;
+        if (!at || at->kind != SAIL_NODE_STRING || at->string.data[0] != '@')
+            continue;
+        sail__model_section m = {.path = at->string.data};
+        if (sail__run_resolve(r, dir, &m, r->arena, err) != SAIL_OK)
+            return sail_fail_in(err, "%s", judges[i]);
+        const char *value[] = {m.path, m.adapter_path, m.tokenizer};
+        node = node ? node : sail__node_copy(r->arena, s->node);
+        for (int k = 0; k < 3; k++) {
+            if (!value[k] || (k > 0 && sail__node_find(node, key[k])))
+                continue;
+            sail_node *text = node && key[k] ? sail__node_string(r->arena, value[k], at->origin) : NULL;
+            if (!text)
+                return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+            SAIL_TRY(sail__node_put(r->arena, node, key[k], text, err));
+        }
+    }
+    if (!node)
+        return SAIL_OK;
+    sail_problems problems = {.arena = r->arena};
+    const char *name = s->name;
+    if (!sail__stage_parse(r->ctx, r->arena, s->kind, node, 0, r->hooks.call_schedule, r->hooks.user, s, &problems))
+        return sail__problems_fail(&problems, SAIL_E_RECIPE, err);
+    s->name = name;
+    return SAIL_OK;
+}
+
 /* ---- the directory ---- */
 
 static sail_code write_text(const char *path, const sail_buf *b, sail_err *err)
@@ -304,6 +339,7 @@ static sail_code run_stage(const sail__run_options *o, const char *dir, const sa
     if (s.kind == SAIL__REPORT)
         return report_stage(r, dir, err);
     SAIL_TRY(sail__make_dirs(at, err));
+    SAIL_TRY(judge_paths(r, dir, &s, err));
     if (s.kind == SAIL__EVAL)
         return eval_stage(o, dir, at, &s, store, err);
     SAIL_TRY(sail__run_resolve(r, dir, &s.model, r->arena, err));

@@ -54,6 +54,8 @@ sail_code sail_row_ids(sail_row *row, sail_part part, const int32_t *ids, size_t
 void sail_row_scores(sail_row *row, double chosen, double rejected);
 /* The row's one response is desirable, or is not. */
 void sail_row_desirable(sail_row *row, bool desirable);
+/* The part of a benchmark that the row belongs to (RewardBench's `subset`): accuracies are told for each. Since ABI 1.1. */
+sail_code sail_row_subset(sail_row *row, const char *name, size_t len, sail_err *err);
 /* A part from a value: a string, or a list of messages ({role, content}). `field` names it in messages. */
 sail_code sail_row_value(sail_row *row, sail_part part, const sail_json *v, const char *field, sail_err *err);
 /* Ids from a list of numbers. */

@@ -24,6 +24,7 @@ typedef struct sail_judge_item {
     uint64_t id;                  /* stable over runs: content hash */
     const sail_judge_message *messages; /* [n_messages] the conversation before the responses; a bare text is one of `user` */
     size_t n_messages;
+    const char *text;             /* the prompt as it stands, where the data have text and no messages; else NULL. Since ABI 1.1 */
 } sail_judge_item;
 
 typedef struct sail_verdict {

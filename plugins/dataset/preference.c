@@ -2,7 +2,7 @@
  *
  * Each is a string or a list of messages. The prompt may be left out where chosen and rejected are whole conversations:
  * what they have in common at their beginning is the prompt then. Or ready token ids: prompt_ids, chosen_ids,
- * rejected_ids. score_chosen and score_rejected are kept. */
+ * rejected_ids. score_chosen, score_rejected and subset (of a benchmark, as RewardBench has it) are kept. */
 #include <math.h>
 #include <string.h>
 
@@ -43,6 +43,10 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
     const struct preference *o = self;
     sail_row_scores(row, sail_json_number(sail_json_get(record, "score_chosen"), NAN),
                     sail_json_number(sail_json_get(record, "score_rejected"), NAN));
+    size_t len;
+    const char *subset = sail_json_string(sail_json_get(record, "subset"), &len);
+    if (subset && sail_row_subset(row, subset, len, err) != SAIL_OK)
+        return SAIL_E_NOMEM;
     if (sail_json_kind_of(sail_json_get(record, "prompt_ids")) != SAIL_JSON_ABSENT)
         return ready_ids(record, row, err);
     const sail_json *prompt = sail_json_get(record, o->prompt), *chosen = sail_json_get(record, o->chosen),
