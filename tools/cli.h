@@ -86,6 +86,9 @@ int sail__cli_main(int argc, char **argv);
 /* ---- for commands ---- */
 /* A line on standard output that keeps clear of the progress bar (added newline). */
 void sail__cli_line(sail__cli *c, const char *fmt, ...) SAIL_PRINTF(2, 3);
+/* The table of a profile (backend/profile.h), line by line. */
+struct sail__profile;
+void sail__cli_profile(sail__cli *c, const struct sail__profile *p);
 /* Text after the progress bar: "step 12/200 · loss 0.61 · 3.2 steps/s"; shown at its next drawing, or (without a terminal)
  * not at all. */
 void sail__cli_status(sail__cli *c, const char *text);

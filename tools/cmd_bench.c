@@ -29,7 +29,7 @@ static const sail_opt options[] = {
     SAIL_OPT_BOOL(T, cached_reference, .help = "step: the reference's log-probabilities are known already"),
     SAIL_OPT_INT(T, micro_batch, .min = 0, .max = 4096, .help = "step: pairs in one forward pass at most; 0: by --max-tokens"),
     SAIL_OPT_INT(T, max_tokens, .def = 4096, .min = 1, .max = 1 << 24, .help = "step: tokens in one forward pass at most"),
-    SAIL_OPT_BOOL(T, profile, .help = "say how long each kind of operation took, too"),
+    SAIL_OPT_BOOL(T, profile, .help = "say how long each kernel took, too, in all runs and the one before them; runs take longer"),
     SAIL_OPT_INT(T, repeat, .def = 5, .min = 1, .max = MOST, .help = "runs that count, after one that does not"),
     {0},
 };
@@ -49,8 +49,7 @@ typedef struct bench {
     double limit, figure;       /* in `unit` */
     const char *unit;
     double peak_mib;            /* before, between and after calibrations */
-    double op_seconds[SAIL_OP_COUNT]; /* all runs together, the first one too */
-    uint64_t op_calls[SAIL_OP_COUNT];
+    sail__profile profile;      /* of all runs together, the first one too */
     sail_node *shapes;          /* of matmul */
 } bench;
 
@@ -99,20 +98,19 @@ static void forget_peak(void)
 static sail_code calibrate(bench *b, sail_runtime *rt, sail_err *err)
 {
     sail__calibration k;
-    double seconds[SAIL_OP_COUNT];
-    uint64_t calls[SAIL_OP_COUNT];
-    bool counted = b->o->profile && rt->backend->profile;
-    if (counted)
-        rt->backend->profile(rt->device, b->op_seconds, b->op_calls); /* before the runs: loading; after them: theirs */
+    const bool last = b->profile.rt != NULL;
+    if (last)
+        SAIL_TRY(sail__profile_end(&b->profile, err));
     b->peak_mib = fmax(b->peak_mib, sail__rss_peak_mib());
     sail__cli_status(b->c, "calibrating");
     SAIL_TRY(sail__calibrate(rt, dtype_of(b), &k, err));
     b->can.flops = fmax(b->can.flops, k.flops);
     b->can.bandwidth = fmax(b->can.bandwidth, k.bandwidth);
     forget_peak();
-    if (counted)
-        rt->backend->profile(rt->device, seconds, calls); /* the calibration's own are nobody's business */
-    return SAIL_OK;
+    if (!b->o->profile || last)
+        return SAIL_OK;
+    SAIL_TRY(sail__profile_open(&b->profile, rt, err));
+    return sail__profile_begin(&b->profile, err);
 }
 
 /* ---- step ---- */
@@ -354,40 +352,6 @@ static sail_code bench_matmul(bench *b, sail_err *err)
 
 /* ---- the report ---- */
 
-static int by_time(const void *a, const void *b)
-{
-    const double *const *x = a, *const *y = b;
-    return (**x < **y) - (**x > **y);
-}
-
-/* Ops that took time, the longest first. */
-static int sorted_ops(bench *b, const double *order[SAIL_OP_COUNT])
-{
-    int n = 0;
-    for (int op = 0; op < SAIL_OP_COUNT && b->o->profile; op++)
-        if (b->op_calls[op])
-            order[n++] = &b->op_seconds[op];
-    qsort(order, (size_t)n, sizeof *order, by_time);
-    return n;
-}
-
-static sail_node *profile_node(bench *b)
-{
-    const double *order[SAIL_OP_COUNT];
-    int n = sorted_ops(b, order);
-    sail_node *list = b->o->profile ? sail__cli_list(b->c) : NULL;
-    for (int i = 0; i < n && list; i++) {
-        int op = (int)(order[i] - b->op_seconds);
-        sail_node *row = sail__cli_map(b->c);
-        sail__cli_put_string(b->c, row, "op", sail_op_name((sail_op)op));
-        sail__cli_put_number(b->c, row, "seconds", *order[i] / (b->n + 1));
-        sail__cli_put_number(b->c, row, "calls", (double)b->op_calls[op] / (b->n + 1));
-        if (row)
-            sail__node_append(b->c->arena, list, row);
-    }
-    return list;
-}
-
 static sail_code print_json(bench *b, double seconds, double tflops, sail_err *err)
 {
     sail__cli *c = b->c;
@@ -418,22 +382,8 @@ static sail_code print_json(bench *b, double seconds, double tflops, sail_err *e
     sail__cli_put_number(c, n, "memory_gb_per_second", b->can.bandwidth * 1e-9);
     sail__cli_put_number(c, n, "peak_rss_mib", b->peak_mib);
     sail__cli_put(c, n, "shapes", b->shapes);
-    sail__cli_put(c, n, "ops", profile_node(b));
+    sail__cli_put(c, n, "profile", b->profile.rt ? sail__profile_node(&b->profile, c->arena) : NULL);
     return sail__cli_print_json(c, n, err);
-}
-
-static void print_profile(bench *b)
-{
-    const double *order[SAIL_OP_COUNT];
-    int n = sorted_ops(b, order);
-    double all = 0;
-    for (int i = 0; i < n; i++)
-        all += *order[i];
-    for (int i = 0; i < n && *order[i] > all / 1000; i++) {
-        int op = (int)(order[i] - b->op_seconds);
-        sail__cli_line(b->c, "%-16s %9.4f s   %5.1f %%   %8.1f calls", sail_op_name((sail_op)op), *order[i] / (b->n + 1), 100 * *order[i] / all,
-                       (double)b->op_calls[op] / (b->n + 1));
-    }
 }
 
 static void print_text(bench *b, double seconds, double tflops)
@@ -447,7 +397,8 @@ static void print_text(bench *b, double seconds, double tflops)
                        (long long)sail__node_get(r, "rows")->integer, (long long)sail__node_get(r, "in")->integer,
                        (long long)sail__node_get(r, "out")->integer, 1e3 * sail__node_get(r, "seconds")->number, t, t / b->limit);
     }
-    print_profile(b);
+    if (b->profile.rt)
+        sail__cli_profile(c, &b->profile);
     sail__cli_line(c, "%s: %.4f s (median of %d; %.4f to %.4f), %.1f tokens/s, %.3f Tflop/s", b->what, seconds, b->n, b->seconds[0],
                    b->seconds[b->n - 1], b->tokens / seconds, tflops);
     sail__cli_line(c, "limit: %.4g %s, %.2f of it reached; calibrated: %.3f Tflop/s %s, %.1f GB/s", b->limit, rate ? "tokens/s" : "Tflop/s",
@@ -484,6 +435,7 @@ static sail_code run(sail__cli *c, sail_err *err)
         else
             print_text(b, seconds, tflops);
     }
+    sail__profile_close(&b->profile);
     sail__session_close(b->s);
     return code;
 }

@@ -6,12 +6,14 @@
 #include "recipe/run.h"
 
 struct run_options {
-    bool force, dry_run;
+    bool force, dry_run, profile;
 };
 #define T struct run_options
 static const sail_opt run_table[] = {
     SAIL_OPT_BOOL(T, force, .help = "remove a run of this name first"),
     SAIL_OPT_BOOL(T, dry_run, .help = "print the resolved recipe with the origin of every value, and stop"),
+    SAIL_OPT_BOOL(T, profile, .help = "print where the time of the steps goes: each kernel with its time, flops, bytes and fraction of the device's "
+                                      "limits, and what crosses between host and device; kept as profile.json in the stage's directory"),
     {0},
 };
 #undef T
@@ -107,6 +109,12 @@ static void on_step(void *user, int64_t step, int64_t steps, const sail__metrics
     sail__buf_free(&b);
 }
 
+static void on_profile(void *user, const sail__profile *profile)
+{
+    const progress *p = user;
+    sail__cli_profile(p->c, profile);
+}
+
 static sail_code tell(sail__cli *c, const sail_problems *p, sail_err *err)
 {
     for (size_t i = 1; i < p->n && err->code != SAIL_E_NOMEM; i++) /* the first is the command's error line */
@@ -131,7 +139,7 @@ static sail_code run(sail__cli *c, sail_err *err)
     }
     progress p = {.c = c};
     sail__run_options x = {.ctx = c->ctx, .recipe = r, .force = o->force, .overrides = c->args + 1, .n_overrides = c->n_args - 1,
-                           .on_stage = on_stage, .on_step = on_step, .user = &p};
+                           .on_stage = on_stage, .on_step = on_step, .user = &p, .on_profile = o->profile ? on_profile : NULL};
     sail_code code = sail__run(&x, NULL, err);
     sail__cli_clear(c);
     if (code == SAIL_OK)

@@ -113,13 +113,7 @@ sail_code ocl_start(ocl_launch *l, int dims, const size_t *global, const size_t 
                        l->err, "%s: starting %s over %zu x %zu x %zu in groups of %zu x %zu x %zu", sail_op_name(l->call->op),
                        l->kernel->entry, global[0], dims > 1 ? global[1] : 1, dims > 2 ? global[2] : 1, local ? local[0] : 0,
                        local && dims > 1 ? local[1] : 1, local && dims > 2 ? local[2] : 1));
-    if (d->profiling) {
-        d->timed[d->n_timed++] = (ocl_timed){event, l->kernel, l->call->op};
-        l->kernel->calls++;
-        l->kernel->flops += l->flops;
-        l->kernel->bytes += l->bytes;
-    }
-    return SAIL_OK;
+    return d->profiling ? ocl_time_note(l, event) : SAIL_OK;
 }
 
 size_t ocl_group_for(const ocl_launch *l, int64_t n, size_t most)

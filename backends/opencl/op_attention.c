@@ -88,6 +88,14 @@ static void begin(ocl_launch *l, sail_device *d, const sail_call *c, sail_err *e
               f->a->softcap > 0 ? " -D CAP" : "", more);
 }
 
+static double element(const sail_tensor *t) { return (double)sail_dtype_block_bytes(t->dtype); }
+
+/* Queries times the keys they see, for profiles. Only the device knows the forest: as if it were one sequence, which is too many. */
+static double pairs(const attention *f)
+{
+    return (double)f->queries * (double)f->keys * (f->queries == f->keys ? 0.5 : 1);
+}
+
 /* Groups along the lines of a tile: it has at most 64 rows, and the other tiles have one at least. */
 static size_t chunks(const attention *f, int64_t lines)
 {
@@ -104,6 +112,9 @@ static sail_code merge(sail_device *d, const sail_call *c, const attention *f, i
     ocl_i32(&l, (int32_t)f->queries);
     ocl_i32(&l, splits);
     ocl_memory(&l, parts);
+    const double lines = (double)f->queries * (double)f->a->heads;
+    l.flops = lines * splits * (2.0 * f->a->head_dim + 4);
+    l.bytes = lines * splits * (f->a->head_dim + 2.0) * 4 + lines * f->a->head_dim * element(f->q);
     return ocl_start_map(&l, 1, f->queries * c->out[0].cols);
 }
 
@@ -149,8 +160,8 @@ static sail_code forward(sail_device *d, const sail_call *c, sail_err *err)
     ocl_i32(&l, splits);
     ocl_memory(&l, parts);
     ocl_faults(&l);
-    l.flops = 4.0 * (double)f.queries * (double)f.keys * (f.queries == f.keys ? 0.5 : 1) * (double)f.q->cols;
-    l.bytes = (double)(2 * f.q->cols * f.queries + 2 * c->in[1].cols * f.keys) * (double)sail_dtype_block_bytes(f.q->dtype);
+    l.flops = 4 * pairs(&f) * (double)f.q->cols;
+    l.bytes = (double)(2 * f.q->cols * f.queries + 2 * c->in[1].cols * f.keys) * element(f.q);
     const size_t local[3] = {(size_t)s.x, (size_t)s.y, 1};
     const size_t global[3] = {along * local[0], (size_t)f.tiles * local[1], (size_t)f.a->kv_heads * (size_t)splits};
     SAIL_TRY(ocl_start(&l, 3, global, local));
@@ -188,7 +199,8 @@ static sail_code half_of_back(sail_device *d, const sail_call *c, const attentio
     if (keys)
         ocl_matrix(&l, &c->out[2]);
     common(&l, f, keys, dots);
-    l.flops = (keys ? 8.0 : 6.0) * (double)f->queries * (double)f->keys * 0.5 * (double)f->q->cols;
+    l.flops = (keys ? 8 : 6) * pairs(f) * (double)f->q->cols;
+    l.bytes = (double)((keys ? 2 : 3) * f->q->cols * f->queries + (keys ? 4 : 2) * c->in[2].cols * f->keys) * element(f->q);
     const int64_t most = f->queries - f->tiles + 1, lines = (int64_t)s.y * s.ry;
     const size_t along = keys ? (size_t)(((most < 64 ? most : 64) + lines - 1) / lines) : chunks(f, lines);
     const size_t local[3] = {(size_t)s.x, (size_t)s.y, 1};
@@ -214,6 +226,8 @@ static sail_code backward(sail_device *d, const sail_call *c, sail_err *err)
     ocl_matrix(&l, &c->in[4]);
     ocl_i32(&l, (int32_t)f.queries);
     ocl_memory(&l, dots);
+    l.flops = 2 * (double)f.queries * (double)f.q->cols;
+    l.bytes = 2 * (double)f.queries * (double)f.q->cols * element(f.q);
     SAIL_TRY(ocl_start_map(&l, 1, f.queries * f.a->heads));
     SAIL_TRY(half_of_back(d, c, &f, BACK_QUERY, dots, err));
     return half_of_back(d, c, &f, BACK_KEY, dots, err);

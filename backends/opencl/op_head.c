@@ -84,7 +84,8 @@ static sail_code forward(sail_device *d, const sail_call *c, sail_err *err)
         ocl_i32(&l, flags);
         ocl_local(&l, items * 4);
         ocl_faults(&l);
-        l.bytes = 8.0 * (double)n * (double)h.words;
+        l.flops = 6 * (double)n * (double)h.words;
+        l.bytes = 4 * (double)n * (double)h.words;
         SAIL_TRY(ocl_start_groups(&l, n, items));
     }
     return SAIL_OK;
@@ -106,7 +107,8 @@ static sail_code slopes(sail_device *d, const sail_call *c, const head *h, int64
     ocl_f32(&l, c->attr.softcap);
     ocl_i32(&l, given);
     ocl_faults(&l);
-    l.bytes = 8.0 * (double)n * (double)h->words;
+    l.flops = 8 * (double)n * (double)h->words;
+    l.bytes = 8 * (double)n * (double)h->words;
     return ocl_start_map(&l, n, h->words);
 }
 

@@ -93,6 +93,7 @@ static sail_code column_sums(sail_device *d, const sail_call *c, const sail_tens
     ocl_i64(&l, n);
     ocl_i64(&l, blocks);
     ocl_i32(&l, c->attr.accumulate);
+    l.flops = (double)blocks * (double)n;
     l.bytes = 4 * (double)(blocks + 1) * (double)n;
     return ocl_start(&l, 1, &global, &local);
 }

@@ -42,6 +42,8 @@ static sail_code sum_squares(sail_device *d, const sail_call *c, sail_err *err)
     ocl_matrix(&l, &c->out[0]);
     ocl_i64(&l, blocks);
     ocl_i32(&l, c->attr.accumulate);
+    l.flops = 2 * (double)blocks;
+    l.bytes = 8 * (double)blocks + 4;
     return ocl_start_groups(&l, 1, 1);
 }
 
@@ -51,6 +53,7 @@ static sail_code clip(sail_device *d, const sail_call *c, sail_err *err)
     ocl_begin(&l, d, c, err, "optim", "clip_norm", "-D CLIP_NORM " CONTROL, CONTROL_VALUES);
     ocl_matrix(&l, &c->in[0]);
     ocl_matrix(&l, &c->out[0]);
+    l.bytes = 8 * (double)c->in[0].cols;
     return ocl_start_groups(&l, 1, 1);
 }
 

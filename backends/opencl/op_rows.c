@@ -79,6 +79,7 @@ static sail_code sum_by_id(sail_device *d, const sail_call *c, float factor, boo
     ocl_i32(&l, end);
     ocl_local(&l, items * sizeof(int32_t));
     ocl_faults(&l);
+    l.bytes = 8 * (double)n;
     SAIL_TRY(ocl_start_groups(&l, ((int64_t)n + (int64_t)items - 1) / (int64_t)items, items));
     ocl_begin(&l, d, c, err, "rows", "sum_segments", "-D SEGMENTS -D TD=%s -D TY=%s", ocl_type(dy->dtype), ocl_type(y->dtype));
     items = ocl_group_for(&l, y->cols, 256);

@@ -62,6 +62,7 @@ static void device_close(sail_device *d)
     if (d->queue)
         d->api.clFinish(d->queue);
     ocl_time_collect(d);
+    free(d->uses);
     ocl_stages_free(d);
     ocl_tuning_free(d);
     ocl_programs_free(d);
@@ -151,14 +152,6 @@ static sail_code device_open(sail_ctx *ctx, const void *options, int index, sail
 static void device_info(sail_device *d, sail_device_info *out) { ocl_describe(&d->facts, &d->options, out); }
 static void counters(sail_device *d, sail_counters *out) { *out = d->counters; }
 
-static void profile(sail_device *d, double *seconds, uint64_t *calls)
-{
-    memcpy(seconds, d->seconds, sizeof d->seconds);
-    memcpy(calls, d->calls, sizeof d->calls);
-    memset(d->seconds, 0, sizeof d->seconds);
-    memset(d->calls, 0, sizeof d->calls);
-}
-
 /* ---- tuning, told in the interface's words ---- */
 
 typedef struct telling {
@@ -207,10 +200,13 @@ static const sail_backend ops = {
     .run = ocl_run,
     .sync = ocl_sync,
     .counters = counters,
-    .profile = profile,
+    .profile = ocl_profile,
     .choices_save = ocl_choices_save,
     .choices_load = ocl_choices_load,
     .tune = tune,
+    .profiling = ocl_profiling,
+    .kernels = ocl_uses,
+    .limits = ocl_limits,
 };
 
 SAIL_PLUGIN(SAIL_KIND_BACKEND, opencl, "GPUs of AMD and Intel, and whatever else has an OpenCL 1.2 driver", "", ocl_options, opts, &ops, 0)

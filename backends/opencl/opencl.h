@@ -84,8 +84,7 @@ typedef struct ocl_kernel {
     char *entry;
     size_t group;          /* work-items of a group at most, for this kernel */
     uint64_t local, private_bytes;
-    uint64_t calls;        /* while profiling, as are the next three */
-    double seconds, flops, bytes;
+    char *variant; /* the options it was compiled with, for profiles */
 } ocl_kernel;
 
 /* kernels/NAME.cl, embedded in the library. */
@@ -151,10 +150,17 @@ typedef struct ocl_stage {
     cl_event event; /* NULL: free */
 } ocl_stage;
 
+/* While profiling: what a kernel did for an op, and starts whose times are not known yet. */
+typedef struct ocl_use {
+    const ocl_kernel *kernel;
+    sail_op op;
+    uint64_t calls;
+    double seconds, flops, bytes;
+} ocl_use;
+
 typedef struct ocl_timed {
     cl_event event;
-    ocl_kernel *kernel;
-    sail_op op;
+    int use;
 } ocl_timed;
 
 struct sail_device {
@@ -182,6 +188,8 @@ struct sail_device {
     bool profiling;
     ocl_timed timed[OCL_EVENTS];
     int n_timed;
+    ocl_use *uses;
+    int n_uses, cap_uses;
     double seconds[SAIL_OP_COUNT];
     uint64_t calls[SAIL_OP_COUNT];
     sail_counters counters;
@@ -196,7 +204,7 @@ typedef struct ocl_launch {
     sail_code code;
     ocl_kernel *kernel;
     cl_uint next;        /* argument */
-    double flops, bytes; /* of this launch, for profiles; may be left 0 */
+    double flops, bytes; /* of this launch, for profiles: what must be done and moved at least */
 } ocl_launch;
 
 const char *ocl_type(sail_dtype t); /* name in kernels: f32, bf16, f16, i32, u8; a block type's own name */
@@ -234,6 +242,11 @@ const char *ocl_status_name(cl_int status);
 sail_code ocl_queue_new(sail_device *d, bool profiling, sail_err *err);
 void ocl_stages_free(sail_device *d);
 void ocl_time_collect(sail_device *d); /* all timed launches are done */
+/* Note the start of a launch; event: the driver's, from now on this table's. */
+sail_code ocl_time_note(const ocl_launch *l, cl_event event);
+sail_code ocl_profiling(sail_device *d, bool on, sail_err *err);
+void ocl_profile(sail_device *d, double *seconds, uint64_t *calls);
+void ocl_uses(sail_device *d, sail_kernel_use *out, int cap, int *n);
 sail_code ocl_upload(sail_device *d, sail_buffer *b, uint64_t offset, const void *src, uint64_t bytes, sail_err *err);
 sail_code ocl_download(sail_device *d, sail_buffer *b, uint64_t offset, void *dst, uint64_t bytes, sail_err *err);
 sail_code ocl_copy(sail_device *d, sail_buffer *to, uint64_t to_offset, sail_buffer *from, uint64_t from_offset, uint64_t bytes,
@@ -246,6 +259,9 @@ void ocl_mem_free(sail_device *d, cl_mem mem, uint64_t bytes);
 sail_code ocl_alloc(sail_device *d, uint64_t bytes, sail_buffer **out, sail_err *err);
 void ocl_free(sail_device *d, sail_buffer *b);
 void ocl_slabs_free(sail_device *d);
+
+/* limits.c */
+sail_code ocl_limits(sail_device *d, double *flops, double *bytes, sail_err *err);
 
 /* run.c */
 void ocl_ops_fill(sail_device *d);

@@ -137,6 +137,7 @@ static void kernel_free(sail_device *d, ocl_kernel *k)
     if (k->handle)
         d->api.clReleaseKernel(k->handle);
     free(k->entry);
+    free(k->variant);
     free(k);
 }
 
@@ -189,6 +190,21 @@ static sail_code program_get(sail_device *d, const char *sources, const char *en
     return SAIL_OK;
 }
 
+/* "-D A=1 -D B" as "A=1 B". */
+static char *variant_of(const char *options)
+{
+    char *text = strdup(options), *to = text;
+    for (const char *p = text; text && *p;) {
+        if (!strncmp(p, "-D ", 3))
+            p += 3;
+        else
+            *to++ = *p++;
+    }
+    if (text)
+        *to = '\0';
+    return text;
+}
+
 sail_code ocl_kernel_get(sail_device *d, const char *sources, const char *entry, const char *options, ocl_kernel **out, sail_err *err)
 {
     ocl_program *p;
@@ -199,7 +215,7 @@ sail_code ocl_kernel_get(sail_device *d, const char *sources, const char *entry,
             return SAIL_OK;
         }
     ocl_kernel *k = calloc(1, sizeof *k);
-    if (!k || !(k->entry = strdup(entry))) {
+    if (!k || !(k->entry = strdup(entry)) || !(k->variant = variant_of(options))) {
         if (k)
             kernel_free(d, k);
         return sail_fail(err, SAIL_E_NOMEM, "opencl: no memory for the kernel %s", entry);

@@ -19,19 +19,75 @@ sail_code ocl_queue_new(sail_device *d, bool profiling, sail_err *err)
     return SAIL_OK;
 }
 
+/* ---- times ---- */
+
 void ocl_time_collect(sail_device *d)
 {
     for (int i = 0; i < d->n_timed; i++) {
-        ocl_timed *t = &d->timed[i];
+        const ocl_timed *t = &d->timed[i];
+        ocl_use *u = &d->uses[t->use];
         cl_ulong start = 0, end = 0;
         if (d->api.clGetEventProfilingInfo(t->event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL) == CL_SUCCESS &&
             d->api.clGetEventProfilingInfo(t->event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) == CL_SUCCESS && end > start) {
-            t->kernel->seconds += 1e-9 * (double)(end - start);
-            d->seconds[t->op] += 1e-9 * (double)(end - start);
+            u->seconds += 1e-9 * (double)(end - start);
+            d->seconds[u->op] += 1e-9 * (double)(end - start);
         }
         d->api.clReleaseEvent(t->event);
     }
     d->n_timed = 0;
+}
+
+sail_code ocl_time_note(const ocl_launch *l, cl_event event)
+{
+    sail_device *d = l->d;
+    int i = 0;
+    while (i < d->n_uses && !(d->uses[i].kernel == l->kernel && d->uses[i].op == l->call->op))
+        i++;
+    if (i == d->cap_uses) {
+        ocl_use *more = realloc(d->uses, (size_t)(d->cap_uses + 64) * sizeof *more);
+        if (!more) {
+            d->api.clReleaseEvent(event);
+            return sail_fail(l->err, SAIL_E_NOMEM, "opencl: no memory for the times of kernels");
+        }
+        d->uses = more;
+        d->cap_uses += 64;
+    }
+    if (i == d->n_uses)
+        d->uses[d->n_uses++] = (ocl_use){.kernel = l->kernel, .op = l->call->op};
+    d->uses[i].calls++;
+    d->uses[i].flops += l->flops;
+    d->uses[i].bytes += l->bytes;
+    d->timed[d->n_timed++] = (ocl_timed){event, i};
+    return SAIL_OK;
+}
+
+sail_code ocl_profiling(sail_device *d, bool on, sail_err *err)
+{
+    if (d->profiling == on)
+        return SAIL_OK;
+    SAIL_TRY(ocl_sync(d, err));
+    return ocl_queue_new(d, on, err);
+}
+
+void ocl_profile(sail_device *d, double *seconds, uint64_t *calls)
+{
+    memcpy(seconds, d->seconds, sizeof d->seconds);
+    memcpy(calls, d->calls, sizeof d->calls);
+    memset(d->seconds, 0, sizeof d->seconds);
+    memset(d->calls, 0, sizeof d->calls);
+}
+
+void ocl_uses(sail_device *d, sail_kernel_use *out, int cap, int *n)
+{
+    *n = d->n_uses;
+    for (int i = 0; i < d->n_uses && i < cap; i++) {
+        const ocl_use *u = &d->uses[i];
+        out[i] = (sail_kernel_use){.op = u->op, .calls = u->calls, .seconds = u->seconds, .flops = u->flops, .bytes = u->bytes};
+        snprintf(out[i].name, sizeof out[i].name, "%s", u->kernel->entry);
+        snprintf(out[i].variant, sizeof out[i].variant, "%s", u->kernel->variant);
+    }
+    if (cap >= d->n_uses && d->n_timed == 0)
+        d->n_uses = 0;
 }
 
 /* ---- stages ---- */

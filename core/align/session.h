@@ -8,6 +8,7 @@
 #include "../io/export.h"
 #include "../io/peft.h"
 #include "../io/weights.h"
+#include "../backend/profile.h"
 #include "../nn/generate.h"
 #include "config.h"
 

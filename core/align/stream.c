@@ -246,12 +246,17 @@ static sail_code generate(sail__stream *st, sail__role_kind role, const sail__ge
     const int32_t *ends = sail__session_ends(st->session, &n_ends);
     SAIL_TRY(generator_for(st, role, &g, &own, err));
     sail__gen_counters before, after;
+    sail__traffic traffic, now;
     sail__generator_counters(g, &before);
+    sail__traffic_now(st->session->rt, &traffic);
     sail_code code = sail__generate(g, seed, requests, n, ends, n_ends, stop->n ? stops : NULL, stop, a, out, n_out, err);
     sail__generator_counters(g, &after);
     st->rollout = (sail__gen_counters){after.prompt_tokens - before.prompt_tokens, after.new_tokens - before.new_tokens,
                                        after.steps - before.steps, after.seconds - before.seconds,
                                        after.prefill_seconds - before.prefill_seconds};
+    sail__traffic_now(st->session->rt, &now);
+    st->rollout_traffic = (sail__traffic){0};
+    sail__traffic_add(&st->rollout_traffic, &traffic, &now);
     if (own)
         sail__generator_free(g);
     return code;

@@ -32,6 +32,7 @@ typedef struct sail__stream {
     sail__store *store; /* samples; may be NULL */
     sail__judging judging;
     sail__gen_counters rollout; /* of the last step */
+    sail__traffic rollout_traffic;
 } sail__stream;
 
 /* Read, split and encode the stage's data. */

@@ -164,6 +164,7 @@ static void end(sail__trainer *t)
     sail__tfevents_close(t->events, &ignored);
     sail__evaluator_free(&t->evaluator);
     sail__stream_close(&t->stream);
+    sail__profile_close(&t->profile);
     sail__learner_free(&t->learner);
     sail__session_close(t->session);
     sail__arena_free(t->arena);
@@ -372,6 +373,46 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
     return code;
 }
 
+/* ---- where a step's time goes ---- */
+
+static sail_code profiled_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail_err *err)
+{
+    static const sail__traffic none = {0};
+    sail_runtime *rt = t->session->rt;
+    sail__traffic before, after, all = {0};
+    if (!t->o.on_profile)
+        return one_step(t, live, lr, a, err);
+    SAIL_TRY(sail__profile_begin(&t->profile, err));
+    sail__traffic_now(rt, &before);
+    SAIL_TRY(one_step(t, live, lr, a, err));
+    sail__traffic_now(rt, &after);
+    const bool wrote = t->stream.rollout.new_tokens > 0;
+    sail__traffic_add(&all, &before, &after);
+    if (wrote) { /* responses are told apart */
+        sail__traffic_add(&all, &t->stream.rollout_traffic, &none);
+        sail__profile_part_add(&t->profile, "token decoded in each sequence", (double)t->stream.rollout.steps, &t->stream.rollout_traffic);
+    }
+    sail__profile_part_add(&t->profile, "training step", 1, &all);
+    return sail__profile_end(&t->profile, err);
+}
+
+static sail_code write_profile(sail__trainer *t, sail_err *err)
+{
+    sail_buf b = {0};
+    if (!t->o.on_profile)
+        return SAIL_OK;
+    const sail_node *n = sail__profile_node(&t->profile, t->arena);
+    if (n)
+        sail__node_to_json(&b, n);
+    sail__buf_str(&b, "\n");
+    sail_code code = n && !b.oom ? sail__file_write(sail__path_join(t->arena, t->o.dir, "profile.json"), b.data, b.len, err)
+                                 : sail_fail(err, SAIL_E_NOMEM, "out of memory for the profile");
+    sail__buf_free(&b);
+    if (code == SAIL_OK)
+        t->o.on_profile(t->o.user, &t->profile);
+    return code;
+}
+
 /* The stage with its schedules as they stand at a step. */
 static sail_code live_stage(sail__trainer *t, int64_t step, sail_arena *a, sail__stage *live, sail_err *err)
 {
@@ -431,6 +472,8 @@ static sail_code loop(sail__trainer *t, sail_err *err)
     const sail__stage *stage = t->o.stage;
     SAIL_TRY(sail__lr_parse(stage->train.schedule, &lr, err));
     SAIL_TRY(first_evaluation(t, err));
+    if (t->o.on_profile)
+        SAIL_TRY(sail__profile_open(&t->profile, t->session->rt, err));
     while (!at_end(t)) {
         if (sail_cancelled(t->o.ctx))
             return sail_fail(err, SAIL_E_CANCEL, "stopped after step %lld of %lld", (long long)t->state.step, (long long)t->steps);
@@ -438,7 +481,7 @@ static sail_code loop(sail__trainer *t, sail_err *err)
         sail__stage live;
         sail_code code = a ? live_stage(t, t->state.step, a, &live, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
         if (code == SAIL_OK)
-            code = one_step(t, &live, &lr, a, err);
+            code = profiled_step(t, &live, &lr, a, err);
         if (code == SAIL_OK)
             code = after_step(t, &live, err);
         if (a)
@@ -482,6 +525,8 @@ sail_code sail__train(const sail__train_options *o, sail_err *err)
         code = sail__tfevents_close(t.events, err);
         t.events = NULL;
     }
+    if (code == SAIL_OK)
+        code = write_profile(&t, err);
     if (code == SAIL_OK)
         code = write_output(&t, err);
     end(&t);

@@ -20,6 +20,9 @@ typedef struct sail__train_options {
     /* Told after every step: for a line or a progress bar. May be NULL. */
     void (*on_step)(void *user, int64_t step, int64_t steps, const sail__metrics *m);
     void *user;
+    /* Set: the steps' kernels are measured (which makes them wait for each other), dir/profile.json is written at the end, and this is
+     * told of it. */
+    void (*on_profile)(void *user, const sail__profile *p);
 } sail__train_options;
 
 /* Go on from the newest checkpoint in dir/checkpoints, or begin; end with dir/output. Stopped by sail_cancel: a checkpoint is
@@ -52,6 +55,7 @@ typedef struct sail__trainer {
     int64_t steps;
     char *checkpoints; /* directory */
     char data_hash[33]; /* of all encoded rows */
+    sail__profile profile;
     bool ready;         /* opened, loaded, reference cached: there is something to save */
 } sail__trainer;
 

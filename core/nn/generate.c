@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "inputs.h"
+#include "outputs.h"
 
 enum { PAGE = 64, PREFILL_TOKENS = 2048 };
 
@@ -35,6 +36,7 @@ struct sail__generator {
     int32_t *free_pages;
     int64_t n_free;
     sail__inputs inputs;
+    sail__outputs outputs;
     sail__forest forest;
     sequence *live;
     int n_live;
@@ -106,6 +108,7 @@ sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, s
     g->batch = batch < 1 ? 1 : batch;
     sail__model_view_of(m, role, &g->view);
     sail__inputs_init(&g->inputs, g->view.rt);
+    sail__outputs_init(&g->outputs, g->view.rt);
     g->first_cache = g->view.n_bind;
     g->n_bind = g->first_cache + 2 * g->view.config->layers;
     g->bind = sail__calloc((size_t)g->n_bind, sizeof *g->bind);
@@ -138,6 +141,7 @@ void sail__generator_free(sail__generator *g)
     sail_graph_free(g->graph);
     drop_cache(g);
     sail__inputs_free(&g->inputs);
+    sail__outputs_free(&g->outputs);
     sail__forest_free(&g->forest);
     sail__free(g->bind);
     sail__free(g->live);
@@ -266,9 +270,11 @@ static sail_code run_step(sail__generator *g, size_t rows, sail_err *err)
                       .outputs = out,
                       .n_outputs = SAIL__OUT_COUNT};
     SAIL_TRY(sail__exec_run(g->exec, &b, SAIL_RUN_FORWARD, err));
-    SAIL_TRY(sail__tensor_get(g->view.rt, &out[SAIL__OUT_IDS], g->ids, err));
-    SAIL_TRY(sail__tensor_get(g->view.rt, &out[SAIL__OUT_LOGP], g->logp, err));
-    return sail__tensor_get(g->view.rt, &out[SAIL__OUT_SAMPLED], g->drawn, err);
+    SAIL_TRY(sail__outputs_begin(&g->outputs, 3 * sail__outputs_room(&g->outputs, SAIL_F32, (int64_t)rows, 1), 3, err));
+    SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_IDS], g->ids, err));
+    SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_LOGP], g->logp, err));
+    SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_SAMPLED], g->drawn, err));
+    return sail__outputs_get(&g->outputs, err);
 }
 
 /* ---- the whole job ---- */

@@ -368,6 +368,7 @@ sail_code sail__model_new(sail_runtime *rt, const sail__model_spec *spec, sail__
     }
     m->rt = rt;
     sail__inputs_init(&m->inputs, rt);
+    sail__outputs_init(&m->outputs, rt);
     m->config = spec->config;
     m->spec = *spec;
     sail_code code = fill(m, err);
@@ -393,6 +394,7 @@ void sail__model_free(sail__model *m)
             sail__tensor_free(m->rt, &m->bind[i]);
     sail__flat_free(m->flat);
     sail__inputs_free(&m->inputs);
+    sail__outputs_free(&m->outputs);
     sail__arena_free(m->arena);
     sail__free(m);
 }

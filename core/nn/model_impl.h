@@ -3,6 +3,7 @@
 #define SAIL_MODEL_IMPL_H
 
 #include "inputs.h"
+#include "outputs.h"
 #include "model.h"
 
 enum { SAIL__MAX_PROGRAMS = 12 };
@@ -42,6 +43,7 @@ struct sail__model {
     sail__program *kept; /* whose forward waits for a backward */
     uint64_t kept_tables;
     sail__inputs inputs;
+    sail__outputs outputs;
 };
 
 #endif

@@ -122,12 +122,13 @@ sail_code sail__model_logprobs(sail__model *m, sail__role_kind role, const sail_
     if (f->n_rows == 0 || f->n_tokens == 0)
         return sail_fail(err, SAIL_E_ARG, "a batch without tokens to score");
     SAIL_TRY(forward(m, role, SAIL__HEAD_LOGPROB, want, keep, f, out, err));
-    SAIL_TRY(sail__tensor_get(m->rt, &out[SAIL__OUT_LOGP], logp, err));
+    SAIL_TRY(sail__outputs_begin(&m->outputs, 3 * sail__outputs_room(&m->outputs, SAIL_F32, f->n_rows, 1), 3, err));
+    SAIL_TRY(sail__outputs_take(&m->outputs, &out[SAIL__OUT_LOGP], logp, err));
     if (entropy)
-        SAIL_TRY(sail__tensor_get(m->rt, &out[SAIL__OUT_ENTROPY], entropy, err));
+        SAIL_TRY(sail__outputs_take(&m->outputs, &out[SAIL__OUT_ENTROPY], entropy, err));
     if (lss)
-        SAIL_TRY(sail__tensor_get(m->rt, &out[SAIL__OUT_LSS], lss, err));
-    return SAIL_OK;
+        SAIL_TRY(sail__outputs_take(&m->outputs, &out[SAIL__OUT_LSS], lss, err));
+    return sail__outputs_get(&m->outputs, err);
 }
 
 static sail_code backward(sail__model *m, const sail__forest *f, sail_err *err)

@@ -344,7 +344,8 @@ static sail_code run_stage(const sail__run_options *o, const char *dir, const sa
         return eval_stage(o, dir, at, &s, store, err);
     SAIL_TRY(sail__run_resolve(r, dir, &s.model, r->arena, err));
     if (sail__stage_trains(s.kind)) {
-        sail__train_options t = {.ctx = o->ctx, .stage = &s, .dir = at, .store = store, .hooks = &r->hooks, .on_step = o->on_step, .user = o->user};
+        sail__train_options t = {.ctx = o->ctx, .stage = &s, .dir = at, .store = store, .hooks = &r->hooks, .on_step = o->on_step, .user = o->user,
+                                 .on_profile = o->on_profile};
         return sail__train(&t, err);
     }
     return sail__respond(o->ctx, &s, at, store, err);

@@ -22,6 +22,8 @@ typedef struct sail__run_options {
     void (*on_stage)(void *user, const sail__stage *s, size_t index, size_t n, bool done);
     void (*on_step)(void *user, int64_t step, int64_t steps, const sail__metrics *m);
     void *user;
+    /* Set: the steps of stages that learn are profiled; the stage's directory gets profile.json. */
+    void (*on_profile)(void *user, const sail__profile *p);
 } sail__run_options;
 
 /* RUNS/NAME, in the recipe's arena. */

@@ -39,6 +39,15 @@ typedef struct sail_tried {
 } sail_tried;
 typedef void sail_tell_tried(void *user, const sail_tried *row);
 
+/* What one kernel did, summed over its starts. */
+typedef struct sail_kernel_use {
+    char name[48];     /* of the kernel */
+    char variant[192]; /* what it was specialised to; may be "" */
+    sail_op op;        /* for which it ran */
+    uint64_t calls;
+    double seconds, flops, bytes; /* a multiply-add is 2 flops; bytes that must be read and written at least */
+} sail_kernel_use;
+
 typedef struct sail_backend {
     uint32_t size; /* sizeof(sail_backend) */
 
@@ -78,6 +87,15 @@ typedef struct sail_backend {
     sail_code (*choices_load)(sail_device *d, const void *data, size_t n, sail_err *err);
     /* Try the ways of a call (shapes, dtypes, attributes; buffers are not read), verify each, keep the best for later runs. */
     sail_code (*tune)(sail_device *d, const sail_call *call, sail_tell_tried *tell, void *user, sail_err *err);
+
+    /* The next three may be NULL (and are for backends older than they). Measure kernels from now on, or no more; NULL: profile
+     * needs no preparation. Waits for all work. */
+    sail_code (*profiling)(sail_device *d, bool on, sail_err *err);
+    /* Kernels used since the last call, in no order: writes at most cap, *n is how many there are. When cap is enough the counts begin
+     * anew. Counts what is done, so call sync before. */
+    void (*kernels)(sail_device *d, sail_kernel_use *out, int cap, int *n);
+    /* What the device can do: float32 multiply-adds (flops: 2 each) and bytes of memory a second, measured now, in less than a second. */
+    sail_code (*limits)(sail_device *d, double *flops, double *bytes, sail_err *err);
 } sail_backend;
 
 #ifdef __cplusplus
