@@ -189,10 +189,42 @@ static void set_mask(lua_State *L, const char *name, const sail_pairs *b, const 
     lua_pop(L, 1);
 }
 
+/* 1 for the responses that one of two wrote. */
+static void set_writers(lua_State *L, const char *name, const sail_pairs *b, int by, int or_by)
+{
+    const int64_t n = b->layout->responses;
+    double *x = lua_newuserdatauv(L, (size_t)(n ? n : 1) * sizeof *x, 0);
+    for (int64_t k = 0; k < n; k++)
+        x[k] = b->response_writer[k] == by || b->response_writer[k] == or_by ? 1.0 : 0.0;
+    sail__lua_push_var(L, sail_tape_constant(b->tape, SAIL_RESPONSE, n, x));
+    lua_setfield(L, -3, name);
+    lua_pop(L, 1);
+}
+
+/* A value that only some batches have. */
+static void set_if(lua_State *L, const char *name, sail_var v)
+{
+    if (v.id > 0)
+        set_var(L, name, v);
+}
+
 static void set_integer(lua_State *L, const char *name, int64_t v)
 {
     lua_pushinteger(L, v);
     lua_setfield(L, -2, name);
+}
+
+/* The judge's scores, 0 where there are none: a formula is not to meet a NaN on the pairs that it leaves out. */
+static void push_scores(lua_State *L, const sail_pairs *b)
+{
+    const int64_t n = b->layout->responses;
+    double *x = lua_newuserdatauv(L, (size_t)(n ? n : 1) * sizeof *x, 0);
+    const double *given = sail_value_of(b->tape, b->judge_scores);
+    for (int64_t k = 0; k < n; k++)
+        x[k] = b->judge_scores.id > 0 && !isnan(given[k]) ? given[k] : 0;
+    sail__lua_push_var(L, sail_tape_constant(b->tape, SAIL_RESPONSE, n, x));
+    lua_setfield(L, -3, "judge_scores");
+    lua_pop(L, 1);
 }
 
 static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
@@ -215,6 +247,7 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     lua_createtable(L, 0, 4);
     set_var(L, "logp", b->token_logp);
     set_var(L, "ref", b->token_ref);
+    set_var(L, "old", b->token_old);
     if ((caps & SAIL_CAP_ENTROPY) && b->token_entropy.id > 0)
         set_var(L, "entropy", b->token_entropy);
     if ((caps & SAIL_CAP_LSS) && b->token_lss.id > 0)
@@ -235,6 +268,11 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     set_mask(L, "written", b, b->writer, SAIL_BY_POLICY);
     set_mask(L, "labelled", b, b->labeller, SAIL_BY_POLICY);
     set_mask(L, "judged", b, b->labeller, SAIL_BY_JUDGE);
+    set_writers(L, "by_policy", b, SAIL_BY_POLICY, SAIL_BY_POLICY);
+    set_writers(L, "by_rival", b, SAIL_BY_REFERENCE, SAIL_BY_MIXTURE);
+    push_scores(L, b);
+    set_if(L, "mismatched_rho", b->mismatched_rho);
+    set_if(L, "prompt_logp", b->prompt_logp);
     luaL_newlib(L, preference);
     lua_pushstring(L, b->preference.name);
     lua_setfield(L, -2, "name");
@@ -571,29 +609,49 @@ static const kind_row kind_rows[] = {
     {SAIL_KIND_JUDGE, "judge", "label", &judge_ops, "a judge of the recipe, in Lua"},
 };
 
-static uint32_t take_needs(lua_State *L, int table)
+typedef struct word {
+    const char *name;
+    uint32_t cap;
+} word;
+static const word needs_words[] = {{"entropy", SAIL_CAP_ENTROPY}, {"lss", SAIL_CAP_LSS}, {"step", SAIL_CAP_STEP}, {"prompt", SAIL_CAP_PROMPT},
+                                   {"mismatched", SAIL_CAP_MISMATCHED}, {NULL, 0}};
+static const word takes_words[] = {{"f_divergence_type", SAIL_CAP_TAKES_DIVERGENCE}, {"ld_alpha", SAIL_CAP_TAKES_LENGTH},
+                                   {"use_weighting", SAIL_CAP_TAKES_WEIGHTS}, {"single", SAIL_CAP_UNPAIRED}, {NULL, 0}};
+
+/* A list of words, as capabilities. */
+static uint32_t take_words(lua_State *L, int table, const char *field, const word *words)
 {
-    uint32_t caps = SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE;
-    if (lua_getfield(L, table, "needs") != LUA_TNIL) {
+    uint32_t caps = 0;
+    if (lua_getfield(L, table, field) != LUA_TNIL) {
         luaL_checktype(L, -1, LUA_TTABLE);
         for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
-            const char *need = lua_tostring(L, -1);
-            if (need && !strcmp(need, "entropy"))
-                caps |= SAIL_CAP_ENTROPY;
-            else if (need && !strcmp(need, "lss"))
-                caps |= SAIL_CAP_LSS;
-            else if (need && !strcmp(need, "step"))
-                caps |= SAIL_CAP_STEP;
-            else if (need && !strcmp(need, "scores"))
-                caps = (caps & ~(uint32_t)(SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE)) | SAIL_CAP_SCORES;
-            else
-                luaL_error(L, "sail.objective: needs is a list of \"entropy\", \"lss\", \"scores\" and \"step\"");
+            const char *given = lua_tostring(L, -1);
+            const word *w = words;
+            while (w->name && !(given && !strcmp(given, w->name)))
+                w++;
+            if (!w->name) {
+                luaL_Buffer b;
+                luaL_buffinit(L, &b);
+                for (w = words; w->name; w++) {
+                    luaL_addstring(&b, w == words ? "\"" : "\", \"");
+                    luaL_addstring(&b, w->name);
+                }
+                luaL_pushresult(&b);
+                luaL_error(L, "sail.objective: %s is a list of %s\"", field, lua_tostring(L, -1));
+            }
+            caps |= w->cap;
             lua_pop(L, 1);
         }
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
     return caps;
+}
+
+static uint32_t take_caps(lua_State *L, int table)
+{
+    return SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE | take_words(L, table, "needs", needs_words) |
+           take_words(L, table, "takes", takes_words);
 }
 
 /* A name that no plugin has: that of another recipe's plugin gets a number behind it, that of a file is refused. */
@@ -642,7 +700,7 @@ static int make(lua_State *L, const kind_row *row)
         if (lua_getfield(L, 1, "name") != LUA_TNIL)
             wanted = luaL_checkstring(L, -1);
         if (row->kind == SAIL_KIND_OBJECTIVE)
-            caps = take_needs(L, 1);
+            caps = take_caps(L, 1);
         if (lua_getfield(L, 1, row->field) != LUA_TFUNCTION)
             return luaL_error(L, "sail.%s { %s = function … }: the function is missing", row->name, row->field);
     }

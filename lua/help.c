@@ -55,7 +55,8 @@ static const entry module[] = {
     {"sail.ramp{from, to, steps [, start]}", "a number that goes from one value to another in a straight line"},
     {"sail.cosine{from, to, steps [, start]}", "the same along half a cosine"},
     {"sail.piecewise{{step, value}, …}", "a number given at some steps, straight lines between"},
-    {"sail.objective{loss [, name, needs]}", "loss = function(b); needs = {\"entropy\", \"lss\"}: per-token inputs beside log p; \"step\": all pairs at once (found out where it is left out)"},
+    {"sail.objective{loss [, name, needs, takes]}", "loss = function(b); needs = {\"entropy\", \"lss\"}: per-token inputs beside log p; \"prompt\": b.prompt_logp; \"mismatched\": b.mismatched_rho; \"step\": all pairs at once (found out where it is left out)"},
+    {"  takes = {…}", "\"f_divergence_type\", \"ld_alpha\", \"use_weighting\": modifiers of the method that mean something with it; \"single\": single responses with labels"},
     {"sail.preference{logprob [, name, outcomes]}", "logprob = function(s, outcome, k); outcomes: a number, or function(k); 2"},
     {"sail.judge{label [, name]}", "label = function(item): scores, the winner (1 or 2), \"tie\", or nil to abstain"},
     {"sail.constant({…} [, domain])", "numbers as a value without derivative"},
@@ -65,11 +66,14 @@ static const entry module[] = {
 };
 
 static const entry batch[] = {
-    {"b.logp, b.ref, b.rho, b.scores, b.length", "response: log p, the reference's, their difference, beta * rho, tokens"},
+    {"b.logp, b.ref, b.rho, b.scores, b.length", "response: log p, the reference's, their difference, implicit reward (beta * rho), tokens"},
+    {"b.by_policy, b.by_rival", "response: 1 where the policy, or the rollout's rival (reference, mixture), wrote it"},
+    {"b.judge_scores", "response: the judge's scores; of one that ranks only, the share of the others each beat; 0 where no judge was asked"},
+    {"b.prompt_logp, b.mismatched_rho", "pair: what needs asked for: log p of the prompt's tokens; log-ratio of another prompt's response"},
     {"b.chosen.logp …, b.rejected.logp …", "pair: logp, ref, rho, score, length of slots 1 and 2 (pairs of two)"},
     {"winner, loser, decided = b.sides()", "the same by the label, and 1 where somebody won, else 0"},
     {"b.margin", "pair: score_chosen - score_rejected of the data, 0 where unknown; in stage reward b.scores are the head's, and there are no log p"},
-    {"b.tokens.logp, .ref [, .entropy, .lss]", "token: what the head gives"},
+    {"b.tokens.logp, .ref, .old [, .entropy, .lss]", "token: what the head gives; old: when the response was written"},
     {"b.outcome, b.reversed", "outcomes, counted from 1: b.outcome[i], #b.outcome, b.outcome:is(k) (pair, 1 or 0)"},
     {"b.preference:logprob(scores, outcome)", "pair: log q(outcome); outcome: b.outcome, b.reversed or a number"},
     {"b.preference:entropy(scores)", "pair: entropy over the outcomes"},

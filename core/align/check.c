@@ -95,7 +95,7 @@ typedef struct batch {
     int64_t of_pair[PAIRS + 1], of_response[MOST + 1], response_id[MOST], prompt_of_pair[PAIRS + 1];
     int32_t outcome[PAIRS];
     uint8_t route[PAIRS], wrote[MOST];
-    double ref[MOST * MAX_TOKENS], baseline[PAIRS], judged[MOST], mismatched[PAIRS];
+    double ref[MOST * MAX_TOKENS], old[MOST * MAX_TOKENS], baseline[PAIRS], judged[MOST], mismatched[PAIRS];
     double x[3 * MOST * MAX_TOKENS + PAIRS * PROMPT], grad[3 * MOST * MAX_TOKENS + PAIRS * PROMPT];
 } batch;
 
@@ -126,12 +126,14 @@ static void fill(batch *b, const sail__checked_method *c, uint64_t seed)
     for (int64_t t = 0; t < l->tokens; t++) {
         b->x[t] = -0.1 - 3 * draw(seed, t, 3);
         b->ref[t] = -0.1 - 3 * draw(seed, t, 4);
+        b->old[t] = b->x[t] + 0.6 * (draw(seed, t, 11) - 0.5); /* some ratios lie beyond what is usually clipped */
         b->x[l->tokens + t] = 0.2 + 2 * draw(seed, t, 5);     /* entropy, or log sum p^2 where only that is asked for */
         b->x[2 * l->tokens + t] = -0.2 - 2 * draw(seed, t, 6);
     }
     for (int64_t t = 0; t < b->n_prompt; t++)
         b->x[b->inputs * l->tokens + t] = -0.1 - 3 * draw(seed, t, 10);
     b->rows.ref = b->ref;
+    b->rows.old_logp = b->old;
     b->rows.outcome = b->outcome;
     b->rows.route = c->n_routes ? b->route : NULL;
     b->rows.routes = c->routes;

@@ -117,6 +117,23 @@ static double log_ratio(const sail__response *y)
     return sum;
 }
 
+/* The judge's score of response k; where it only ranks, the share of the others that the response beat, 1/2 for a tie. NaN: no judge, or no
+ * verdict. Scores that come with data stay as they are. */
+static double judge_score(const sail__group *g, int k)
+{
+    int order[SAIL_MAX_RESPONSES];
+    if (!isnan(g->r[k].score) || g->labeller != SAIL_BY_JUDGE || g->k < 2 || g->outcome < 0)
+        return g->r[k].score;
+    if (g->k == 2)
+        return g->outcome == SAIL_TIE ? 0.5 : g->outcome == k;
+    if (!sail_outcome_ranking(g->outcome, g->k, g->k, order))
+        return NAN;
+    int place = 0;
+    while (order[place] != k)
+        place++;
+    return (double)(g->k - 1 - place) / (g->k - 1);
+}
+
 /* What only some objectives are given. */
 static sail_code add_extras(const sail__learner *l, sail__step *s, int64_t first, int64_t n, part *p, sail_err *err)
 {
@@ -138,12 +155,12 @@ static sail_code add_extras(const sail__learner *l, sail__step *s, int64_t first
         single = single && g->k == 1;
         for (int k = 0; k < g->k; k++, r++) {
             const sail__response *y = &g->r[k];
-            score[r] = y->score;
-            judged = judged || isfinite(y->score);
+            score[r] = judge_score(g, k);
+            judged = judged || isfinite(score[r]);
             wrote[r] = (uint8_t)(y->writer ? y->writer : g->writer);
             desirable[r] = (uint8_t)g->desirable;
             for (int64_t j = 0; j < y->n; j++, t++)
-                old[t] = y->old_logp && wrote[r] == SAIL_BY_POLICY ? y->old_logp[j] : b->logp[t];
+                old[t] = y->old_logp && wrote[r] != SAIL_BY_DATA ? y->old_logp[j] : b->logp[t];
         }
     }
     b->old_logp = old;
@@ -219,7 +236,7 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
             widen(v[1] + t, y->ref, y->n);
             widen(v[2] + t, y->entropy, y->n);
             widen(v[3] + t, y->lss, y->n);
-            if (g->writer == SAIL_BY_POLICY && y->drawn)
+            if (g->writer == SAIL_BY_POLICY && (!y->writer || y->writer == SAIL_BY_POLICY) && y->drawn)
                 widen(v[4] + t, y->drawn, y->n);
             else
                 memcpy(v[4] + t, v[0] + t, (size_t)y->n * sizeof *v[4]);

@@ -106,6 +106,7 @@ void sail__stream_close(sail__stream *st)
 {
     sail__judging_close(&st->judging);
     sail__generator_free(st->generator);
+    sail__generator_free(st->rival);
     sail__rows_free(&st->train);
     sail__rows_free(&st->held_out);
     sail__free(st->order);
@@ -237,30 +238,72 @@ static const char *text_of(sail__stream *st, sail_arena *a, const int32_t *ids, 
     return text ? text : "";
 }
 
-static sail_code generate(sail__stream *st, sail__role_kind role, const sail__gen_request *requests, size_t n, uint64_t seed,
-                          stopper *stop, sail_arena *a, sail__gen_response **out, size_t *n_out, sail_err *err)
+/* Who writes what the policy leaves to a rival; kept, since every step needs it. */
+static sail_code rival_for(sail__stream *st, int kind, sail__generator **out, sail_err *err)
 {
-    sail__generator *g;
-    bool own;
+    if (st->rival && st->rival_kind != kind) {
+        sail__generator_free(st->rival);
+        st->rival = NULL;
+    }
+    if (!st->rival && kind == SAIL__RIVAL_MIXTURE)
+        SAIL_TRY(sail__generator_new_mixture(st->session->model, st->generator_batch, &st->rival, err));
+    else if (!st->rival)
+        SAIL_TRY(sail__generator_new(st->session->model, SAIL__REFERENCE, st->generator_batch, &st->rival, err));
+    st->rival_kind = kind;
+    *out = st->rival;
+    return SAIL_OK;
+}
+
+/* Adds to the step's counters. */
+static sail_code generate_with(sail__stream *st, sail__generator *g, const sail__gen_request *requests, size_t n, uint64_t seed,
+                               stopper *stop, sail_arena *a, sail__gen_response **out, size_t *n_out, sail_err *err)
+{
     int n_ends;
     const int32_t *ends = sail__session_ends(st->session, &n_ends);
-    SAIL_TRY(generator_for(st, role, &g, &own, err));
     sail__gen_counters before, after;
     sail__traffic traffic, now;
     sail__generator_counters(g, &before);
     sail__traffic_now(st->session->rt, &traffic);
     sail_code code = sail__generate(g, seed, requests, n, ends, n_ends, stop->n ? stops : NULL, stop, a, out, n_out, err);
     sail__generator_counters(g, &after);
-    st->rollout = (sail__gen_counters){after.prompt_tokens - before.prompt_tokens, after.new_tokens - before.new_tokens,
-                                       after.steps - before.steps, after.seconds - before.seconds,
-                                       after.prefill_seconds - before.prefill_seconds};
+    st->rollout.prompt_tokens += after.prompt_tokens - before.prompt_tokens;
+    st->rollout.new_tokens += after.new_tokens - before.new_tokens;
+    st->rollout.steps += after.steps - before.steps;
+    st->rollout.seconds += after.seconds - before.seconds;
+    st->rollout.prefill_seconds += after.prefill_seconds - before.prefill_seconds;
     sail__traffic_now(st->session->rt, &now);
-    st->rollout_traffic = (sail__traffic){0};
     sail__traffic_add(&st->rollout_traffic, &traffic, &now);
+    return code;
+}
+
+static void forget_counters(sail__stream *st)
+{
+    memset(&st->rollout, 0, sizeof st->rollout);
+    memset(&st->rollout_traffic, 0, sizeof st->rollout_traffic);
+}
+
+static sail_code generate(sail__stream *st, sail__role_kind role, const sail__gen_request *requests, size_t n, uint64_t seed,
+                          stopper *stop, sail_arena *a, sail__gen_response **out, size_t *n_out, sail_err *err)
+{
+    sail__generator *g;
+    bool own;
+    SAIL_TRY(generator_for(st, role, &g, &own, err));
+    forget_counters(st);
+    sail_code code = generate_with(st, g, requests, n, seed, stop, a, out, n_out, err);
     if (own)
         sail__generator_free(g);
     return code;
 }
+
+/* Put responses into their groups. What the reference gave its own response is not the policy's log-probability. */
+static void place(sail__group *const *of, const sail__gen_response *r, size_t n, int writer)
+{
+    for (size_t i = 0; i < n; i++)
+        of[r[i].request]->r[r[i].child] =
+            (sail__response){.ids = r[i].ids, .n = r[i].n, .old_logp = writer == SAIL_BY_REFERENCE ? NULL : r[i].logp, .drawn = r[i].drawn,
+                             .score = NAN, .writer = writer};
+}
+
 
 static sail_code roll_out(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
 {
@@ -277,23 +320,31 @@ static sail_code roll_out(sail__stream *st, const sail__stage *live, sail__step 
         if (g->writer != SAIL_BY_POLICY)
             continue;
         of[n] = g;
-        req[n++] = (sail__gen_request){.prompt = g->prompt, .n_prompt = g->n_prompt, .children = (int)o->responses,
+        req[n++] = (sail__gen_request){.prompt = g->prompt, .n_prompt = g->n_prompt, .children = (int)o->responses - (o->rival != SAIL__RIVAL_POLICY),
                                        .max_new = o->max_new ? o->max_new : live->data.max_response,
                                        .key = (uint64_t)step->step << 24 | (uint64_t)i,
                                        .sampling = {.temperature = o->temperature, .top_p = o->top_p, .min_p = o->min_p,
                                                     .top_k = o->top_k, .typical = 1, .penalty = 1}};
     }
-    memset(&st->rollout, 0, sizeof st->rollout);
+    forget_counters(st);
     if (n == 0)
         return SAIL_OK;
+    for (size_t i = 0; i < n; i++)
+        of[i]->k = (int)o->responses;
     sail__gen_response *r;
     SAIL_TRY(generate(st, SAIL__POLICY, req, n, step->seed, &stop, step->arena, &r, &n_out, err));
-    for (size_t i = 0; i < n_out; i++) {
-        sail__group *g = of[r[i].request];
-        sail__response *y = &g->r[r[i].child];
-        *y = (sail__response){.ids = r[i].ids, .n = r[i].n, .old_logp = r[i].logp, .drawn = r[i].drawn, .score = NAN};
-        g->k = (int)o->responses;
+    place(of, r, n_out, SAIL_BY_POLICY);
+    if (o->rival == SAIL__RIVAL_POLICY)
+        return SAIL_OK;
+    for (size_t i = 0; i < n; i++) { /* the last response, by the rival; its random numbers are those of that child */
+        req[i].children = 1;
+        req[i].first_child = (int)o->responses - 1;
+        req[i].mixture = o->mixture;
     }
+    sail__generator *g;
+    SAIL_TRY(rival_for(st, o->rival, &g, err));
+    SAIL_TRY(generate_with(st, g, req, n, step->seed, &stop, step->arena, &r, &n_out, err));
+    place(of, r, n_out, sail__rival_writer(o->rival));
     return SAIL_OK;
 }
 

@@ -28,6 +28,8 @@ typedef struct sail__stream {
     bool shuffle;
     uint64_t seed;
     sail__generator *generator; /* made when first needed */
+    sail__generator *rival;     /* … of the reference or the mixture, where one writes a response of each group */
+    int rival_kind;             /* sail__rival of it */
     int generator_batch;
     sail__store *store; /* samples; may be NULL */
     sail__judging judging;

@@ -52,7 +52,7 @@ static sail_code open_session(sail__trainer *t, sail_err *err)
                                .optimizer = &plan,
                                .decay_all = stage->train.decay == SAIL__DECAY_ALL,
                                .grad_want = sail__objective_grad_want(caps),
-                               .reference = sail__stage_needs_reference(stage),
+                               .reference = sail__stage_needs_reference(stage) || stage->rollout.rival != SAIL__RIVAL_POLICY,
                                .labels = stage->kind == SAIL__REWARD ? 1 : 0,
                                .fresh_reference = needs_fresh_reference(stage),
                                .seed = stage->seed};
@@ -288,6 +288,7 @@ static sail_code call_hook(sail__trainer *t, const sail__metrics *m, sail_err *e
 /* What the policy wrote goes to the store, as ids and text, with its labels. */
 static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *err)
 {
+    static const char *const writers[] = {"policy", "policy", "policy", "reference", "mixture"}; /* by SAIL_BY_…; 0: the group's, which the policy wrote */
     const sail__tokenizer *tok = t->session->tokenizer;
     int64_t index = 0;
     for (int64_t i = 0; i < s->n; i++) {
@@ -303,7 +304,7 @@ static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *
             if (tok)
                 (void)!sail__decode(tok, g->r[k].ids, (size_t)g->r[k].n, SAIL__SKIP_SPECIAL | SAIL__DECODE_CONTINUATION, &text[k], &ignored);
             r[k] = (sail__sample_response){.ids = g->r[k].ids, .n = (size_t)g->r[k].n, .text = text[k].data, .logps = g->r[k].old_logp,
-                                           .writer = "policy", .score = g->r[k].score};
+                                           .writer = writers[g->r[k].writer], .score = g->r[k].score};
         }
         sail__sample x = {.stage = t->o.stage->name, .step = s->step + 1, .index = index++, .kind = "train", .route = g->route,
                           .prompt_ids = g->prompt, .n_prompt = (size_t)g->n_prompt, .prompt = text[g->k].data ? text[g->k].data : "",

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "../sail/rng.h"
 #include "inputs.h"
+#include "mixture.h"
 #include "outputs.h"
 
 enum { PAGE = 64, PREFILL_TOKENS = 2048 };
@@ -49,6 +51,11 @@ struct sail__generator {
     int32_t *slots;
     size_t cap_slots;
     sail__gen_counters counters;
+    sail__generator *beside; /* the reference of a mixture: its graph and its cache, with this one's pages; NULL: no mixture */
+    float *logits[2];        /* [rows, vocab] of a mixture */
+    size_t cap_logits[2];
+    double *mixed; /* [vocab] */
+    int32_t *order;
 };
 
 /* ---- the cache ---- */
@@ -79,7 +86,7 @@ static sail_code make_cache(sail__generator *g, int64_t pages, sail_err *err)
     g->pages = g->n_free = pages;
     for (int64_t i = 0; i < pages; i++)
         g->free_pages[i] = (int32_t)(pages - 1 - i); /* the lowest first */
-    return SAIL_OK;
+    return g->beside ? make_cache(g->beside, pages, err) : SAIL_OK;
 }
 
 static int pages_for(int64_t tokens) { return (int)((tokens + PAGE - 1) / PAGE); }
@@ -98,7 +105,7 @@ static void give(sail__generator *g, const int32_t *pages, int n)
 
 /* ---- making and freeing ---- */
 
-sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, sail__generator **out, sail_err *err)
+static sail_code generator_new(sail__model *m, sail__role_kind role, sail__head_kind head, int batch, sail__generator **out, sail_err *err)
 {
     *out = NULL;
     sail__generator *g = sail__calloc(1, sizeof *g);
@@ -117,7 +124,7 @@ sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, s
     if (code == SAIL_OK) {
         memcpy(g->bind, g->view.bind, (size_t)g->view.n_bind * sizeof *g->bind);
         sail__decoder_spec d = *g->view.spec;
-        d.head = SAIL__HEAD_SAMPLE;
+        d.head = head;
         d.cached = true;
         d.first_cache = g->first_cache;
         d.cache_dtype = d.dtype;
@@ -133,10 +140,39 @@ sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, s
     return SAIL_OK;
 }
 
+sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, sail__generator **out, sail_err *err)
+{
+    return generator_new(m, role, SAIL__HEAD_SAMPLE, batch, out, err);
+}
+
+sail_code sail__generator_new_mixture(sail__model *m, int batch, sail__generator **out, sail_err *err)
+{
+    sail__generator *g;
+    *out = NULL;
+    SAIL_TRY(generator_new(m, SAIL__POLICY, SAIL__HEAD_LOGITS, batch, &g, err));
+    const size_t vocab = (size_t)g->view.config->vocab;
+    g->mixed = sail__malloc(vocab * sizeof *g->mixed);
+    g->order = sail__malloc(vocab * sizeof *g->order);
+    sail_code code = g->mixed && g->order ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (code == SAIL_OK)
+        code = generator_new(m, SAIL__REFERENCE, SAIL__HEAD_LOGITS, 1, &g->beside, err);
+    if (code != SAIL_OK) {
+        sail__generator_free(g);
+        return code;
+    }
+    *out = g;
+    return SAIL_OK;
+}
+
 void sail__generator_free(sail__generator *g)
 {
     if (!g)
         return;
+    sail__generator_free(g->beside);
+    sail__free(g->logits[0]);
+    sail__free(g->logits[1]);
+    sail__free(g->mixed);
+    sail__free(g->order);
     sail__exec_free(g->exec);
     sail_graph_free(g->graph);
     drop_cache(g);
@@ -252,24 +288,63 @@ static sail_code add_token(sail__generator *g, sequence *s, sail_err *err)
                                    1, err);
 }
 
+/* One forward pass over the step's forest with the weights and cache of e: g itself, or what stands beside it. */
+static sail_code execute(sail__generator *g, const sail__generator *e, sail_tensor *out, sail_err *err)
+{
+    sail_binding b = {.dims = sail__forest_dims(&g->forest),
+                      .params = e->bind,
+                      .n_params = e->n_bind,
+                      .inputs = g->inputs.tensors,
+                      .n_inputs = SAIL__IN_COUNT,
+                      .outputs = out,
+                      .n_outputs = SAIL__OUT_COUNT};
+    return sail__exec_run(e->exec, &b, SAIL_RUN_FORWARD, err);
+}
+
+static uint64_t key_of(const int32_t *k) { return (uint32_t)k[0] | (uint64_t)(uint32_t)k[1] << 32; }
+
+/* The same random number that the device would draw the token with. */
+static sail_code draw_mixed(sail__generator *g, size_t row, sail_err *err)
+{
+    const int64_t vocab = g->view.config->vocab;
+    const float *p = g->params + SAIL_SAMPLE_PARAMS * row, *const z[2] = {g->logits[0] + (int64_t)row * vocab, g->logits[1] + (int64_t)row * vocab};
+    const int32_t *k = g->keys + 6 * row;
+    const sail_filter_params f = {.temperature = p[SAIL_SAMPLE_TEMPERATURE], .top_k = (int64_t)p[SAIL_SAMPLE_TOP_K], .top_p = p[SAIL_SAMPLE_TOP_P],
+                                  .min_p = p[SAIL_SAMPLE_MIN_P], .typical = p[SAIL_SAMPLE_TYPICAL], .penalty = 1};
+    const double u = sail_rng_uniform(key_of(k), SAIL_RNG_TOKEN, key_of(k + 2), (uint32_t)k[4], (uint32_t)k[5]);
+    return sail__mixture_draw(z, vocab, g->view.config->final_softcap, g->row_of[row]->group->request->mixture, &f, u, g->mixed, g->order,
+                              &g->ids[row], &g->logp[row], &g->drawn[row], err);
+}
+
+static sail_code run_mixture(sail__generator *g, size_t rows, sail_err *err)
+{
+    sail__generator *const both[2] = {g, g->beside};
+    for (int i = 0; i < 2; i++) {
+        sail_tensor out[SAIL__OUT_COUNT] = {{0}};
+        SAIL_TRY(sail__grow(&g->logits[i], &g->cap_logits[i], rows, (size_t)g->view.config->vocab * sizeof **g->logits, err));
+        SAIL_TRY(execute(g, both[i], out, err));
+        SAIL_TRY(sail__tensor_get_f32(g->view.rt, &out[SAIL__OUT_LOGITS], g->logits[i], err));
+    }
+    for (size_t r = 0; r < rows; r++)
+        SAIL_TRY(draw_mixed(g, r, err));
+    return SAIL_OK;
+}
+
 static sail_code run_step(sail__generator *g, size_t rows, sail_err *err)
 {
     sail__inputs *in = &g->inputs;
     g->forest.n_keys = g->pages * PAGE;
     sail__inputs_begin(in);
     sail__inputs_forest(in, &g->forest);
-    sail__inputs_put(in, SAIL__IN_SAMPLE_PARAMS, SAIL_F32, g->params, (int64_t)rows, SAIL_SAMPLE_PARAMS);
-    sail__inputs_put(in, SAIL__IN_SAMPLE_KEYS, SAIL_I32, g->keys, (int64_t)rows, 6);
+    if (!g->beside) {
+        sail__inputs_put(in, SAIL__IN_SAMPLE_PARAMS, SAIL_F32, g->params, (int64_t)rows, SAIL_SAMPLE_PARAMS);
+        sail__inputs_put(in, SAIL__IN_SAMPLE_KEYS, SAIL_I32, g->keys, (int64_t)rows, 6);
+    }
     SAIL_TRY(sail__inputs_send(in, 0, 0, err));
+    if (g->beside)
+        return run_mixture(g, rows, err);
     sail_tensor out[SAIL__OUT_COUNT] = {{0}};
-    sail_binding b = {.dims = sail__forest_dims(&g->forest),
-                      .params = g->bind,
-                      .n_params = g->n_bind,
-                      .inputs = in->tensors,
-                      .n_inputs = SAIL__IN_COUNT,
-                      .outputs = out,
-                      .n_outputs = SAIL__OUT_COUNT};
-    SAIL_TRY(sail__exec_run(g->exec, &b, SAIL_RUN_FORWARD, err));
+    SAIL_TRY(execute(g, g, out, err));
     SAIL_TRY(sail__outputs_begin(&g->outputs, 3 * sail__outputs_room(&g->outputs, SAIL_F32, (int64_t)rows, 1), 3, err));
     SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_IDS], g->ids, err));
     SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_LOGP], g->logp, err));

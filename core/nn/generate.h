@@ -18,6 +18,7 @@ typedef struct sail__gen_request {
     uint64_t key;             /* of the prompt, for the random numbers */
     sail_filter_params sampling;
     bool ignore_end; /* go on past end tokens */
+    double mixture;  /* of a generator of the mixture: weight of the reference */
 } sail__gen_request;
 
 typedef enum sail__finish { SAIL__FINISH_STOP, SAIL__FINISH_LENGTH } sail__finish;
@@ -25,7 +26,7 @@ typedef enum sail__finish { SAIL__FINISH_STOP, SAIL__FINISH_LENGTH } sail__finis
 typedef struct sail__gen_response {
     int request, child;
     int32_t *ids; /* the end token among them when one was produced */
-    float *logp;  /* under the model at temperature 1, nats */
+    float *logp;  /* under the model (of a mixture: the policy) at temperature 1, nats */
     float *drawn; /* under the distribution that was sampled */
     int64_t n;
     sail__finish finish;
@@ -37,6 +38,9 @@ typedef bool (*sail__gen_token)(void *user, const sail__gen_response *so_far);
 typedef struct sail__generator sail__generator;
 /* The model must outlive it. batch: sequences decoded together at most. */
 sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, sail__generator **out, sail_err *err);
+/* … of the geometric mixture of policy and reference (mixture.h): both are computed, tokens are drawn on the host from the whole rows of
+ * logits, which come down for it. */
+sail_code sail__generator_new_mixture(sail__model *m, int batch, sail__generator **out, sail_err *err);
 void sail__generator_free(sail__generator *g);
 
 /* Responses in the order of (request, child), in the arena. ends [n_ends]: end tokens (the model's where NULL). */

@@ -149,6 +149,23 @@ static sail_var released_term(sail_tape *t, const sail_pairs *b, sail_var f, con
     return sail_mul(t, n, sail_sum_responses(t, sail_mul(t, ratio, b->logp)));
 }
 
+/* Log-probabilities of what the policy wrote itself: the score function of a rival's response is not the policy's. */
+static sail_var by_policy(sail_tape *t, const sail_pairs *b, sail_var logp)
+{
+    const int64_t n = b->layout->responses;
+    int64_t others = 0;
+    uint8_t *mask = malloc((size_t)n + 1);
+    if (!mask)
+        sail_tape_fail(t, SAIL_E_NOMEM, "sail: no memory for %lld responses", (long long)n);
+    for (int64_t k = 0; mask && k < n; k++) {
+        mask[k] = b->response_writer[k] != SAIL_BY_REFERENCE && b->response_writer[k] != SAIL_BY_MIXTURE;
+        others += !mask[k];
+    }
+    sail_var own = others ? sail_select(t, mask, logp, sail_number(t, 0)) : logp;
+    free(mask);
+    return own;
+}
+
 static sail_var surrogate(const struct sail *o, sail_tape *t, const sail_pairs *b, uint8_t *mask, uint8_t *written,
                           sail_loss *out)
 {
@@ -176,7 +193,7 @@ static sail_var surrogate(const struct sail *o, sail_tape *t, const sail_pairs *
             logp = sail_sum_tokens(t, sail_mul(t, w, b->token_logp));
             sail_loss_metric(out, "importance_cut", cut);
         }
-        t1 = sail_mul(t, advantage, sail_sum_responses(t, logp));
+        t1 = sail_mul(t, advantage, sail_sum_responses(t, by_policy(t, b, logp)));
     }
     if (uses(o, T1))
         u = sail_add(t, u, sail_select(t, written, sail_mul(t, c_write, t1), zero));
