@@ -546,8 +546,15 @@ sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail
     for (int64_t i = 0; i < n; i++)
         SAIL_TRY(sail__passes_forward(&l->passes, s, &m[i], l->want, SAIL__PASS_EVAL, err));
     part p;
-    update u = {.l = l, .live = live, .s = s, .metrics = metrics};
+    double state[SAIL_OBJECTIVE_STATE], *baseline = sail__arena_array(s->arena, (size_t)s->n + 1, sizeof *baseline);
+    update u = {.l = l, .live = live, .s = s, .baseline = baseline, .metrics = metrics};
+    if (!baseline)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     SAIL_TRY(make_part(l, live, s, 0, s->n, false, &p, err));
+    memcpy(state, l->state, sizeof state); /* held-out pairs leave no trace in what training remembers */
+    sail_code code = prepare(&u, &p, err);
+    memcpy(l->state, state, sizeof state);
+    SAIL_TRY(code);
     SAIL_TRY(lossy(&u, &p, false, err));
     *loss = u.loss;
     return SAIL_OK;
