@@ -5,6 +5,9 @@
 
 sail_code sail__judges_install(sail_ctx *ctx, sail_err *err)
 {
-    SAIL_TRY(sail__judge_reward_install(ctx, err));
-    return sail__judge_llm_install(ctx, err);
+    static sail_code (*const all[])(sail_ctx *ctx, sail_err *err) = {sail__judge_llm_install, sail__judge_person_install, sail__judge_replay_install,
+                                                                     sail__judge_reward_install};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        SAIL_TRY(all[i](ctx, err));
+    return SAIL_OK;
 }

@@ -7,6 +7,8 @@
 #include "../backend/registry.h"
 
 sail_code sail__judge_llm_install(sail_ctx *ctx, sail_err *err);
+sail_code sail__judge_person_install(sail_ctx *ctx, sail_err *err);
+sail_code sail__judge_replay_install(sail_ctx *ctx, sail_err *err);
 
 /* All of them. */
 sail_code sail__judges_install(sail_ctx *ctx, sail_err *err);

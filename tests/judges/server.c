@@ -3,15 +3,15 @@
  * usage: judge_server PORT_FILE STATS_FILE [SETTING=VALUE …]
  * It listens on a free port of the loopback (port=N: on that one), writes its number to PORT_FILE, and on SIGTERM what it saw to
  * STATS_FILE. Texts say what the right verdict is: the first two "quality=N" of the user's message are the scores of what is shown
- * first and second, "pair=N" names the pair, and both come back in the reply.
+ * first and second (without them, a hash of the texts is), "pair=N" names the pair, and both come back in the reply.
  * Faults, in requests of a thousand, drawn by `seed` and the request's number:
  *   timeout (no answer at all), limit (429 with Retry-After), error (500), html (not JSON), schema (JSON of another form), drip (a byte
  *   every 50 ms), reset (the connection breaks in the middle of the body), huge (a body without end), twice (the answer is sent two
  *   times), late (the answer comes after `late_ms`), mute (a reply without scores), torn (finish_reason "length" in the middle of a
  *   score), liar (two different scores), high (a score out of bounds)
  * Others: delay_ms (before every answer), retry_after (seconds or text, of 429), bias (added to what is shown first), status (every
- *   answer has it), echo=1 (the Authorization header is repeated in every reply and error), key=K (401 where it is another),
- *   die_after (requests after which it stops listening). */
+ *   answer has it), echo=1 (the Authorization header is repeated in every reply and error),
+ *   die_after (requests after which it stops listening). With JUDGE_SERVER_KEY in the environment another key is a 401. */
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <pthread.h>
@@ -128,19 +128,26 @@ static const char *user_text(json_t *root)
     return text ? text : "";
 }
 
+/* Of the next response: what it says, or (no "quality=" in it) what its text amounts to. */
 static int quality(const char **text)
 {
-    const char *at = strstr(*text, "quality=");
-    if (!at)
-        return 5;
-    *text = at + 8;
-    return atoi(at + 8);
+    const char *at = strstr(*text, "quality="), *from = strstr(*text, "<reply"), *to = from ? strstr(from, "</reply>") : NULL;
+    if (at) {
+        *text = at + 8;
+        return atoi(at + 8);
+    }
+    unsigned long h = 0;
+    for (from = to ? strchr(from, '>') : NULL; from && from < to; from++)
+        h = mix(h + (unsigned char)*from);
+    *text = to ? to : *text;
+    return 1 + (int)(h % 10);
 }
 
 static void reply_text(const server *s, const char *text, int fault, const char *auth, char *out, size_t size)
 {
     const char *at = text, *pair = strstr(text, "pair=");
-    int single = !strstr(text, "quality=") || !strstr(strstr(text, "quality=") + 1, "quality=");
+    const char *one = strstr(text, "quality=");
+    int single = !strstr(text, "[[score1, score2]]") && !(one && strstr(one + 1, "quality="));
     int a = quality(&at) + s->set.bias, b = single ? 0 : quality(&at), id = pair ? atoi(pair + 5) : -1;
     a = a > 10 ? 10 : a;
     const char *echo = s->set.echo ? auth : "";
@@ -320,8 +327,6 @@ static int setting(settings *s, const char *text)
         return s->seed = strtoul(value, NULL, 10), 1;
     if (n == 11 && !strncmp(text, "retry_after", 11))
         return s->retry_after = value, 1;
-    if (n == 3 && !strncmp(text, "key", 3))
-        return s->key = value, 1;
     return 0;
 }
 
@@ -338,7 +343,7 @@ static int write_file(const char *path, const char *text)
 int main(int argc, char **argv)
 {
     static server s; /* as long as its threads */
-    s.set = (settings){.retry_after = "1", .late_ms = 3000, .seed = 1};
+    s.set = (settings){.retry_after = "1", .late_ms = 3000, .seed = 1, .key = getenv("JUDGE_SERVER_KEY")};
     for (int i = 3; i < argc; i++)
         if (!setting(&s.set, argv[i])) {
             fprintf(stderr, "%s: what is %s?\n", argv[0], argv[i]);
