@@ -9,6 +9,18 @@
 
 #include "backend/registry.h"
 #include "cli.h"
+#include "doctor_tune.h"
+
+struct doctor_options {
+    bool tune;
+    int64_t tokens;
+};
+static const sail_opt options[] = {
+    SAIL_OPT_BOOL(struct doctor_options, tune, .help = "time the ways in which a device makes the matrix products of --model, or of the usual "
+                                                       "widths, verify each, and keep what wins for later runs"),
+    SAIL_OPT_INT(struct doctor_options, tokens, .def = 1024, .min = 1, .max = 1 << 20, .help = "of a forward pass, with --tune"),
+    {0},
+};
 
 typedef struct doctor {
     sail__cli *c;
@@ -316,6 +328,9 @@ static void print(doctor *d)
 
 static sail_code run(sail__cli *c, sail_err *err)
 {
+    const struct doctor_options *o = c->options;
+    if (o->tune)
+        return sail__doctor_tune(c, o->tokens, err);
     doctor d = {.c = c, .out = sail__cli_map(c), .problems = sail__cli_list(c)};
     if (!d.out || !d.problems)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -335,11 +350,13 @@ static sail_code run(sail__cli *c, sail_err *err)
 static const sail__example examples[] = {
     {"sail doctor", "before the first run, or when something is slow"},
     {"sail doctor --json", "for a bug report"},
+    {"sail doctor --tune --backend opencl --model SmolLM2-135M", "before long runs on a GPU: the best ways of its matrix products"},
     {0},
 };
 const sail__command sail__cmd_doctor = {
     .name = "doctor", .args = "", .summary = "look at this machine: processor, memory, backends, devices, libraries, plugins",
     .doc = "Says what sail would use and what stands in its way. The exit status is 1 when no backend can be used; other problems are "
            "only told.",
-    .flags = SAIL__CLI_JSON, .examples = examples, .run = run,
+    .flags = SAIL__CLI_JSON | SAIL__CLI_MODEL, .options = options, .options_size = sizeof(struct doctor_options), .examples = examples,
+    .run = run,
 };

@@ -127,7 +127,7 @@ static void lines(const sail_device *d, const ocl_shape *s, ocl_plan *out, int *
         for (int items = 64; items >= 16; items /= 2)
             for (int block = 1; block <= 2; block++) {
                 add(out, n, (ocl_plan){OCL_LINES, {4, block, items, 64 / items}});
-                if (s->a != SAIL_F32 || sail_dtype_is_quantised(s->b))
+                if (s->m <= 2 && (s->a != SAIL_F32 || sail_dtype_is_quantised(s->b))) /* more rows of sums than registers */
                     add(out, n, (ocl_plan){OCL_LINES, {16, block, items, 64 / items}});
             }
     else

@@ -1,5 +1,6 @@
 /* bench_opencl.c - float32 matrix products of the opencl backend at training shapes, beside CLBlast on the same device and the cpu
- * backend, in turns in one run: bench_opencl [--tokens LIST] [--rounds N] [--layouts nt,nn,tn].
+ * backend, in turns in one run: bench_opencl [--tokens LIST] [--rounds N] [--layouts nt,nn,tn]. --few ROWS: instead, products of so many
+ * rows with weights of several types, as in decoding, and the memory's speed that follows.
  *
  * CLBlast is found at run time, and only here; without it its columns are left out. Medians of rounds, geometric means of ratios. */
 #include <time.h>
@@ -180,26 +181,63 @@ static void one(rig *r, rig *cpu, blast *b, const shape *s, int rounds, double s
     free(w);
 }
 
+/* Weights of several types, read where they lie. */
+static void few(rig *r, const char *rows, int rounds)
+{
+    static const int64_t widths[][2] = {{576, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
+    static const sail_dtype types[] = {SAIL_F32, SAIL_BF16, SAIL_Q8_0, SAIL_Q4_1};
+    for (const char *t = rows; *t; t += strcspn(t, ","), t += *t == ',')
+        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+            for (size_t j = 0; j < sizeof types / sizeof *types; j++) {
+                const shape s = {atoll(t), widths[i][0], widths[i][1], false, true};
+                float *a = rig_random(s.m * s.k, 1, 1), *w = rig_random(s.n * s.k, 2, 1);
+                double times[MOST_ROUNDS];
+                rig_case c;
+                sail_call call;
+                const sail_dtype act = types[j] == SAIL_BF16 ? SAIL_BF16 : SAIL_F32;
+                c = (rig_case){.op = SAIL_OP_MATMUL, .attr = {.dtype = act, .trans_b = true, .scale = 1}, .n_in = 2, .n_out = 1,
+                               .in = {{act, s.m, s.k, 0, a}, {types[j], s.n, s.k, 0, w}}, .out = {{act, s.m, s.n, 0, NULL}}};
+                if (!rig_make(r, &c, &call))
+                    give_up("operands", r->err.message);
+                for (int k = -1; k < rounds; k++)
+                    times[k < 0 ? 0 : k] = ours(r, &call);
+                const double took = median(times, rounds), bytes = (double)sail_dtype_bytes(types[j], (uint64_t)(s.n * s.k));
+                printf("%5lld x %5lld x %5lld %-5s %9.1f us %7.1f GB/s of weights %8.1f Gflop/s\n", (long long)s.m, (long long)s.n,
+                       (long long)s.k, sail_dtype_name(types[j]), 1e6 * took, 1e-9 * bytes / took,
+                       2e-9 * (double)(s.m * s.n * s.k) / took);
+                rig_drop(r, &c, &call);
+                free(a);
+                free(w);
+            }
+}
+
 int main(int argc, char **argv)
 {
     static const int64_t widths[][2] = {{576, 576}, {1152, 576}, {1536, 576}, {576, 1536}, {896, 896}, {1536, 1536}};
-    const char *tokens = "512,1024,2048,4096", *layouts = "nt";
+    const char *tokens = "512,1024,2048,4096", *layouts = "nt", *few_rows = NULL;
     int rounds = 7, n = 0;
     double sums[PEERS] = {0};
     for (int i = 1; i + 1 < argc; i += 2)
         if (!strcmp(argv[i], "--tokens"))
             tokens = argv[i + 1];
+        else if (!strcmp(argv[i], "--few"))
+            few_rows = argv[i + 1];
         else if (!strcmp(argv[i], "--layouts"))
             layouts = argv[i + 1];
         else if (!strcmp(argv[i], "--rounds"))
             rounds = atoi(argv[i + 1]) < 1 ? 1 : atoi(argv[i + 1]) > MOST_ROUNDS ? MOST_ROUNDS : atoi(argv[i + 1]);
         else
-            give_up(argv[i], "unknown; --tokens LIST, --rounds N, --layouts LIST");
+            give_up(argv[i], "unknown; --tokens LIST, --rounds N, --layouts LIST, --few LIST");
     rig r, cpu;
     blast b;
     sail_device_info info;
     if (!rig_open(&r, "opencl", NULL))
         give_up("opencl", r.err.message);
+    if (few_rows) {
+        few(&r, few_rows, rounds);
+        rig_close(&r);
+        return 0;
+    }
     const bool have_cpu = rig_open(&cpu, "cpu", NULL);
     r.ops->info(r.device, &info);
     printf("%s, %s, %d units; float32\n", info.name, info.note, info.compute_units);

@@ -1,7 +1,9 @@
 /* cases_matmul.c - products, bias gradients, embeddings. */
 #include <math.h>
+#include <string.h>
 
 #include "case.h"
+#include "suite.h"
 
 enum { BIAS = 1, RESIDUAL = 2, ACCUMULATE = 4, SPREAD = 8 };
 
@@ -62,6 +64,13 @@ void matmul_cases(suite *s)
                     emit(s);
                 }
             }
+    const bool fp16 = strcmp(s->devices[0].rt->name, "cpu") != 0; /* which has no product of fp16 */
+    for (int i = 0; fp16 && i < 12; i++) { /* as bf16, where kernels differ */
+        static const int64_t some[][3] = {{5, 33, 65}, {31, 65, 33}, {70, 130, 127}};
+        const int64_t *d = some[i / 4];
+        product(s, d[0], d[1], d[2], SAIL_F16, SAIL_F16, i % 3 ? SAIL_F16 : SAIL_F32, i & 1, i & 2, i % 5 == 1 ? SPREAD | BIAS : 0);
+        emit(s);
+    }
     static const sail_dtype blocks[] = {SAIL_Q8_0, SAIL_Q4_0, SAIL_Q4_1, SAIL_Q5_0, SAIL_Q5_1};
     for (int i = 0; i < 5; i++)
         for (int half = 0; half < 2; half++)
