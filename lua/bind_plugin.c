@@ -239,6 +239,7 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     lua_pushnumber(L, b->max_margin);
     lua_setfield(L, -2, "max_margin");
     set_var(L, "logp", b->logp);
+    set_var(L, "whole_logp", b->whole_logp);
     set_var(L, "ref", b->ref);
     set_var(L, "rho", b->rho);
     set_var(L, "scores", b->scores);

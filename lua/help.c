@@ -67,6 +67,7 @@ static const entry module[] = {
 
 static const entry batch[] = {
     {"b.logp, b.ref, b.rho, b.scores, b.length", "response: log p, the reference's, their difference, implicit reward (beta * rho), tokens"},
+    {"b.whole_logp", "response: log p of all tokens alike, where ld_alpha weighs those of b.logp"},
     {"b.by_policy, b.by_rival", "response: 1 where the policy, or the rollout's rival (reference, mixture), wrote it"},
     {"b.judge_scores", "response: the judge's scores; of one that ranks only, the share of the others each beat; 0 where no judge was asked"},
     {"b.prompt_logp, b.mismatched_rho", "pair: what needs asked for: log p of the prompt's tokens; log-ratio of another prompt's response"},

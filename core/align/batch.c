@@ -167,6 +167,7 @@ static void sum_responses(sail_tape *t, const sail__batch *rows, double *scratch
     }
     out->logp = sail_sum_tokens(t, logp);
     out->ref = sail_sum_tokens(t, ref);
+    out->whole_logp = rows->modifiers.length ? sail_sum_tokens(t, out->token_logp) : out->logp;
 }
 
 /* What carries the derivatives: log-probabilities of tokens, or the scores of a head. scratch: zeros, to be written over. */
@@ -175,7 +176,7 @@ static void leaves(sail_tape *t, const sail__batch *rows, double *scratch, sail_
     const sail_layout *l = &rows->layout;
     const sail_var none = {-1};
     out->token_logp = out->token_ref = out->token_entropy = out->token_lss = out->token_drawn = none;
-    out->logp = out->ref = out->rho = out->drawn = none;
+    out->logp = out->ref = out->rho = out->drawn = out->whole_logp = none;
     if (rows->head) {
         out->scores = sail_tape_leaf(t, SAIL_RESPONSE, l->responses, rows->head);
         return;

@@ -315,7 +315,7 @@ static void weigh(update *u, const part *p, const sail_pairs *b)
 {
     if (b->logp.id <= 0) /* a reward model */
         return;
-    const double *logp = sail_value_of(b->tape, b->logp), *drawn = sail_value_of(b->tape, b->drawn);
+    const double *logp = sail_value_of(b->tape, b->whole_logp), *drawn = sail_value_of(b->tape, b->drawn);
     for (int64_t i = 0; i < b->n; i++) {
         double ratio = 0;
         for (int64_t k = p->batch.layout.response_of_pair[i]; k < p->batch.layout.response_of_pair[i + 1]; k++)

@@ -137,12 +137,18 @@ static sail_code add_rewards(sail__metrics *m, const sail_pairs *b, sail_err *er
 static sail_code add_responses(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, sail_err *err)
 {
     const sail_layout *l = b->layout;
-    const double *rho = b->rho.id > 0 ? sail_value_of(b->tape, b->rho) : NULL, *logp = sail_value_of(b->tape, b->logp);
+    const double *rho = b->rho.id > 0 ? sail_value_of(b->tape, b->rho) : NULL, *logp = sail_value_of(b->tape, b->whole_logp);
     double written = 0, n_written = 0, all = 0, surprise = 0;
     for (int64_t k = 0; rho && k < l->responses; k++) {
-        all += rho[k];
+        double ratio = rho[k];
+        if (rows->modifiers.length) { /* of all tokens alike: a divergence knows no weights */
+            ratio = logp[k];
+            for (int64_t j = l->token_of_response[k]; rows->ref && j < l->token_of_response[k + 1]; j++)
+                ratio -= rows->ref[j];
+        }
+        all += ratio;
         if (b->response_writer[k] == SAIL_BY_POLICY) {
-            written += rho[k];
+            written += ratio;
             surprise -= logp[k];
             n_written++;
         }

@@ -88,7 +88,7 @@ sail_code sail__check_preference(sail__checking *c)
         sail__check r;
         sail_err err = {0};
         int outcomes = ops->outcomes(c->self, k);
-        if (outcomes == 0)
+        if (outcomes <= 0)
             continue;
         any = true;
         if (outcomes < 2) {

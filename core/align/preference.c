@@ -94,12 +94,15 @@ static int outcomes_of(sail_tape *t, const sail_preference_model *m, int k)
     if (n >= 1 && n <= MOST_OUTCOMES)
         return n;
     if (k == 1)
-        sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s compares responses, and a group has one only: objectives kto and sft take single "
+        sail_tape_fail(t, SAIL_E_RECIPE, "preference model %s compares responses, and a group has one only: objectives kto and sft take single "
                        "responses; rollout.responses or a data.reader of pairs gives more", m->name);
+    else if (n < 0)
+        sail_tape_fail(t, SAIL_E_RECIPE, "preference model %s ranks %d places, and a group has %d responses: rank %d at most (0: all), or have %d "
+                       "or more written (rollout.responses)", m->name, -n, k, k, -n);
     else if (n > MOST_OUTCOMES)
         sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s has %d outcomes for %d responses; %d are possible", m->name, n, k, MOST_OUTCOMES);
     else
-        sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s does not apply to groups of %d responses%s", m->name, k,
+        sail_tape_fail(t, SAIL_E_RECIPE, "preference model %s does not apply to groups of %d responses%s", m->name, k,
                        k > 2 ? "; plackett_luce ranks more than two" : "");
     return 0;
 }

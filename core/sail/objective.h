@@ -67,6 +67,7 @@ typedef struct sail_pairs {
     sail_var judge_scores;    /* RESPONSE, no derivative: what the judge (or the data) gave, NaN where nothing; id -1: nobody gave any */
     sail_var token_old;       /* TOKEN, no derivative: log p under the policy of the rollout; as it is now where there was none */
     const uint8_t *response_writer; /* [responses] SAIL_BY_… */
+    sail_var whole_logp;      /* RESPONSE: log pi(y|x) of all tokens alike, whatever ld_alpha makes of logp: the score function's */
     sail_var token_prompt;    /* ANY, a leaf: log p of all prompts' tokens but their first ones. SAIL_CAP_PROMPT */
     sail_var prompt_logp;     /* PAIR, with derivative: sum of log p over the prompt's tokens but its first. SAIL_CAP_PROMPT */
     int64_t step_prompt_tokens; /* that many in the whole step */

@@ -21,7 +21,7 @@ enum { SAIL_MAX_RESPONSES = 8, SAIL_MAX_WIDTH = 64, SAIL_TIE = 2, SAIL_ABSTAIN =
 typedef struct sail_preference {
     uint32_t size; /* sizeof(sail_preference) */
 
-    /* How many outcomes k responses have; 0: the model does not apply to k. */
+    /* How many outcomes k responses have; 0: the model does not apply to k; -m: only to m responses or more. */
     int (*outcomes)(const void *self, int k);
 
     /* log q(outcome) in nats for every row: score[j] is the value of slot j (k of them, one domain and length).

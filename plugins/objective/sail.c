@@ -187,7 +187,7 @@ static sail_var surrogate(const struct sail *o, sail_tape *t, const sail_pairs *
     if (o->estimator == RELEASED) {
         t1 = released_term(t, b, f, written);
     } else {
-        sail_var advantage = sail_detach(t, sail_sub(t, v, sail_tape_constant(t, SAIL_PAIR, b->n, b->baseline))), logp = b->logp, cut;
+        sail_var advantage = sail_detach(t, sail_sub(t, v, sail_tape_constant(t, SAIL_PAIR, b->n, b->baseline))), logp = b->whole_logp, cut;
         if (o->importance == TOKEN) {
             sail_var w = importance(o, t, sail_sub(t, b->token_logp, b->token_drawn), &cut);
             logp = sail_sum_tokens(t, sail_mul(t, w, b->token_logp));
@@ -198,7 +198,7 @@ static sail_var surrogate(const struct sail *o, sail_tape *t, const sail_pairs *
     if (uses(o, T1))
         u = sail_add(t, u, sail_select(t, written, sail_mul(t, c_write, t1), zero));
     if (o->importance == SEQUENCE) {
-        sail_var cut, w = importance(o, t, sail_sum_responses(t, sail_sub(t, b->logp, b->drawn)), &cut);
+        sail_var cut, w = importance(o, t, sail_sum_responses(t, sail_sub(t, b->whole_logp, b->drawn)), &cut);
         u = sail_mul(t, w, u);
         sail_loss_metric(out, "importance_cut", cut);
     }
@@ -313,4 +313,5 @@ static void prepare_needs(const void *self, const sail_pairs *b, uint8_t *mask)
 static const sail_objective ops = {
     .size = sizeof ops, .loss = loss, .prepare = prepare, .prepare_needs = prepare_needs};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, sail, "SAIL: online preference learning, bilevel made one level", "arXiv:2406.15567",
-            struct sail, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE | SAIL_CAP_TAKES_DIVERGENCE)
+            struct sail, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE | SAIL_CAP_TAKES_DIVERGENCE |
+                SAIL_CAP_TAKES_LENGTH)

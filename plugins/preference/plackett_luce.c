@@ -14,19 +14,22 @@ struct plackett_luce {
 static const sail_opt opts[] = {
     SAIL_OPT_F64(struct plackett_luce, temperature, .def = 1, .min = 1e-6, .max = 1e6, .help = "divides the scores"),
     SAIL_OPT_INT(struct plackett_luce, top, .def = 0, .min = 0, .max = SAIL_MAX_RESPONSES,
-                 .help = "how many places are ranked; 0: all"),
+                 .help = "how many places are ranked, of at least as many responses; 0: all"),
     {0},
 };
 
 static int places(const struct plackett_luce *o, int k)
 {
-    return o->top > 0 && o->top < k ? (int)o->top : k;
+    return o->top > 0 ? (int)o->top : k;
 }
 
 static int outcomes(const void *self, int k)
 {
+    const struct plackett_luce *o = self;
     int n = 1;
-    for (int j = 0; j < places(self, k); j++)
+    if (o->top > k)
+        return -(int)o->top; /* not so many responses */
+    for (int j = 0; j < places(o, k); j++)
         n *= k - j;
     return n;
 }

@@ -286,6 +286,7 @@ static void every_modifier(void **state)
     const sail__modifiers length = {.length = true, .ld_alpha = 0.5}, weighting = {.ld_alpha = 1, .weighting = true},
                           all = {.divergence = SAIL__JS_DIVERGENCE, .length = true, .ld_alpha = 0.25, .weighting = true}, none = {.ld_alpha = 1};
     one(&r, "apo_zero", NULL, NULL, "bradley_terry", &length, 2, "apo_zero, ld_alpha");
+    one(&r, "sail", "{\"baseline\": \"none\"}", NULL, "bradley_terry", &length, 2, "sail, ld_alpha");
     one(&r, "dpo", NULL, NULL, "davidson", &weighting, 2, "dpo, use_weighting");
     one(&r, "sigmoid", NULL, "sft", "bradley_terry", &none, 2, "sigmoid and sft");
     one(&r, "sigmoid", NULL, "sft", "bradley_terry", &weighting, 2, "sigmoid and sft, use_weighting");

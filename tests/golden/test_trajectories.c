@@ -68,12 +68,31 @@ static const char *objective_of(rig *r, const sail_node *run, sail_node **option
     const char *name = test_string(losses->list.items[0]);
     if (given)
         *options = sail__node_copy(r->arena, given);
-    name = !strcmp(name, "sigmoid") ? "dpo" : name;
     snprintf(path, sizeof path, "%s/plugins/objective/%s.so", getenv("SAIL_BUILD") ? getenv("SAIL_BUILD") : "build", name);
-    if (losses->list.n == 1 && sail__file_exists(path))
+    if (sail__file_exists(path))
         return name;
-    print_message("    not run: %s (no objective %s)\n", test_string(sail__node_get(run, "name")), losses->list.n > 1 ? "of several losses" : name);
+    print_message("    not run: %s (no objective %s)\n", test_string(sail__node_get(run, "name")), name);
     return NULL;
+}
+
+/* Several losses, weighted, in the place of the first. */
+static void combine(lesson *l, const sail_node *run)
+{
+    const sail_node *losses = sail__node_get(run, "loss_type"), *weights = sail__node_get(run, "loss_weights");
+    const size_t n = losses ? losses->list.n : 1;
+    const sail__modifiers none = {.ld_alpha = 1};
+    sail_slot *slots = sail__arena_array(l->rig->arena, n, sizeof *slots), combined;
+    sail__objective_part *parts = sail__arena_array(l->rig->arena, n, sizeof *parts);
+    sail_problems problems = {.arena = l->rig->arena};
+    if (n == 1)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        slots[i] = i ? rig_slot(l->rig, SAIL_KIND_OBJECTIVE, test_string(losses->list.items[i]), NULL) : l->stage.objective;
+        parts[i] = (sail__objective_part){&slots[i], test_number(weights->list.items[i])};
+    }
+    if (!sail__combine(l->rig->arena, parts, n, &none, "method.objective", NULL, &combined, &problems))
+        fail_msg("%s", problems.items[0].message);
+    l->stage.objective = combined;
 }
 
 static void route_of(sail__group *g, const sail_node *sail, const char *name)
@@ -212,6 +231,7 @@ static void one_run(rig *r, const sail_node *run, const sail_node *data, bool in
                             .adapter = adapter ? sail__path_join(r->arena, golden_dir(), "method/trajectories/lora_initial") : NULL,
                             .train = adapter ? SAIL__TRAIN_ADAPTER : SAIL__TRAIN_ALL, .optimizer = &plan});
     lesson_begin(&l, r, objective, options, test_number(sail__node_get(h, "beta")));
+    combine(&l, run);
     l.stage.train.micro_batch = in_pieces ? 1 : accumulate ? batch / (int64_t)test_number(accumulate) : 0;
     sail__group *pairs = all_pairs(l.step.arena, data, &n);
     if (!adapter)

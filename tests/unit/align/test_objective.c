@@ -4,6 +4,7 @@
 
 #include "align/batch.h"
 #include "align/coupling.h"
+#include "backend/load.h"
 #include "sail/rng.h"
 
 enum { PAIRS = 6, TOKENS = 30 };
@@ -102,7 +103,8 @@ static void splitting_a_step_changes_no_weight(void **state)
     } rows[] = {{"dpo", NULL},      {"ipo", NULL},       {"hinge", NULL},    {"sigmoid_norm", NULL}, {"exo_pair", NULL},
                 {"nca_pair", NULL}, {"robust", NULL},    {"bco_pair", NULL}, {"sppo_hard", NULL},    {"apo_zero", NULL},
                 {"apo_down", NULL}, {"discopop", NULL},  {"sft", NULL},      {"sail", NULL},         {"sail", expected},
-                {"sail", released}, {"sail", everything}};
+                {"sail", released}, {"sail", everything}, {"sigmoid", NULL},   {"cdpo", NULL},
+                {"cpo", NULL},      {"simpo", NULL}};
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
         step s;
         double whole[TOKENS], loss, sum = 0;
@@ -212,7 +214,7 @@ static void an_abstention_moves_nothing(void **state)
 {
     static const char *const names[] = {"dpo",      "ipo",      "sail",    "hinge",    "sigmoid_norm",
                                         "exo_pair", "nca_pair", "robust",  "bco_pair", "sppo_hard",
-                                        "apo_zero", "apo_down", "discopop"};
+                                        "apo_zero", "apo_down", "discopop", "sigmoid", "cdpo", "simpo"};
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         step s;
         double w[TOKENS], loss;
@@ -386,6 +388,112 @@ static void outcomes_reverse_in_slots_0_and_1(void **state)
     assert_int_equal(sail__outcome_reversed(2, 3, 3), 2); /* top 1 */
 }
 
+/* ---- modifiers ---- */
+
+static const char *const all_objectives[] = {"aot",      "aot_unpaired", "apo_down", "apo_zero", "bco_pair", "cdpo",    "cpo",    "discopop",
+                                             "dpo",      "exo_pair",     "hinge",    "ipo",      "kto",      "nca_pair", "orpo",   "robust",
+                                             "sail",     "sft",          "sigmoid",  "sigmoid_norm", "simpo", "sppo_hard"};
+
+/* A name among words: "robust, exo_pair, discopop and sail". */
+static bool names(const char *text, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = text; (at = strstr(at, name)); at++)
+        if ((at == text || strchr(" (", at[-1])) && (strchr(",) ", at[n]) || !at[n]))
+            return true;
+    return false;
+}
+
+static bool refused(sail_arena *a, const char *objective, const sail__modifiers *m, char *message, size_t size)
+{
+    const sail_plugin *p = test_plugin("objective", objective);
+    sail_loaded *l = sail__arena_alloc(a, sizeof *l);
+    sail_err err = {0};
+    if (sail__plugin_copy(a, p, objective, SAIL_KIND_OBJECTIVE, objective, l, &err))
+        fail_msg("%s", err.message);
+    const sail_slot slot = {.loaded = l, .options = (void *)test_options(a, p, NULL)};
+    const sail__objective_part part = {&slot, 1};
+    sail_slot out;
+    sail_problems problems = {.arena = a};
+    const bool good = sail__combine(a, &part, 1, m, "method.objective", NULL, &out, &problems);
+    assert_int_equal(good, problems.n == 0);
+    snprintf(message, size, "%s", problems.n ? problems.items[0].message : "");
+    return !good;
+}
+
+/* What a refusal recommends is true: those that it names take the modifier. */
+static void a_refused_modifier_names_objectives_that_take_it(void **state)
+{
+    static const struct {
+        sail__modifiers m;
+        const char *refuses;
+        size_t at_least;
+    } cases[] = {{{.divergence = SAIL__JS_DIVERGENCE, .ld_alpha = 1}, "apo_zero", 8},
+                 {{.length = true, .ld_alpha = 0.5}, "cpo", 3},
+                 {{.ld_alpha = 1, .weighting = true}, "aot", 3}};
+    sail_arena *a = sail__arena_new();
+    for (size_t c = 0; c < 3; c++) {
+        char message[512], ignored[512];
+        size_t named = 0, take = 0;
+        assert_true(refused(a, cases[c].refuses, &cases[c].m, message, sizeof message));
+        const char *advice = strchr(message, ';') ? strchr(message, ';') : strchr(message, ',');
+        assert_non_null(advice);
+        for (size_t i = 0; i < sizeof all_objectives / sizeof *all_objectives; i++) {
+            const bool takes = !refused(a, all_objectives[i], &cases[c].m, ignored, sizeof ignored);
+            take += takes;
+            if (!names(advice, all_objectives[i]))
+                continue;
+            named++;
+            if (!takes && strcmp(all_objectives[i], cases[c].refuses))
+                fail_msg("%s: %s does not take it", message, all_objectives[i]);
+        }
+        assert_true(named >= cases[c].at_least && take > named - 1);
+    }
+    sail__arena_free(a);
+}
+
+/* The scores that labels are drawn by are those that the objective sees. */
+static void labels_are_drawn_by_the_scores_of_the_divergence(void **state)
+{
+    step s;
+    for (int f = 0; sail__divergences[f]; f++) {
+        const sail__modifiers m = {.divergence = f, .f_alpha = 0.3, .length = true, .ld_alpha = 0.4};
+        int32_t drawn[PAIRS], n[2] = {0};
+        double first = 0;
+        start(&s, "dpo", NULL);
+        s.rows.modifiers = m;
+        s.rows.beta = 1.5;
+        sail_pairs p;
+        assert_int_equal(sail__pairs_build(s.a, s.t, &s.rows, &p, &s.err), SAIL_OK);
+        const double *score = sail_value_of(s.t, p.scores), *rho = sail_value_of(s.t, p.rho);
+        for (int r = 0; r < 2 * PAIRS; r++)
+            assert_true(fabs(score[r] - 1.5 * sail__divergence_of(&m, rho[r])) <= 1e-13 * fmax(1, fabs(score[r])));
+        const double q = 1 / (1 + exp(score[3] - score[2])); /* pair 1 is the policy's to label */
+        for (int i = 0; i < 4000; i++) {
+            s.rows.seed = (uint64_t)i;
+            memcpy(drawn, outcomes, sizeof drawn);
+            assert_int_equal(sail__labels_draw(&s.rows, drawn, &s.err), SAIL_OK);
+            n[drawn[1]]++;
+        }
+        first = n[0] / 4000.0;
+        if (fabs(first - q) > 4 * sqrt(q * (1 - q) / 4000) + 1e-9)
+            fail_msg("%s: slot 0 won %g of the draws, not %g", sail__divergences[f], first, q);
+        stop(&s);
+    }
+}
+
+static double large(const sail__modifiers *m, double rho) { return sail__divergence_of(m, rho); }
+
+static void divergences_are_what_they_are_far_out(void **state)
+{
+    const sail__modifiers forward = {.divergence = SAIL__FORWARD_KL}, js = {.divergence = SAIL__JS_DIVERGENCE},
+                          alpha = {.divergence = SAIL__ALPHA_DIVERGENCE, .f_alpha = 1.5}, one = {.divergence = SAIL__ALPHA_DIVERGENCE, .f_alpha = 1};
+    assert_true(large(&forward, 800) == 1 && fabs(large(&forward, -1) - (1 - exp(1))) < 1e-15);
+    assert_true(fabs(large(&js, 800) - log(2)) < 1e-15 && fabs(large(&js, -800) + 800 - log(2)) < 1e-12);
+    assert_true(isfinite(large(&alpha, 1e4)) && fabs(large(&alpha, -1e4) + 2) < 1e-15);
+    assert_true(large(&one, 3.25) == 3.25);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +510,9 @@ int main(void)
         cmocka_unit_test(a_loss_that_is_no_number_is_an_error),
         cmocka_unit_test(what_prepare_reads_is_told),
         cmocka_unit_test(outcomes_reverse_in_slots_0_and_1),
+        cmocka_unit_test(a_refused_modifier_names_objectives_that_take_it),
+        cmocka_unit_test(labels_are_drawn_by_the_scores_of_the_divergence),
+        cmocka_unit_test(divergences_are_what_they_are_far_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,7 +96,62 @@ static void drawing_inverts_the_cumulative_distribution(void **state)
     assert_int_equal(o, 1);
     double nan[] = {NAN, 0};
     assert_int_equal(sail_preference_draw(&m, 2, nan, 0.5, &o, &err), SAIL_E_NUMERIC);
-    assert_int_equal(sail_preference_draw(&m, 3, s, 0.5, &o, &err), SAIL_E_SHAPE);
+    assert_int_equal(sail_preference_draw(&m, 3, s, 0.5, &o, &err), SAIL_E_RECIPE);
+}
+
+/* ---- what does not fit ---- */
+
+static int always_two(const void *self, int k) { return 2; }
+static sail_var half(const void *self, sail_tape *t, int k, const sail_var *score, int outcome)
+{
+    return sail_sub(t, sail_log_sigmoid(t, sail_sub(t, score[outcome], score[1 - outcome])), sail_number(t, log(2)));
+}
+static const sail_preference halves = {.size = sizeof halves, .outcomes = always_two, .logprob = half};
+
+static void messages_say_what_would_be_right(void **state)
+{
+    static const struct {
+        double temperature;
+        int64_t top;
+    } three = {1, 3};
+    static const int64_t four = 4, odd = 5;
+    const sail_preference_model bt = model("bradley_terry"), wrong = {&halves, NULL, "halves"},
+                                top = {model("plackett_luce").ops, &three, "plackett_luce"},
+                                general = {test_plugin("preference", "general")->ops, &four, "general"}, five = {general.ops, &odd, "general"};
+    const struct {
+        const sail_preference_model *m;
+        int k, code;
+        const char *says;
+    } rows[] = {{&bt, 1, SAIL_E_RECIPE, "compares responses, and a group has one only: objectives kto and sft take single responses"},
+                {&bt, 4, SAIL_E_RECIPE, "does not apply to groups of 4 responses; plackett_luce ranks more than two"},
+                {&top, 2, SAIL_E_RECIPE, "ranks 3 places, and a group has 2 responses: rank 2 at most (0: all), or have 3 or more written"},
+                {&wrong, 2, SAIL_E_PLUGIN, "the probabilities of the 2 outcomes of 2 responses sum to 0.5, not to 1"},
+                {&five, 2, SAIL_E_OPTION, "dimension 5 must be even"}};
+    const double s[SAIL_MAX_RESPONSES * 8] = {0.25};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        sail_err err = {0};
+        double p[40320];
+        assert_int_equal(sail_preference_probabilities(rows[i].m, rows[i].k, s, p, &err), rows[i].code);
+        if (!strstr(err.message, rows[i].says))
+            fail_msg("%s", err.message);
+    }
+    /* vectors where there is one number, and one number where there are vectors */
+    const int64_t bound[] = {0, 2}, unit[] = {0, 1, 2};
+    const sail_layout l = {1, 2, 2, bound, unit, 1, 2, 2};
+    const int32_t outcome = 0;
+    sail_tape *t = sail_tape_new(&l);
+    sail_var v[4];
+    for (int d = 0; d < 4; d++)
+        v[d] = sail_tape_leaf(t, SAIL_RESPONSE, 2, s + d);
+    sail_preference_logprob(t, &general, v[0], &outcome);
+    assert_non_null(strstr(sail_tape_message(t), "compares vectors of 4 numbers"));
+    assert_non_null(strstr(sail_tape_message(t), "choose bradley_terry"));
+    sail_tape_reset(t, &l);
+    for (int d = 0; d < 4; d++)
+        v[d] = sail_tape_leaf(t, SAIL_RESPONSE, 2, s + d);
+    sail_preference_entropy_of(t, &bt, 4, v);
+    assert_non_null(strstr(sail_tape_message(t), "compares scores of 1 number, not of 4"));
+    sail_tape_free(t);
 }
 
 int main(void)
@@ -106,6 +161,7 @@ int main(void)
         cmocka_unit_test(pairs_of_different_sizes_and_abstentions_mix),
         cmocka_unit_test(a_tie_needs_a_model_with_ties),
         cmocka_unit_test(drawing_inverts_the_cumulative_distribution),
+        cmocka_unit_test(messages_say_what_would_be_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

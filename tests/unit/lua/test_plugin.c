@@ -163,7 +163,7 @@ static void the_baseline_leaves_out_what_it_must(void **state)
 static void the_shipped_variants_have_right_derivatives(void **state)
 {
     world *w = *state;
-    static const char *const names[] = {"anneal", "length", "preference", "sail_revkl"};
+    static const char *const names[] = {"anneal", "length", "preference", "sail_revkl", "online_dpo", "xpo", "selm", "nash_md", "grpo", "rloo"};
     static const char *const given[] = {"model.path=m", "data.train=d.jsonl", "model.backend=ref", "data.reader=preference"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         sail__recipe *r = NULL;
@@ -176,7 +176,9 @@ static void the_shipped_variants_have_right_derivatives(void **state)
         sail__objective o = {s->objective.loaded->ops, s->objective.options, s->objective.loaded->plugin.name};
         sail__check k;
         for (uint64_t seed = 1; seed < 4; seed++) {
-            const sail__checked_method c = {.preference = m, .routes = routes, .n_routes = 4, .beta = 0.1};
+            const sail__checked_method c = {.preference = m, .routes = routes, .n_routes = 4, .beta = 0.1,
+                                             .responses = s->rollout.responses > 2 ? (int)s->rollout.responses : 0,
+                                             .rival = sail__rival_writer(s->rollout.rival)};
             if (sail__objective_check(&o, s->objective.loaded->plugin.caps, &c, seed, &k, &w->err) != SAIL_OK)
                 fail_msg("%s: %s", names[i], w->err.message);
             if (!k.ok)
