@@ -9,13 +9,7 @@
 #define PLUGIN "sail.plugin"
 #define OUTCOMES "sail.outcomes"
 
-typedef struct lua_plugin {
-    sail__lua *s;
-    int function; /* registry */
-    char name[64];
-    int outcomes[SAIL_MAX_RESPONSES + 1]; /* of a preference model, by the number of responses */
-    sail_plugin description;
-} lua_plugin;
+typedef sail__lua_plugin lua_plugin;
 
 /* What stands in a recipe's table for a plugin. */
 typedef struct handle {
@@ -608,6 +602,7 @@ static const kind_row kind_rows[] = {
     {SAIL_KIND_OBJECTIVE, "objective", "loss", &objective_ops, "an objective of the recipe, in Lua"},
     {SAIL_KIND_PREFERENCE, "preference", "logprob", &preference_ops, "a preference model of the recipe, in Lua"},
     {SAIL_KIND_JUDGE, "judge", "label", &judge_ops, "a judge of the recipe, in Lua"},
+    {SAIL_KIND_STRATEGY, "strategy", "responses", &sail__lua_strategy, "a strategy of the recipe, in Lua"},
 };
 
 typedef struct word {
@@ -695,17 +690,27 @@ static int make(lua_State *L, const kind_row *row)
                                    .source = s->path,
                                    .ops = row->ops,
                                    .self = p};
-    uint32_t caps = row->kind == SAIL_KIND_OBJECTIVE ? SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE : 0;
+    uint32_t caps = row->kind == SAIL_KIND_OBJECTIVE  ? SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE
+                    : row->kind == SAIL_KIND_STRATEGY ? SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE
+                                                      : 0;
     lua_settop(L, 1);
     if (!bare) {
         if (lua_getfield(L, 1, "name") != LUA_TNIL)
             wanted = luaL_checkstring(L, -1);
         if (row->kind == SAIL_KIND_OBJECTIVE)
             caps = take_caps(L, 1);
-        if (lua_getfield(L, 1, row->field) != LUA_TFUNCTION)
+        if (row->kind == SAIL_KIND_STRATEGY) {
+            sail__lua_strategy_check(L, 1);
+            lua_pushvalue(L, 1);
+        } else if (lua_getfield(L, 1, row->field) != LUA_TFUNCTION)
             return luaL_error(L, "sail.%s { %s = function … }: the function is missing", row->name, row->field);
     }
     choose_name(L, p, row->kind, wanted);
+    if (bare && row->kind == SAIL_KIND_STRATEGY) { /* it keeps a table of functions */
+        lua_createtable(L, 0, 1);
+        lua_insert(L, -2);
+        lua_setfield(L, -2, row->field);
+    }
     p->function = luaL_ref(L, LUA_REGISTRYINDEX);
     if (row->kind == SAIL_KIND_PREFERENCE)
         take_outcomes(L, bare ? 0 : 1, p);
@@ -724,11 +729,12 @@ static int make(lua_State *L, const kind_row *row)
 static int make_objective(lua_State *L) { return make(L, &kind_rows[0]); }
 static int make_preference(lua_State *L) { return make(L, &kind_rows[1]); }
 static int make_judge(lua_State *L) { return make(L, &kind_rows[2]); }
+static int make_strategy(lua_State *L) { return make(L, &kind_rows[3]); }
 
 const char *sail__lua_plugin_name(lua_State *L, int i, sail_kind kind)
 {
     const handle *h = luaL_testudata(L, i, PLUGIN);
-    static const lua_CFunction makers[] = {make_objective, make_preference, make_judge};
+    static const lua_CFunction makers[] = {make_objective, make_preference, make_judge, make_strategy};
     for (size_t k = 0; !h && lua_type(L, i) == LUA_TFUNCTION && k < sizeof makers / sizeof *makers; k++)
         if (kind_rows[k].kind == kind) {
             lua_pushcfunction(L, makers[k]);
@@ -745,7 +751,7 @@ const char *sail__lua_plugin_name(lua_State *L, int i, sail_kind kind)
 void sail__lua_open_plugin(lua_State *L)
 {
     static const luaL_Reg module[] = {
-        {"objective", make_objective}, {"preference", make_preference}, {"judge", make_judge}, {NULL, NULL}};
+        {"objective", make_objective}, {"preference", make_preference}, {"judge", make_judge}, {"strategy", make_strategy}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__index", outcomes_index}, {"__len", outcomes_length}, {NULL, NULL}};
     luaL_setfuncs(L, module, 0);
     luaL_newmetatable(L, PLUGIN);

@@ -45,6 +45,19 @@ struct sail__lua {
     int on_step, on_checkpoint, on_rollout; /* registry: hooks; LUA_NOREF */
 };
 
+/* A plugin of the recipe in Lua: what its table of functions gets as self. */
+typedef struct sail__lua_plugin {
+    sail__lua *s;
+    int function; /* registry; of a strategy, a table of functions */
+    char name[64];
+    int outcomes[SAIL_MAX_RESPONSES + 1]; /* of a preference model, by the number of responses */
+    sail_plugin description;
+} sail__lua_plugin;
+
+extern const sail_strategy sail__lua_strategy;
+/* Raises an error unless the table is a strategy's. */
+int sail__lua_strategy_check(lua_State *L, int table);
+
 /* The state behind L. */
 static inline sail__lua *sail__lua_of(lua_State *L) { return *(sail__lua **)lua_getextraspace(L); }
 

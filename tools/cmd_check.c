@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "align/check.h"
+#include "align/routes.h"
 #include "cli.h"
 #include "recipe/recipe.h"
 
@@ -80,9 +81,9 @@ static sail_code gradients_of(sail__cli *c, const sail__stage *s, sail_problems 
     enum { SEED = 1 };
     sail_preference_model m = {s->preference.loaded->ops, s->preference.options, s->preference.loaded->plugin.name};
     sail__objective o = {s->objective.loaded->ops, s->objective.options, s->objective.loaded->plugin.name};
-    const sail_strategy *strategy = s->strategy.loaded ? s->strategy.loaded->ops : NULL;
     sail_route routes[SAIL_MAX_ROUTES];
-    int n = strategy ? strategy->routes(s->strategy.options, 0, routes) : 0;
+    int n;
+    SAIL_TRY(sail__routes_of(s, 0, routes, &n, err));
     sail__check k;
     for (int i = 2; i <= 3; i++) {
         if (m.ops->outcomes(m.self, i) <= 0)

@@ -57,6 +57,7 @@ const sail_opt sail__data_table[] = {
 #undef T
 #define T sail__rollout_section
 static const char *const rivals[] = {"policy", "reference", "mixture", NULL};
+static const char *const pairings[] = {"ranking", "all", "best_worst", NULL};
 const sail_opt sail__rollout_table[] = {
     SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .flags = SAIL_OPT_SCHEDULABLE, .help = "0: greedy"),
     SAIL_OPT_F64(T, top_p, .def = 1, .min = 0, .max = 1, .help = "1: off"),
@@ -64,7 +65,9 @@ const sail_opt sail__rollout_table[] = {
     SAIL_OPT_INT(T, top_k, .min = 0, .max = 1e9, .help = "0: off"),
     SAIL_OPT_INT(T, max_new, .min = 0, .max = 1e7, .unit = "tokens", .help = "0: data.max_response"),
     SAIL_OPT_INT(T, batch, .def = 32, .min = 1, .max = 4096, .help = "sequences decoded together"),
-    SAIL_OPT_INT(T, responses, .def = 2, .min = 2, .max = SAIL_MAX_RESPONSES, .help = "to each prompt"),
+    SAIL_OPT_INT(T, responses, .def = 2, .min = 2, .max = SAIL_MAX_RESPONSES, .help = "to each prompt; at least 2, since preferences compare them"),
+    SAIL_OPT_CHOICE(T, pairing, .choices = pairings,
+                    .help = "of more than two responses: one ranking (plackett_luce), all pairs, or the best against the worst"),
     SAIL_OPT_CHOICE(T, rival, .choices = rivals, .help = "who writes the last of them: the policy, the reference, or the geometric mixture of both"),
     SAIL_OPT_F64(T, mixture, .def = 0.125, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = "weight of the reference in the mixture: pi^(1-w) ref^w, token by token"),
     {0},
@@ -79,11 +82,26 @@ const sail_opt sail__method_table[] = {
     SAIL_OPT_F64(T, ld_alpha, .def = 1, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = "what tokens beyond the length of the group's shortest response count"),
     SAIL_OPT_BOOL(T, use_weighting, .help = "weigh each pair by how likely the policy is to write it (WPO)"),
     SAIL_OPT_NODE(T, preference, .flags = SAIL_OPT_SLOT, .unit = "preference", .def_str = "bradley_terry", .help = "the preference model"),
-    SAIL_OPT_NODE(T, strategy, .flags = SAIL_OPT_SLOT, .unit = "strategy", .help = "who writes and who labels; unset: by routes"),
+    SAIL_OPT_NODE(T, strategy, .flags = SAIL_OPT_SLOT, .unit = "strategy", .help = "which prompts and responses are learned from, and by which routes; unset: all, by method.routes"),
     SAIL_OPT_NODE(T, judge, .flags = SAIL_OPT_SLOT, .unit = "judge", .help = "who labels judge routes (dpr)"),
-    SAIL_OPT_NODE(T, routes, .help = "{ddp: {weight, coef}, dpp: {…}, dpr: {…}}; what is left is offline"),
+    SAIL_OPT_NODE(T, routes, .help = "{ddp: {weight, coef}, dpp: {…}, dpr: {…}, ROUTE: {writer, labeller, weight, coef}}; what is left is offline"),
     SAIL_OPT_F64(T, beta, .def = 0.1, .min = 1e-6, .max = 1e3, .unit = "1/nat", .flags = SAIL_OPT_SCHEDULABLE, .help = "strength of the pull to the reference"),
     SAIL_OPT_F64(T, max_margin, .min = 0, .max = 1e9, .unit = "nats", .help = "bound on the margin in the extra terms; 0: none"),
+    {0},
+};
+#undef T
+#define T route_section
+typedef struct route_section {
+    int writer, labeller; /* SAIL_BY_… */
+    double weight, coef;
+} route_section;
+static const char *const writers[] = {"data", "policy", NULL}, *const labellers[] = {"data", "policy", "judge", NULL};
+const sail_opt sail__route_table[] = {
+    SAIL_OPT_CHOICE(T, writer, .choices = writers, .help = "who writes the responses; ddp, dpp and dpr know theirs"),
+    SAIL_OPT_CHOICE(T, labeller, .choices = labellers, .help = "who says which is better; ddp, dpp and dpr know theirs"),
+    SAIL_OPT_F64(T, weight, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = "share of the prompts"),
+    SAIL_OPT_F64(T, coef, .min = 0, .max = 1e9, .flags = SAIL_OPT_SCHEDULABLE,
+                 .help = "of the extra terms: T1 where the policy writes, T3 where it labels; ddp and dpp 0.2, dpr 0.3"),
     {0},
 };
 #undef T
@@ -229,28 +247,75 @@ static void unknown_keys(parser *p, const sail_node *node)
     }
 }
 
-/* routes: {dpp: {weight, coef}} becomes the mixture strategy's flat options. */
-static const sail_node *mixture_node(parser *p, const sail_node *routes)
+/* A route's options, with what its name says of them. */
+static bool route(parser *p, const char *name, const sail_node *given, route_section *out)
 {
-    sail_node *m = sail__node_new(p->arena, SAIL_NODE_MAP, routes->origin, routes->line, routes->column);
-    if (!m || !sail__node_set(p->arena, m, "kind", sail__node_string(p->arena, "mixture", routes->origin)))
-        return NULL;
-    if (routes->kind != SAIL_NODE_MAP) {
-        sail__problem(p->problems, routes, "method.routes", "must be a map such as {dpp: {weight: 0.3, coef: 0.2}}");
-        p->ok = false;
-        return NULL;
-    }
-    for (size_t i = 0; i < routes->list.n; i++) {
-        const char *name = routes->list.keys[i];
-        sail_node *r = routes->list.items[i];
-        if (r->kind != SAIL_NODE_MAP) { /* dpp: 0.3 is short for its weight */
-            sail__node_set(p->arena, m, sail__arena_printf(p->arena, "%s_weight", name), r);
-            continue;
+    static const struct {
+        const char *name;
+        int writer, labeller;
+        double coef;
+    } known[] = {{"ddp", SAIL_BY_DATA, SAIL_BY_POLICY, 0.2}, {"dpp", SAIL_BY_POLICY, SAIL_BY_POLICY, 0.2}, {"dpr", SAIL_BY_POLICY, SAIL_BY_JUDGE, 0.3}};
+    enum { WRITER, LABELLER, WEIGHT, COEF, ROWS };
+    sail_opt table[ROWS + 1];
+    memcpy(table, sail__route_table, sizeof table);
+    table[WRITER].flags |= SAIL_OPT_REQUIRED;
+    table[LABELLER].flags |= SAIL_OPT_REQUIRED;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (sail__name_equal(name, known[i].name)) {
+            table[WRITER] = (sail_opt){.name = "writer", .type = SAIL_OPT_TYPE_CHOICE, .offset = table[WRITER].offset, .choices = writers,
+                                       .def = known[i].writer, .help = table[WRITER].help};
+            table[LABELLER] = (sail_opt){.name = "labeller", .type = SAIL_OPT_TYPE_CHOICE, .offset = table[LABELLER].offset,
+                                         .choices = labellers, .def = known[i].labeller, .help = table[LABELLER].help};
+            table[COEF].def = known[i].coef;
         }
-        for (size_t j = 0; j < r->list.n; j++)
-            sail__node_set(p->arena, m, sail__arena_printf(p->arena, "%s_%s", name, r->list.keys[j]), r->list.items[j]);
+    const sail_node *map = given;
+    if (given->kind != SAIL_NODE_MAP || sail__schedule_is(given)) { /* dpp: 0.3 is short for its weight */
+        sail_node *m = sail__node_new(p->arena, SAIL_NODE_MAP, given->origin, given->line, given->column);
+        map = m && sail__node_set(p->arena, m, "weight", (sail_node *)given) ? m : NULL;
     }
-    return m;
+    const char *path = sail__arena_printf(p->arena, "method.routes.%s", name);
+    return map && path && sail__opt_parse(table, map, path, NULL, value_at, p->schedules, out, p->problems);
+}
+
+/* method.routes: what the weights leave is offline, and comes first. */
+static bool routes(parser *p, const sail_node *n, sail__stage *s)
+{
+    double sum = 0;
+    if (n->kind != SAIL_NODE_MAP) {
+        sail__problem(p->problems, n, "method.routes", "must be a map such as {dpp: {weight: 0.3, coef: 0.2}}");
+        return false;
+    }
+    s->n_routes = 1;
+    for (size_t i = 0; i < n->list.n; i++) {
+        const char *name = n->list.keys[i];
+        const sail_node *given = n->list.items[i];
+        route_section r = {0};
+        if (given->kind == SAIL_NODE_NULL) /* taken back from what was extended */
+            continue;
+        if (sail__name_equal(name, "offline")) {
+            sail__problem(p->problems, given, "method.routes.offline", "is what the other weights leave: give theirs only");
+            return false;
+        }
+        if (s->n_routes == SAIL_MAX_ROUTES) {
+            sail__problem(p->problems, given, "method.routes", "has more than %d routes", SAIL_MAX_ROUTES - 1);
+            return false;
+        }
+        if (!route(p, name, given, &r))
+            return false;
+        if (r.writer == SAIL_BY_POLICY && r.labeller == SAIL_BY_DATA) {
+            sail__problem(p->problems, given, sail__arena_printf(p->arena, "method.routes.%s", name),
+                          "the data has no label for what the policy writes: labeller: policy, or judge");
+            return false;
+        }
+        s->routes[s->n_routes++] = (sail_route){name, r.weight, r.writer, r.labeller, r.coef};
+        sum += r.weight;
+    }
+    if (sum > 1 + 1e-9) {
+        sail__problem(p->problems, n, "method.routes", "the weights sum to %.9g; together they are at most 1, and what they leave is offline", sum);
+        return false;
+    }
+    s->routes[0] = (sail_route){"offline", sum > 1 ? 0 : 1 - sum, SAIL_BY_DATA, SAIL_BY_DATA, 0};
+    return true;
 }
 
 static bool takes(const sail_opt *rows, const char *name)
@@ -367,14 +432,15 @@ static void slots(parser *p, sail__stage *s)
     objectives(p, s, usual);
     if (s->kind != SAIL__ALIGN)
         return;
-    const sail_node *strategy = s->method.strategy;
-    if (strategy && s->method.routes) {
-        sail__problem(p->problems, strategy, "method.strategy", "give either strategy or routes");
+    if (s->method.routes && s->method.routes->kind != SAIL_NODE_NULL && !routes(p, s->method.routes, s))
         p->ok = false;
-    } else if (s->method.routes) {
-        strategy = mixture_node(p, s->method.routes);
+    slot(p, SAIL_KIND_STRATEGY, s->method.strategy, NULL, "method.strategy", &s->strategy);
+    const sail_strategy *strategy = s->strategy.loaded ? s->strategy.loaded->ops : NULL;
+    if (strategy && strategy->routes && s->n_routes) {
+        sail__problem(p->problems, s->method.routes, "method.routes", "strategy %s has routes of its own: give one or the other",
+                      s->strategy.loaded->plugin.name);
+        p->ok = false;
     }
-    slot(p, SAIL_KIND_STRATEGY, strategy, "offline", s->method.routes ? "method.routes" : "method.strategy", &s->strategy);
     slot(p, SAIL_KIND_JUDGE, s->method.judge, NULL, "method.judge", &s->judge);
 }
 

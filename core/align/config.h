@@ -54,7 +54,9 @@ typedef struct sail__rollout_section {
     int64_t responses;      /* a prompt */
     int rival;              /* sail__rival: who writes the last of them */
     double mixture;         /* share of the reference in SAIL__RIVAL_MIXTURE */
+    int pairing;            /* sail__pairing: what is made of more than two responses */
 } sail__rollout_section;
+enum sail__pairing { SAIL__PAIR_RANKING, SAIL__PAIR_ALL, SAIL__PAIR_BEST_WORST };
 enum sail__rival { SAIL__RIVAL_POLICY, SAIL__RIVAL_REFERENCE, SAIL__RIVAL_MIXTURE };
 /* As objectives know it: SAIL_BY_REFERENCE, …; 0: the policy. */
 static inline int sail__rival_writer(int rival)
@@ -64,7 +66,7 @@ static inline int sail__rival_writer(int rival)
 
 typedef struct sail__method_section {
     const sail_node *objective, *preference, *strategy, *judge; /* slots */
-    const sail_node *routes; /* {ddp: {weight, coef}, dpp: …, dpr: …}: short for the mixture strategy */
+    const sail_node *routes; /* {NAME: {weight, coef, writer, labeller}}; see sail__route_table */
     double beta;             /* schedulable */
     double max_margin;       /* bound on |margin| entering the extra terms, nats; 0: none */
     const sail_node *loss_weights; /* of several objectives */
@@ -138,9 +140,12 @@ typedef struct sail__stage {
     sail__guard_section guard;
     sail__modifiers modifiers; /* what method says of any objective */
     sail_slot given_objective; /* as the recipe names it; `objective` is made of it and others where there are several, or weights of pairs */
+    sail_route routes[SAIL_MAX_ROUTES]; /* of method.routes, what the weights leave first as `offline`; n_routes 0: not given */
+    int n_routes;
     sail_slot backend, reader, objective, preference, strategy, judge, eval_judge, optimizer; /* loaded NULL: not used */
 } sail__stage;
 
+extern const sail_opt sail__route_table[]; /* of each entry of method.routes */
 extern const sail_opt sail__model_table[], sail__adapter_table[], sail__data_table[], sail__rollout_table[],
     sail__method_table[], sail__train_table[], sail__eval_table[], sail__generate_table[], sail__checkpoint_table[], sail__guard_table[];
 /* Sections of a stage in order: name, table, offset of the struct in sail__stage. Ends with a NULL name. */

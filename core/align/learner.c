@@ -87,11 +87,9 @@ static sail_code routes_of(const sail__step *s, const sail__stage *live, sail_ro
             routes[(*n)++] = (sail_route){.name = g->route, .writer = g->writer, .labeller = g->labeller, .coefficient = g->coef};
         of_group[i] = (uint8_t)k;
     }
-    if (!live->strategy.loaded)
-        return SAIL_OK;
     sail_route asked[SAIL_MAX_ROUTES];
     int n_asked = 0;
-    SAIL_TRY(sail__routes_ask(live->strategy.loaded->ops, live->strategy.options, live->strategy.loaded->plugin.name, s->step, asked, &n_asked, err));
+    SAIL_TRY(sail__routes_of(live, s->step, asked, &n_asked, err));
     for (int i = 0; i < n_asked && *n < SAIL_MAX_ROUTES; i++) {
         int k = 0;
         while (k < *n && strcmp(routes[k].name, asked[i].name) != 0)
@@ -216,6 +214,8 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
     uint8_t *route = need(s, (size_t)s->n, sizeof *route, &ok);
     sail_route *routes = need(s, SAIL_MAX_ROUTES, sizeof *routes, &ok);
     p->outcome = need(s, pairs, sizeof *p->outcome, &ok);
+    int32_t *compared = need(s, pairs, sizeof *compared, &ok);
+    double *weight = need(s, pairs, sizeof *weight, &ok), whole = 0;
     if (!ok)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for a batch of %zu tokens", tokens);
     SAIL_TRY(routes_of(s, live, routes, &b->n_routes, route, err));
@@ -227,6 +227,8 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
         prompt_id[i] = g->prompt_id;
         p->outcome[i] = g->outcome;
         margin[i] = margin_of(g);
+        compared[i] = g->compared ? g->compared : g->k;
+        weight[i] = g->weight > 0 ? g->weight : 1;
         for (int k = 0; k < g->k; k++, r++) {
             const sail__response *y = &g->r[k];
             head[r] = y->head ? y->head[0] : 0;
@@ -236,7 +238,7 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
             widen(v[1] + t, y->ref, y->n);
             widen(v[2] + t, y->entropy, y->n);
             widen(v[3] + t, y->lss, y->n);
-            if (g->writer == SAIL_BY_POLICY && (!y->writer || y->writer == SAIL_BY_POLICY) && y->drawn)
+            if ((y->writer ? y->writer : g->writer) == SAIL_BY_POLICY && y->drawn)
                 widen(v[4] + t, y->drawn, y->n);
             else
                 memcpy(v[4] + t, v[0] + t, (size_t)y->n * sizeof *v[4]);
@@ -249,6 +251,15 @@ static sail_code make_part(const sail__learner *l, const sail__stage *live, sail
     of_response[r] = t;
     b->layout.response_of_pair = of_pair;
     b->layout.token_of_response = of_response;
+    for (int64_t i = 0; i < s->n; i++) {
+        const sail__group *g = &s->groups[i];
+        whole += g->weight > 0 ? g->weight : 1;
+        if (g->compared && g->compared < g->k)
+            b->layout.compared = compared;
+        if (g->weight > 0 && g->weight < 1)
+            b->layout.pair_weight = weight;
+    }
+    b->layout.step_weight = whole;
     b->first = first;
     b->step = s->step;
     b->seed = s->seed;
@@ -305,7 +316,9 @@ typedef struct update {
     double *baseline;       /* [pairs of the step] */
     sail__metrics *metrics; /* NULL: not wanted */
     double loss;
-    double weight, weight_square, weights; /* importance weights of the groups that the policy wrote: sums, number */
+    struct {
+        double sum, square, n;
+    } weight, replayed; /* importance weights of the groups that the policy wrote, and of those that an earlier step's did */
     bool numeric; /* not finite: no gradient */
     bool couples; /* a part's loss depends on the step's other pairs: to be done over, as a whole */
 } update;
@@ -323,19 +336,35 @@ static void weigh(update *u, const part *p, const sail_pairs *b)
         double w = exp(fmin(ratio, 300)); /* its square is finite */
         if (b->writer[i] != SAIL_BY_POLICY || !isfinite(w))
             continue;
-        u->weight += w;
-        u->weight_square += w * w;
-        u->weights++;
+        u->weight.sum += w;
+        u->weight.square += w * w;
+        u->weight.n++;
+        if (u->s->groups[p->batch.first + i].replayed) {
+            u->replayed.sum += w;
+            u->replayed.square += w * w;
+            u->replayed.n++;
+        }
     }
 }
 
 /* The effective sample size, as a share of the groups. */
+static double ess(double sum, double square, double n) { return square > 0 ? sum * sum / square / n : 0; }
+
 static sail_code tell_weights(const update *u, sail_err *err)
 {
-    if (!u->metrics || u->weights == 0 || !(u->weight_square > 0))
+    int64_t age = 0;
+    if (!u->metrics || u->weight.n == 0)
         return SAIL_OK;
-    SAIL_TRY(sail__metrics_mean(u->metrics, "sail/importance", u->weight, u->weights, err));
-    return sail__metrics_mean(u->metrics, "sail/ess", u->weight * u->weight / u->weight_square / u->weights, 1, err);
+    SAIL_TRY(sail__metrics_mean(u->metrics, "sail/importance", u->weight.sum, u->weight.n, err));
+    SAIL_TRY(sail__metrics_mean(u->metrics, "sail/ess", ess(u->weight.sum, u->weight.square, u->weight.n), 1, err));
+    if (u->replayed.n == 0)
+        return SAIL_OK;
+    for (int64_t i = 0; i < u->s->n; i++)
+        age += u->s->groups[i].replayed ? u->s->groups[i].age : 0;
+    SAIL_TRY(sail__metrics_mean(u->metrics, "sail/replayed", u->replayed.n, u->weight.n, err));
+    SAIL_TRY(sail__metrics_mean(u->metrics, "sail/replay_age", (double)age, u->replayed.n, err));
+    SAIL_TRY(sail__metrics_mean(u->metrics, "sail/replay_importance", u->replayed.sum, u->replayed.n, err));
+    return sail__metrics_mean(u->metrics, "sail/replay_ess", ess(u->replayed.sum, u->replayed.square, u->replayed.n), 1, err);
 }
 
 /* Loss, derivatives into p->d, metrics. */
@@ -450,7 +479,7 @@ static sail_code prepare_first(const update *u, uint8_t *fixed, sail_err *err)
     bool known = !sail__model_has_dropout(u->l->passes.model); /* rollouts are written without */
     for (int64_t i = 0; i < s->n; i++)
         for (int k = 0; fixed[i] && k < s->groups[i].k; k++)
-            known = known && s->groups[i].r[k].old_logp && !s->groups[i].mismatched;
+            known = known && s->groups[i].r[k].old_logp && !s->groups[i].mismatched && !s->groups[i].replayed;
     if (!known) {
         SAIL_TRY(forward_all(u, err));
         SAIL_TRY(make_part(u->l, u->live, s, 0, s->n, true, &p, err));
@@ -494,7 +523,9 @@ static sail_code cut(update *u, sail_err *err)
         memcpy(l->state, state, sizeof state);
         if (u->metrics)
             u->metrics->n = n_metrics; /* those of pairs are made by the parts */
-        u->loss = u->weight = u->weight_square = u->weights = 0;
+        u->loss = 0;
+        memset(&u->weight, 0, sizeof u->weight);
+        memset(&u->replayed, 0, sizeof u->replayed);
         SAIL_TRY(sail__flat_zero_gradients(sail__model_flat(l->passes.model), err));
     }
     return coupled(u, err);

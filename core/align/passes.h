@@ -1,7 +1,8 @@
 /* passes.h - the model's passes over the groups of a step: packing into forests, reference, forward, backward.
  *
  * Floor: align. Threads: one. A micro-batch is a run of groups whose tokens fit the budget; splitting a step changes no gradient
- * beyond rounding, since objectives divide by the whole step's counts. */
+ * beyond rounding, since objectives divide by the whole step's counts. Groups made of one prompt's responses (sail__group.shared) have
+ * the prompt and each response once in a micro-batch. */
 #ifndef SAIL_PASSES_H
 #define SAIL_PASSES_H
 
@@ -18,6 +19,8 @@ typedef struct sail__passes {
     int64_t forest_first, forest_n; /* groups that the forest holds; n 0: none */
     float *rows[3], *grads[3]; /* work space of a pass: logp, entropy, log sum p^2 */
     size_t cap;
+    int64_t *at; /* of each group of the forest: first rows, see passes.c */
+    size_t at_cap;
     double flops;   /* of all passes so far, counted */
     int64_t labels; /* of the model's score head; 0: a language model */
     bool prompts;   /* the policy's prompts are scored as well */

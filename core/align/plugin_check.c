@@ -112,7 +112,7 @@ static const struct kind {
 } kinds[SAIL_KIND_COUNT] = {
     [SAIL_KIND_OBJECTIVE] = {sail__check_objective, {FUNCTION(sail_objective, loss)}},
     [SAIL_KIND_PREFERENCE] = {sail__check_preference, {FUNCTION(sail_preference, outcomes), FUNCTION(sail_preference, logprob)}},
-    [SAIL_KIND_STRATEGY] = {sail__check_strategy, {FUNCTION(sail_strategy, routes)}},
+    [SAIL_KIND_STRATEGY] = {.check = sail__check_strategy},
     [SAIL_KIND_JUDGE] = {sail__check_judge, {{0}}} /* label or ask: see there */,
     [SAIL_KIND_DATASET] = {sail__check_dataset, {FUNCTION(sail_dataset, row)}},
     [SAIL_KIND_OPTIMIZER] = {sail__check_optimizer, {FUNCTION(sail_optimizer, plan)}},

@@ -1,11 +1,10 @@
-/* plugin_check_numbers.c - checks of objectives, preference models, strategies, optimisers and backends. */
+/* plugin_check_numbers.c - checks of objectives, preference models, optimisers and backends. */
 #include <math.h>
 #include <string.h>
 
 #include "../sail/optimizer.h"
 #include "../sail/strategy.h"
 #include "check.h"
-#include "routes.h"
 #include "plugin_check.h"
 
 /* ---- objectives and preference models: check.h does the work ---- */
@@ -112,62 +111,6 @@ sail_code sail__check_preference(sail__checking *c)
             return SAIL_OK;
     }
     sail__checked(c, "outcomes", any, any ? "for 2, 3 or 4 responses" : "the model applies neither to 2, nor 3, nor 4 responses");
-    return SAIL_OK;
-}
-
-/* ---- strategies ---- */
-
-static bool same_routes(const sail_route *a, const sail_route *b, int n)
-{
-    for (int i = 0; i < n; i++)
-        if (strcmp(a[i].name, b[i].name) != 0 || a[i].probability != b[i].probability || a[i].writer != b[i].writer ||
-            a[i].labeller != b[i].labeller || a[i].coefficient != b[i].coefficient)
-            return false;
-    return true;
-}
-
-/* The sum, names and coefficients as a run would check them; then what it would not see. */
-static bool check_routes(sail__checking *c, int64_t step, const sail_route *r, int n)
-{
-    long long s = (long long)step;
-    for (int i = 0; i < n; i++) {
-        const sail_route *x = &r[i];
-        for (int j = 0; j < i; j++)
-            if (strcmp(x->name, r[j].name) == 0)
-                return sail__checked(c, "routes", false, "step %lld: two routes are called %s", s, x->name);
-        if (x->writer != SAIL_BY_DATA && x->writer != SAIL_BY_POLICY)
-            return sail__checked(c, "routes", false, "step %lld, route %s: writer %d; data or policy writes", s, x->name, x->writer);
-        if (x->labeller < SAIL_BY_DATA || x->labeller > SAIL_BY_JUDGE)
-            return sail__checked(c, "routes", false, "step %lld, route %s: there is no labeller %d", s, x->name, x->labeller);
-        if (x->writer == SAIL_BY_POLICY && x->labeller == SAIL_BY_DATA)
-            return sail__checked(c, "routes", false, "step %lld, route %s: the data has no label for what the policy writes", s, x->name);
-    }
-    return true;
-}
-
-sail_code sail__check_strategy(sail__checking *c)
-{
-    static const int64_t steps[] = {0, 1, 2, 9, 10, 99, 100, 1000, 123456, 100000000};
-    enum { STEPS = sizeof steps / sizeof *steps };
-    int n = 0;
-    for (int i = 0; i < STEPS; i++) {
-        sail_route a[SAIL_MAX_ROUTES], b[SAIL_MAX_ROUTES];
-        sail_err err = {0};
-        int again = 0;
-        if (sail__routes_ask(c->ops, c->self, c->plugin->name, steps[i], a, &n, &err) != SAIL_OK ||
-            sail__routes_ask(c->ops, c->self, c->plugin->name, steps[i], b, &again, &err) != SAIL_OK) {
-            sail__checked(c, "routes", false, "step %lld: %s", (long long)steps[i], err.message);
-            return SAIL_OK;
-        }
-        if (n != again || !same_routes(a, b, n)) {
-            sail__checked(c, "routes", false, "step %lld: other routes when asked again; they must be a function of the step and "
-                          "the options", (long long)steps[i]);
-            return SAIL_OK;
-        }
-        if (!check_routes(c, steps[i], a, n))
-            return SAIL_OK;
-    }
-    sail__checked(c, "routes", true, "%d steps: probabilities sum to 1, %d routes at the last", (int)STEPS, n);
     return SAIL_OK;
 }
 

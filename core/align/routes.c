@@ -2,6 +2,7 @@
 #include "routes.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "../sail/rng.h"
 
@@ -37,6 +38,18 @@ sail_code sail__routes_ask(const sail_strategy *ops, const void *self, const cha
     if (fabs(sum - 1) > 1e-9)
         return sail_fail(err, SAIL_E_RECIPE, "strategy %s, step %lld: the weights of the routes sum to %.9g, not to 1",
                          name, (long long)step, sum);
+    return SAIL_OK;
+}
+
+sail_code sail__routes_of(const sail__stage *s, int64_t step, sail_route out[SAIL_MAX_ROUTES], int *n, sail_err *err)
+{
+    const sail_loaded *l = s->strategy.loaded;
+    if (l && ((const sail_strategy *)l->ops)->routes)
+        return sail__routes_ask(l->ops, s->strategy.options, l->plugin.name, step, out, n, err);
+    *n = s->n_routes ? s->n_routes : 1;
+    out[0] = (sail_route){"offline", 1, SAIL_BY_DATA, SAIL_BY_DATA, 0};
+    if (s->n_routes)
+        memcpy(out, s->routes, (size_t)*n * sizeof *out);
     return SAIL_OK;
 }
 

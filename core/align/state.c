@@ -266,6 +266,15 @@ static sail_code save_files(sail__trainer *t, sail__checkpoint_writer *w, sail_a
     SAIL_TRY(save_choices(t, w, err));
     SAIL_TRY(save_cache(w, "reference_train.f32", &t->stream.train_ref, t->stream.train.n, err));
     SAIL_TRY(save_cache(w, "reference_held_out.f32", &t->stream.held_ref, t->stream.held_out.n, err));
+    if (t->stream.replay.n) {
+        sail_buf b = {0};
+        sail__replay_write(&t->stream.replay, &b);
+        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory for the replay buffer") : sail__checkpoint_add(w, "replay.bin", b.data, b.len, err);
+        sail__buf_free(&b);
+        SAIL_TRY(code);
+    }
+    if (t->stream.memory)
+        SAIL_TRY(sail__checkpoint_add(w, "prompts.bin", t->stream.memory, t->stream.train.n * sizeof *t->stream.memory, err));
     return t->session->has_adapter ? sail__session_save(t->session, sail__path_join(a, sail__checkpoint_temporary(w), "adapter"), err)
                                    : SAIL_OK;
 }
@@ -352,6 +361,27 @@ static sail_code take_state(sail__trainer *t, const sail_node *m, const char *pa
     return SAIL_OK;
 }
 
+/* The replay buffer and what is remembered of prompts, where the checkpoint has them. */
+static sail_code load_stream(sail__stream *st, const char *replay, const char *memory, sail_err *err)
+{
+    char *data;
+    size_t size;
+    if (sail__file_exists(replay)) {
+        SAIL_TRY(sail__file_read(replay, (size_t)1 << 40, &data, &size, err));
+        sail_code code = sail__replay_read(&st->replay, data, size, (int64_t)st->train.n, st->session->config->vocab, replay, err);
+        sail__free(data);
+        SAIL_TRY(code);
+    }
+    if (!st->memory || !sail__file_exists(memory))
+        return SAIL_OK;
+    size_t want = st->train.n * sizeof *st->memory;
+    SAIL_TRY(sail__file_read(memory, want + 1, &data, &size, err));
+    if (size == want)
+        memcpy(st->memory, data, size);
+    sail__free(data);
+    return size == want ? SAIL_OK : sail_fail(err, SAIL_E_FORMAT, "%s has %zu bytes, the data asks for %zu: the data changed", memory, size, want);
+}
+
 sail_code sail__trainer_load(sail__trainer *t, bool *found, sail_err *err)
 {
     sail_arena *a = sail__arena_new();
@@ -376,6 +406,8 @@ sail_code sail__trainer_load(sail__trainer *t, bool *found, sail_err *err)
         code = load_cache(sail__path_join(a, c.path, "reference_train.f32"), &t->stream.train, &t->stream.train_ref, err);
     if (code == SAIL_OK)
         code = load_cache(sail__path_join(a, c.path, "reference_held_out.f32"), &t->stream.held_out, &t->stream.held_ref, err);
+    if (code == SAIL_OK)
+        code = load_stream(&t->stream, sail__path_join(a, c.path, "replay.bin"), sail__path_join(a, c.path, "prompts.bin"), err);
     *found = code == SAIL_OK;
     sail__arena_free(a);
     return code;

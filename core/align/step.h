@@ -16,7 +16,7 @@ typedef struct sail__response {
     const float *drawn;    /* … under the distribution that was sampled */
     float *logp, *ref, *entropy, *lss; /* [n] filled by the passes; NULL before */
     float *head; /* [labels] of a model with a score head, in their place */
-    int64_t id;            /* equal for the same response in several groups */
+    int64_t id;            /* equal for the same response in several groups; of written ones the last three bits are its slot */
     double score;          /* judge's, or the data's; NaN: none */
     int writer;            /* SAIL_BY_…; 0: as the group's */
 } sail__response;
@@ -44,6 +44,13 @@ typedef struct sail__group { /* K responses to one prompt; K = 1 in fine-tuning 
     const sail__response *mismatched; /* another prompt's response, whose log-ratio after this prompt is asked for; NULL: it is not */
     sail__response beside;            /* … as it is after this prompt: filled by the passes, without a derivative */
     float *prompt_logp; /* [n_prompt] filled by the passes where the objective needs it; that of the first token is 0 */
+    int compared;    /* of r, the first so many are what the label is about, the rest was written along with them; 0: all */
+    double weight;   /* in means over the pairs of the step; 0: 1 */
+    int64_t shared;  /* groups made of one prompt's responses have the same number, not 0, and follow one another */
+    bool labelled;   /* a judge has been asked about it */
+    bool replayed;   /* written by an earlier step's policy: r[].old_logp is not the policy's any more */
+    int64_t age;     /* … that many steps ago */
+    int8_t place[SAIL_MAX_RESPONSES]; /* while responses are chosen: the judge's ranking, see sail_candidates */
 } sail__group;
 
 typedef struct sail__step {
@@ -54,6 +61,7 @@ typedef struct sail__step {
     int64_t n;
     int64_t judged, tied, abstained; /* groups a judge was asked about, what it called a tie, and what it left open: the last are
                                       * not among groups */
+    int64_t replayed;    /* prompts whose responses came back from an earlier step */
     bool outcomes_given; /* tests and replays: policy labels are taken as they are, not drawn */
 } sail__step;
 

@@ -95,6 +95,10 @@ sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__st
                          d->eval ? SAIL__SPLIT_ALL : SAIL__SPLIT_HELD_OUT, &out->held_out, err);
     if (code == SAIL_OK)
         code = check_ids(out, &out->train, err);
+    if (code == SAIL_OK && stage->strategy.loaded && ((const sail_strategy *)stage->strategy.loaded->ops)->prompts) {
+        out->memory = sail__calloc(out->train.n + 1, sizeof *out->memory);
+        code = out->memory ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory for %zu prompts", out->train.n);
+    }
     if (code == SAIL_OK)
         code = check_ids(out, &out->held_out, err);
     if (code != SAIL_OK)
@@ -107,6 +111,8 @@ void sail__stream_close(sail__stream *st)
     sail__judging_close(&st->judging);
     sail__generator_free(st->generator);
     sail__generator_free(st->rival);
+    sail__replay_free(&st->replay);
+    sail__free(st->memory);
     sail__rows_free(&st->train);
     sail__rows_free(&st->held_out);
     sail__free(st->order);
@@ -295,17 +301,19 @@ static sail_code generate(sail__stream *st, sail__role_kind role, const sail__ge
     return code;
 }
 
+/* The same number for a response wherever it occurs: in several pairs of the step, or again from the buffer. */
+static int64_t response_id(const sail__step *step, int64_t prompt, int slot) { return ((step->step << 24) + prompt) * SAIL_MAX_RESPONSES + slot; }
+
 /* Put responses into their groups. What the reference gave its own response is not the policy's log-probability. */
-static void place(sail__group *const *of, const sail__gen_response *r, size_t n, int writer)
+static void place(const sail__step *step, sail__group *const *of, const sail__gen_response *r, size_t n, int writer)
 {
     for (size_t i = 0; i < n; i++)
         of[r[i].request]->r[r[i].child] =
             (sail__response){.ids = r[i].ids, .n = r[i].n, .old_logp = writer == SAIL_BY_REFERENCE ? NULL : r[i].logp, .drawn = r[i].drawn,
-                             .score = NAN, .writer = writer};
+                             .score = NAN, .writer = writer, .id = response_id(step, of[r[i].request]->prompt_id, r[i].child)};
 }
 
-
-static sail_code roll_out(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
+static sail_code roll_out(sail__stream *st, const sail__stage *live, int responses, sail__step *step, sail_err *err)
 {
     const sail__rollout_section *o = &live->rollout;
     sail__gen_request *req = sail__arena_array(step->arena, (size_t)step->n + 1, sizeof *req);
@@ -317,12 +325,12 @@ static sail_code roll_out(sail__stream *st, const sail__stage *live, sail__step 
     SAIL_TRY(stop_strings(st, live->data.stop, step->arena, &stop, err));
     for (int64_t i = 0; i < step->n; i++) {
         sail__group *g = &step->groups[i];
-        if (g->writer != SAIL_BY_POLICY)
+        if (g->writer != SAIL_BY_POLICY || g->replayed)
             continue;
         of[n] = g;
-        req[n++] = (sail__gen_request){.prompt = g->prompt, .n_prompt = g->n_prompt, .children = (int)o->responses - (o->rival != SAIL__RIVAL_POLICY),
+        req[n++] = (sail__gen_request){.prompt = g->prompt, .n_prompt = g->n_prompt, .children = responses - (o->rival != SAIL__RIVAL_POLICY),
                                        .max_new = o->max_new ? o->max_new : live->data.max_response,
-                                       .key = (uint64_t)step->step << 24 | (uint64_t)i,
+                                       .key = (uint64_t)step->step << 24 | (uint64_t)g->prompt_id,
                                        .sampling = {.temperature = o->temperature, .top_p = o->top_p, .min_p = o->min_p,
                                                     .top_k = o->top_k, .typical = 1, .penalty = 1}};
     }
@@ -330,21 +338,21 @@ static sail_code roll_out(sail__stream *st, const sail__stage *live, sail__step 
     if (n == 0)
         return SAIL_OK;
     for (size_t i = 0; i < n; i++)
-        of[i]->k = (int)o->responses;
+        of[i]->k = responses;
     sail__gen_response *r;
     SAIL_TRY(generate(st, SAIL__POLICY, req, n, step->seed, &stop, step->arena, &r, &n_out, err));
-    place(of, r, n_out, SAIL_BY_POLICY);
+    place(step, of, r, n_out, SAIL_BY_POLICY);
     if (o->rival == SAIL__RIVAL_POLICY)
         return SAIL_OK;
     for (size_t i = 0; i < n; i++) { /* the last response, by the rival; its random numbers are those of that child */
         req[i].children = 1;
-        req[i].first_child = (int)o->responses - 1;
+        req[i].first_child = responses - 1;
         req[i].mixture = o->mixture;
     }
     sail__generator *g;
     SAIL_TRY(rival_for(st, o->rival, &g, err));
     SAIL_TRY(generate_with(st, g, req, n, step->seed, &stop, step->arena, &r, &n_out, err));
-    place(of, r, n_out, sail__rival_writer(o->rival));
+    place(step, of, r, n_out, sail__rival_writer(o->rival));
     return SAIL_OK;
 }
 
@@ -378,36 +386,21 @@ sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail_
 
 static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *a, sail_judge_item *out, sail_err *err)
 {
-    const char **texts = sail__arena_array(a, (size_t)g->k, sizeof *texts);
-    int64_t *tokens = sail__arena_array(a, (size_t)g->k, sizeof *tokens);
+    const int n = g->compared ? g->compared : g->k;
+    const char **texts = sail__arena_array(a, (size_t)n, sizeof *texts);
+    int64_t *tokens = sail__arena_array(a, (size_t)n, sizeof *tokens);
     if (!texts || !tokens)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    for (int k = 0; k < g->k; k++) {
+    for (int k = 0; k < n; k++) {
         texts[k] = text_of(st, a, g->r[k].ids, g->r[k].n);
         tokens[k] = g->r[k].n;
     }
-    return sail__judging_item(st->train.rows[g->row], g->k, texts, tokens, a, out, err);
+    return sail__judging_item(st->train.rows[g->row], n, texts, tokens, a, out, err);
 }
 
-/* A judge's outcome as the preference model counts them: of a ranking, the places it has. A tie under one that knows none: either response wins by a fair coin, which is the tie in expectation. To drop
- * the pair would bias the term of what the policy writes (METHOD 3). */
-static int32_t settled(const sail__stage *live, const sail__step *step, int64_t i, int32_t outcome, int k)
-{
-    const sail_preference *ops = live->preference.loaded ? live->preference.loaded->ops : NULL;
-    if (outcome == SAIL_ABSTAIN || !ops)
-        return outcome;
-    if (k > 2) {
-        int order[SAIL_MAX_RESPONSES];
-        const int top = sail__ranked_places(ops->outcomes(live->preference.options, k), k);
-        return sail_outcome_ranking(outcome, k, k, order) ? sail_outcome_of_ranking(order, k, top) : SAIL_ABSTAIN;
-    }
-    if (outcome != SAIL_TIE || ops->outcomes(live->preference.options, k) > SAIL_TIE)
-        return outcome;
-    return sail_rng_uniform(step->seed, SAIL_RNG_ORDER, (uint64_t)step->step, (uint64_t)i, 0) < 0.5 ? 0 : 1;
-}
-
-/* Labels of the groups that a judge labels: the winner goes to slot 0; groups without a verdict leave. */
-static sail_code label(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
+/* Ask about the groups that a judge labels and has not been asked about. To choose from: the ranking is noted. Else: the winner goes to
+ * slot 0, and groups without a verdict leave. */
+static sail_code label(sail__stream *st, const sail__stage *live, sail__step *step, bool to_choose, sail_err *err)
 {
     sail_judge_item *items = sail__arena_array(step->arena, (size_t)step->n + 1, sizeof *items);
     sail_verdict *v = sail__arena_array(step->arena, (size_t)step->n + 1, sizeof *v);
@@ -415,28 +408,28 @@ static sail_code label(sail__stream *st, const sail__stage *live, sail__step *st
     if (!items || !v)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (int64_t i = 0; i < step->n; i++)
-        if (step->groups[i].labeller == SAIL_BY_JUDGE)
+        if (step->groups[i].labeller == SAIL_BY_JUDGE && !step->groups[i].labelled)
             SAIL_TRY(judge_item(st, &step->groups[i], step->arena, &items[n++], err));
     SAIL_TRY(sail__judging_ask(&st->judging, &live->judge, items, n, v, err));
     n = 0;
     for (int64_t i = 0; i < step->n; i++) {
         sail__group *g = &step->groups[i];
-        if (g->labeller == SAIL_BY_JUDGE) {
+        if (g->labeller == SAIL_BY_JUDGE && !g->labelled) {
             const sail_verdict *w = &v[n++];
-            for (int k = 0; k < g->k; k++)
+            const int n_compared = g->compared ? g->compared : g->k;
+            for (int k = 0; k < n_compared; k++)
                 g->r[k].score = w->score[k];
-            g->outcome = settled(live, step, i, w->outcome, g->k);
+            g->labelled = true;
             step->judged++;
-            step->tied += g->k == 2 && w->outcome == SAIL_TIE;
-            if (g->outcome == 1 && g->k == 2) {
-                sail__response t = g->r[0];
-                g->r[0] = g->r[1];
-                g->r[1] = t;
-                g->outcome = 0;
-            }
-            if (w->outcome == SAIL_ABSTAIN) {
-                step->abstained++;
-                continue;
+            if (to_choose && g->writer == SAIL_BY_POLICY) {
+                sail__places(w, g->k, g->place);
+            } else {
+                step->tied += n_compared == 2 && w->outcome == SAIL_TIE;
+                sail__settle(live, step, i, w->outcome, g);
+                if (w->outcome == SAIL_ABSTAIN) {
+                    step->abstained++;
+                    continue;
+                }
             }
         }
         step->groups[kept++] = *g;
@@ -451,14 +444,42 @@ static sail_code label(sail__stream *st, const sail__stage *live, sail__step *st
 typedef struct offer {
     sail_route routes[SAIL_MAX_ROUTES];
     int n;
+    sail_plan plan;
+    int64_t *rows; /* of the prompts of the step */
 } offer;
 
-static sail_code ask(const sail__stage *live, const sail__step *step, offer *out, sail_err *err)
+static double gap_of(const sail_row *row)
 {
-    out->n = 1;
-    out->routes[0] = (sail_route){.name = "offline", .probability = 1, .writer = SAIL_BY_DATA, .labeller = SAIL_BY_DATA};
-    const sail_loaded *s = live->strategy.loaded;
-    return s ? sail__routes_ask(s->ops, live->strategy.options, s->plugin.name, step->step, out->routes, &out->n, err) : SAIL_OK;
+    return row->score[0] - row->score[1]; /* NaN where either is missing */
+}
+
+/* The rows of the step: the next ones of the data, or those of the next that the strategy chooses. */
+static sail_code take_rows(sail__stream *st, const sail__stage *live, sail__step *step, offer *o, sail_err *err)
+{
+    const int64_t want = live->train.batch, n = want * o->plan.pool;
+    int64_t *rows = sail__arena_array(step->arena, (size_t)n + 1, sizeof *rows);
+    int64_t *chosen = sail__arena_array(step->arena, (size_t)want + 1, sizeof *chosen);
+    sail_prompt *p = o->plan.pool > 1 ? sail__arena_array(step->arena, (size_t)n, sizeof *p) : NULL;
+    if (!rows || !chosen || (o->plan.pool > 1 && !p))
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld prompts", (long long)n);
+    for (int64_t i = 0; i < n; i++) {
+        SAIL_TRY(row_at(st, st->position + i, &rows[i], err));
+        if (!p)
+            continue;
+        const sail__memory *m = st->memory ? &st->memory[rows[i]] : NULL;
+        p[i] = (sail_prompt){.id = st->train.rows[rows[i]]->hash, .tokens = (int64_t)st->train.encoded[rows[i]].n_prompt,
+                             .visits = m ? m->visits : 0, .margin = m && m->visits ? (double)m->margin : (double)NAN,
+                             .gap = gap_of(st->train.rows[rows[i]])};
+    }
+    st->position += n;
+    o->rows = rows;
+    if (!p)
+        return SAIL_OK;
+    SAIL_TRY(sail__choose_prompts(live, step, p, n, want, chosen, err));
+    for (int64_t i = 0; i < want; i++)
+        chosen[i] = rows[chosen[i]];
+    o->rows = chosen;
+    return SAIL_OK;
 }
 
 /* A response that is labelled by itself is for objectives that take such, and no route labels it anew. */
@@ -478,8 +499,7 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, const off
                             sail_err *err)
 {
     sail_route route = o->routes[sail__routes_draw(o->routes, o->n, step->seed, step->step, i)];
-    int64_t row = 0;
-    SAIL_TRY(row_at(st, st->position + i, &row, err));
+    const int64_t row = o->rows[i];
     const sail__encoded *e = &st->train.encoded[row];
     memset(g, 0, sizeof *g);
     g->prompt = e->prompt;
@@ -497,31 +517,122 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, const off
     if (!e->chosen || (sail__stage_has_pairs(live->kind) && !e->rejected && !single))
         return sail_fail(err, SAIL_E_ARG, "%s:%lld: the row has no pair of responses, which route `%s` needs", st->train.rows[row]->file,
                          (long long)st->train.rows[row]->line, route.name);
-    g->r[0] = (sail__response){.ids = e->chosen, .n = (int64_t)e->n_chosen, .score = st->train.rows[row]->score[0]};
-    g->r[1] = (sail__response){.ids = e->rejected, .n = (int64_t)e->n_rejected, .score = st->train.rows[row]->score[1]};
+    g->r[0] = (sail__response){.ids = e->chosen, .n = (int64_t)e->n_chosen, .score = st->train.rows[row]->score[0], .id = response_id(step, i, 0)};
+    g->r[1] = (sail__response){.ids = e->rejected, .n = (int64_t)e->n_rejected, .score = st->train.rows[row]->score[1], .id = response_id(step, i, 1)};
     g->k = e->rejected && sail__stage_has_pairs(live->kind) ? 2 : 1;
     g->desirable = sail__row_desirability(st->train.rows[row]);
     sail__stream_cached(&st->train_ref, row, g);
     return SAIL_OK;
 }
 
+/* In place of some prompts that the policy would answer, what it answered before. */
+static sail_code replay(sail__stream *st, sail__step *step, const offer *o, sail_err *err)
+{
+    sail__replay_age(&st->replay, step->step, &o->plan);
+    if (o->plan.replay <= 0 || st->replay.n == 0)
+        return SAIL_OK;
+    sail__group *out = sail__arena_array(step->arena, (size_t)step->n * SAIL__REPLAY_GROUPS, sizeof *out);
+    uint8_t *used = sail__arena_alloc(step->arena, st->replay.n);
+    int64_t n = 0;
+    if (!out || !used)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld prompts", (long long)step->n);
+    memset(used, 0, st->replay.n);
+    for (int64_t i = 0; i < step->n; i++) {
+        sail__group *g = &step->groups[i];
+        const sail_route route = {.name = g->route, .writer = g->writer, .labeller = g->labeller};
+        const bool wanted = g->writer == SAIL_BY_POLICY &&
+                            sail_rng_uniform(step->seed, SAIL_RNG_CHOICE, (uint64_t)step->step, (uint64_t)i, 1ull << 32) < o->plan.replay;
+        const int64_t e = wanted ? sail__replay_pick(&st->replay, &route, step->seed, step->step, i, used) : -1;
+        if (e < 0) {
+            out[n++] = *g;
+            continue;
+        }
+        const sail__encoded *x = &st->train.encoded[sail__replay_row(&st->replay, e)];
+        g->prompt = x->prompt;
+        g->n_prompt = (int64_t)x->n_prompt;
+        n += sail__replay_groups(&st->replay, e, g, step->step, out + n);
+        step->replayed++;
+    }
+    step->groups = out;
+    step->n = n;
+    return SAIL_OK;
+}
+
+/* The reference of all that the step holds, where a choice reads it. */
+static sail_code reference(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
+{
+    sail__micro *m;
+    int64_t n;
+    bool any = false;
+    for (int64_t i = 0; i < step->n; i++)
+        any = any || (step->groups[i].writer == SAIL_BY_POLICY && !step->groups[i].replayed);
+    if (!any || !st->passes)
+        return SAIL_OK;
+    SAIL_TRY(sail__passes_plan(step, live->train.micro_batch, live->train.max_tokens, &m, &n, err));
+    for (int64_t i = 0; i < n; i++)
+        SAIL_TRY(sail__passes_reference(st->passes, step, &m[i], err));
+    return SAIL_OK;
+}
+
 sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
 {
+    offer o;
     step->n = live->train.batch;
-    step->judged = step->tied = step->abstained = 0;
+    step->judged = step->tied = step->abstained = step->replayed = 0;
     step->groups = sail__arena_array(step->arena, (size_t)step->n, sizeof *step->groups);
     if (!step->groups)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld pairs", (long long)step->n);
-    offer o;
-    SAIL_TRY(ask(live, step, &o, err));
+    SAIL_TRY(sail__plan_of(live, step->step, &o.plan, err));
+    SAIL_TRY(take_rows(st, live, step, &o, err));
+    SAIL_TRY(sail__routes_of(live, step->step, o.routes, &o.n, err));
     for (int64_t i = 0; i < step->n; i++)
         SAIL_TRY(fill_group(st, live, &o, step, i, &step->groups[i], err));
-    SAIL_TRY(roll_out(st, live, step, err));
-    SAIL_TRY(label(st, live, step, err));
-    int64_t id = 0;
-    for (int64_t i = 0; i < step->n; i++)
-        for (int k = 0; k < step->groups[i].k; k++)
-            step->groups[i].r[k].id = id++;
-    st->position += live->train.batch;
-    return SAIL_OK;
+    SAIL_TRY(replay(st, step, &o, err));
+    SAIL_TRY(roll_out(st, live, o.plan.responses, step, err));
+    if (live->kind == SAIL__ALIGN) {
+        if (sail__choice_reads_verdicts(live, &o.plan))
+            SAIL_TRY(label(st, live, step, true, err));
+        if (sail__choice_reads_rewards(live))
+            SAIL_TRY(reference(st, live, step, err));
+        SAIL_TRY(sail__choose(live, step, err));
+    }
+    return label(st, live, step, false, err);
+}
+
+/* Implicit reward of the winner less that of the loser (of a ranking: the last); NAN where nobody won. */
+static double margin_of(const sail__stage *live, const sail__group *g)
+{
+    const int k = g->compared ? g->compared : g->k;
+    int order[SAIL_MAX_RESPONSES];
+    double rho[2] = {0, 0};
+    if (k < 2 || g->outcome < 0 || (k == 2 && g->outcome > 1))
+        return NAN;
+    if (k == 2) {
+        order[0] = g->outcome;
+        order[1] = 1 - g->outcome;
+    } else {
+        const sail_preference *ops = live->preference.loaded->ops;
+        const int top = sail__ranked_places(ops->outcomes(live->preference.options, k), k);
+        if (top < 2 || !sail_outcome_ranking(g->outcome, k, top, order))
+            return NAN;
+        order[1] = order[top - 1];
+    }
+    for (int s = 0; s < 2; s++) {
+        const sail__response *r = &g->r[order[s]];
+        for (int64_t i = 0; r->logp && i < r->n; i++)
+            rho[s] += (double)r->logp[i] - (r->ref ? (double)r->ref[i] : 0);
+    }
+    return live->method.beta * (rho[0] - rho[1]);
+}
+
+sail_code sail__stream_learned(sail__stream *st, const sail__stage *live, const sail__step *step, sail_err *err)
+{
+    sail_plan plan;
+    for (int64_t i = 0; st->memory && i < step->n; i++) {
+        sail__memory *m = &st->memory[step->groups[i].row];
+        m->visits += m->visits < INT32_MAX;
+        m->margin = (float)margin_of(live, &step->groups[i]);
+    }
+    SAIL_TRY(sail__plan_of(live, step->step, &plan, err));
+    return sail__replay_put(&st->replay, step, &plan, err);
 }

@@ -1,12 +1,15 @@
 /* stream.h - where the pairs of a step come from: data, routes, rollouts, judges.
  *
- * Floor: align. Threads: one. The stream is a function of (recipe, seed, step, weights): its only state is the position in the
- * data, which is in checkpoints. */
+ * Floor: align. Threads: one. The stream is a function of (recipe, seed, step, weights) and its state: the position in the data, the
+ * replay buffer and what is remembered of prompts, all of it in checkpoints. */
 #ifndef SAIL_STREAM_H
 #define SAIL_STREAM_H
 
 #include "../io/store.h"
+#include "choose.h"
 #include "judging.h"
+#include "passes.h"
+#include "replay.h"
 #include "session.h"
 #include "step.h"
 
@@ -16,8 +19,17 @@ typedef struct sail__ref_cache {
     int64_t *first;  /* [rows + 1] */
 } sail__ref_cache;
 
+/* What is remembered of each row, for strategies that choose prompts. */
+typedef struct sail__memory {
+    int32_t visits;
+    float margin; /* sail_prompt.margin */
+} sail__memory;
+
 typedef struct sail__stream {
     sail__session *session;
+    sail__passes *passes; /* the trainer's, for the reference of what is chosen from; may be NULL where nothing is */
+    sail__replay replay;
+    sail__memory *memory; /* [train.n]; NULL: the strategy chooses no prompts */
     sail_arena *arena;
     sail__rows train, held_out;
     sail__ref_cache train_ref, held_ref;
@@ -44,6 +56,9 @@ void sail__stream_close(sail__stream *st);
 /* The groups of step->step, into step (its arena, seed, step set): routes drawn, responses written, judge labels given. `live`
  * is the stage as it is at this step. */
 sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err);
+
+/* After the step has been learned from: what is remembered of it, and the replay buffer. */
+sail_code sail__stream_learned(sail__stream *st, const sail__stage *live, const sail__step *step, sail_err *err);
 
 /* Room for the reference's log-probabilities of all rows; filled by the trainer or from a checkpoint. */
 sail_code sail__stream_cache_new(const sail__rows *rows, sail__ref_cache *out, sail_err *err);

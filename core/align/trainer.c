@@ -29,7 +29,7 @@ static bool needs_fresh_reference(const sail__stage *s)
     sail_route routes[SAIL_MAX_ROUTES];
     sail_err ignored;
     int n = 0;
-    if (sail__routes_ask(s->strategy.loaded->ops, s->strategy.options, s->strategy.loaded->plugin.name, 0, routes, &n, &ignored) != SAIL_OK)
+    if (sail__routes_of(s, 0, routes, &n, &ignored) != SAIL_OK)
         return true;
     for (int i = 0; i < n; i++)
         if (routes[i].writer == SAIL_BY_POLICY && (routes[i].probability > 0 || sail__stage_is_scheduled(s)))
@@ -75,10 +75,7 @@ static sail_code check_routes(sail__trainer *t, const sail__stage *live, int64_t
 {
     sail_route routes[SAIL_MAX_ROUTES];
     int n;
-    const sail_loaded *s = live->strategy.loaded;
-    if (!s)
-        return SAIL_OK;
-    SAIL_TRY(sail__routes_ask(s->ops, live->strategy.options, s->plugin.name, step, routes, &n, err));
+    SAIL_TRY(sail__routes_of(live, step, routes, &n, err));
     for (int i = 0; i < n; i++)
         if (routes[i].labeller == SAIL_BY_JUDGE && routes[i].probability > 0 && !live->judge.loaded)
             return sail_fail(err, SAIL_E_RECIPE, "route `%s` is labelled by a judge: set method.judge", routes[i].name);
@@ -135,6 +132,7 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
     SAIL_TRY(open_session(t, err));
     SAIL_TRY(sail__learner_init(&t->learner, t->session->model, stage->objective.loaded->plugin.caps, err));
     SAIL_TRY(sail__stream_open(t->session, stage, t->o.store, &t->stream, err));
+    t->stream.passes = &t->learner.passes;
     SAIL_TRY(count_steps(t, err));
     SAIL_TRY(sail__evaluator_init(&t->evaluator, &t->stream, &t->learner, err));
     SAIL_TRY(check_routes(t, stage, 0, err));
@@ -285,6 +283,16 @@ static sail_code call_hook(sail__trainer *t, const sail__metrics *m, sail_err *e
     return SAIL_OK;
 }
 
+/* Whether a response of group i occurred in a group before it. */
+static bool told_before(const sail__step *s, int64_t i, int64_t id)
+{
+    for (int64_t j = i - 1; s->groups[i].shared && j >= 0 && s->groups[j].shared == s->groups[i].shared; j--)
+        for (int k = 0; k < (s->groups[j].compared ? s->groups[j].compared : s->groups[j].k); k++)
+            if (s->groups[j].r[k].id == id)
+                return true;
+    return false;
+}
+
 /* What the policy wrote goes to the store, as ids and text, with its labels. */
 static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *err)
 {
@@ -293,13 +301,14 @@ static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *
     int64_t index = 0;
     for (int64_t i = 0; i < s->n; i++) {
         const sail__group *g = &s->groups[i];
-        if (g->writer != SAIL_BY_POLICY)
+        if (g->writer != SAIL_BY_POLICY || g->replayed)
             continue;
+        const int n_compared = g->compared ? g->compared : g->k;
         sail__sample_response r[SAIL_MAX_RESPONSES];
         sail_buf text[SAIL_MAX_RESPONSES + 1];
         memset(text, 0, sizeof text);
-        sail__row_conversation(t->stream.train.rows[g->row], &text[g->k]);
-        for (int k = 0; k < g->k; k++) {
+        sail__row_conversation(t->stream.train.rows[g->row], &text[n_compared]);
+        for (int k = 0; k < n_compared; k++) {
             sail_err ignored;
             if (tok)
                 (void)!sail__decode(tok, g->r[k].ids, (size_t)g->r[k].n, SAIL__SKIP_SPECIAL | SAIL__DECODE_CONTINUATION, &text[k], &ignored);
@@ -307,13 +316,13 @@ static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *
                                            .writer = writers[g->r[k].writer], .score = g->r[k].score};
         }
         sail__sample x = {.stage = t->o.stage->name, .step = s->step + 1, .index = index++, .kind = "train", .route = g->route,
-                          .prompt_ids = g->prompt, .n_prompt = (size_t)g->n_prompt, .prompt = text[g->k].data ? text[g->k].data : "",
-                          .outcome = g->outcome, .k = g->k, .responses = r};
+                          .prompt_ids = g->prompt, .n_prompt = (size_t)g->n_prompt, .prompt = text[n_compared].data ? text[n_compared].data : "",
+                          .outcome = g->outcome, .k = n_compared, .responses = r};
         sail_code code = sail__store_add_samples(t->o.store, &x, 1, err);
         if (code == SAIL_OK && t->o.hooks && t->o.hooks->on_rollout)
-            for (int k = 0; k < g->k && code == SAIL_OK; k++)
-                code = t->o.hooks->on_rollout(t->o.hooks->user, s->step, x.prompt, r[k].text ? r[k].text : "", err);
-        for (int k = 0; k <= g->k; k++)
+            for (int k = 0; k < n_compared && code == SAIL_OK; k++)
+                code = told_before(s, i, g->r[k].id) ? SAIL_OK : t->o.hooks->on_rollout(t->o.hooks->user, s->step, x.prompt, r[k].text ? r[k].text : "", err);
+        for (int k = 0; k <= n_compared; k++)
             sail__buf_free(&text[k]);
         SAIL_TRY(code);
     }
@@ -356,6 +365,8 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
         code = sail__metrics_mean(&m, "sail/abstentions", (double)s.abstained, (double)s.judged, err);
     if (code == SAIL_OK)
         code = sail__learner_gradients(&t->learner, live, &s, &m, &loss, &numeric, err);
+    if (code == SAIL_OK)
+        code = sail__stream_learned(&t->stream, live, &s, err);
     if (code == SAIL_OK)
         code = update(t, live, lr, loss, numeric || spike(t, live, loss), s.n, &m, err);
     if (code == SAIL_OK)

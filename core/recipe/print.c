@@ -67,8 +67,6 @@ static sail_node *stage_map(sail_arena *a, const sail__stage *s)
     }
     for (size_t i = 0; i < sizeof slot_rows / sizeof *slot_rows; i++) {
         const slot_row *r = &slot_rows[i];
-        if (!strcmp(r->key, "strategy") && s->method.routes)
-            continue; /* `routes` says it */
         if (!open_slot(a, sail__node_get(node, r->section), r->key, (const sail_slot *)((const char *)s + r->offset)))
             return NULL;
     }

@@ -1,6 +1,8 @@
 /* recipe.c - from a tree to stages: split, merge, parse, and tell all problems at once. */
 #include "recipe_internal.h"
 
+#include "../align/routes.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -232,10 +234,12 @@ static bool unset(const sail_node *n) { return !n || n->kind == SAIL_NODE_NULL; 
 
 static void check_judge(builder *b, const sail__stage *s)
 {
-    const sail_strategy *ops = s->strategy.loaded ? s->strategy.loaded->ops : NULL;
     sail_route routes[SAIL_MAX_ROUTES];
-    int n = ops && ops->routes && !s->judge.loaded ? ops->routes(s->strategy.options, 0, routes) : 0;
-    for (int i = 0; i < n && i < SAIL_MAX_ROUTES; i++)
+    sail_err ignored;
+    int n = 0;
+    if (s->judge.loaded || s->kind != SAIL__ALIGN || sail__routes_of(s, 0, routes, &n, &ignored) != SAIL_OK)
+        return; /* wrong routes are told when they are used */
+    for (int i = 0; i < n; i++)
         if (routes[i].labeller == SAIL_BY_JUDGE && routes[i].probability > 0) {
             const sail_node *at = s->method.routes ? s->method.routes : s->method.strategy ? s->method.strategy : s->node;
             sail__problem(b->problems, at, "method.judge",
@@ -276,6 +280,27 @@ static void check_objective(builder *b, const sail__stage *s)
         sail__problem(b->problems, s->node, "method", "a reward model is fitted to the data's labels: leave routes, strategy and judge out");
     if (s->eval.generate > 0)
         sail__problem(b->problems, s->node, "eval.generate", "a reward model writes nothing: leave it out, or set it to 0");
+}
+
+/* What the policy writes becomes one ranking, unless pairs are made of it, or a strategy chooses. */
+static void check_responses(builder *b, const sail__stage *s)
+{
+    sail_route routes[SAIL_MAX_ROUTES];
+    sail_err ignored;
+    int n = 0;
+    const sail_preference *model = s->preference.loaded ? s->preference.loaded->ops : NULL;
+    const int k = (int)s->rollout.responses;
+    if (s->kind != SAIL__ALIGN || s->rollout.pairing != SAIL__PAIR_RANKING || s->strategy.loaded || !model ||
+        model->outcomes(s->preference.options, k) > 0 || sail__routes_of(s, 0, routes, &n, &ignored) != SAIL_OK)
+        return;
+    for (int i = 0; i < n; i++)
+        if (routes[i].writer == SAIL_BY_POLICY) {
+            const sail_node *at = sail__node_find(s->node, "rollout.responses");
+            sail__problem(b->problems, at ? at : s->node, "rollout.responses",
+                          "preference model %s does not rank %d responses: rollout.pairing: all or best_worst, or a model that does, such as "
+                          "plackett_luce", s->preference.loaded->plugin.name, k);
+            return;
+        }
 }
 
 /* The model is a path, "@STAGE" for what an earlier stage wrote, or made from nothing. */
@@ -335,6 +360,7 @@ static void check_stage(builder *b, size_t i)
     if (s->train.steps == 0 && !(s->train.epochs > 0))
         sail__problem(b->problems, s->node, "train.steps", "is missing: give train.steps, or train.epochs");
     check_judge(b, s);
+    check_responses(b, s);
 }
 
 /* ---- the whole ---- */

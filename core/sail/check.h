@@ -23,7 +23,8 @@ typedef void (*sail_check_report)(void *user, const char *what, bool holds, cons
  * their range, the functions it must have are there. Then those of its kind:
  *   objective   derivatives of the loss against central differences, on every route
  *   preference  probabilities sum to 1; derivatives against central differences; both finite far out
- *   strategy    probabilities sum to 1 at every step, the same again when asked again
+ *   strategy    routes' probabilities sum to 1; plans are within their bounds; choices are different ones of what there is; all of it at
+ *               every step, and the same again when asked again
  *   judge       outcomes exist for the number of responses; whether they turn when the responses do is told
  *   dataset     records of every form give a row, a reason to drop it, or an error that says something
  *   optimizer   the plan names an optimiser's op and operands that it has

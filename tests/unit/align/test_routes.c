@@ -5,25 +5,43 @@
 #include "align/routes.h"
 #include "sail/judge.h"
 
-static sail_code ask(sail_arena *a, const char *name, const sail_node *options, sail_route *out, int *n, sail_err *err)
+/* A stage with these routes and this method besides. No problem: "". */
+typedef struct stage {
+    sail_ctx *ctx;
+    sail_arena *a;
+    sail__stage s;
+    const char *problem;
+} stage;
+
+static stage parse(const char *method, int64_t step)
 {
-    const sail_plugin *p = test_plugin("strategy", name);
-    return sail__routes_ask(p->ops, test_options(a, p, options), name, 0, out, n, err);
+    stage out = {.a = sail__arena_new(), .problem = ""};
+    sail_node *node;
+    sail_err err = {0};
+    char text[1024];
+    assert_non_null(out.ctx = sail_ctx_new());
+    sail_problems problems = {.arena = out.a};
+    snprintf(text, sizeof text, "{\"method\": {%s}}", method);
+    if (sail__json_parse(out.a, text, strlen(text), "test", 0, &node, &err) != SAIL_OK)
+        fail_msg("%s", err.message);
+    if (!sail__stage_parse(out.ctx, out.a, SAIL__ALIGN, node, step, NULL, NULL, &out.s, &problems))
+        out.problem = sail__arena_printf(out.a, "%s: %s", problems.items[0].path, problems.items[0].message);
+    return out;
 }
 
-static void strategies_give_their_routes(void **state)
+static void done(stage *s)
 {
-    sail_arena *a = sail__arena_new();
-    sail_route r[SAIL_MAX_ROUTES];
-    sail_err err = {0};
-    int n;
-    assert_int_equal(ask(a, "offline", NULL, r, &n, &err), SAIL_OK);
-    assert_true(n == 1 && r[0].probability == 1 && r[0].writer == SAIL_BY_DATA && r[0].labeller == SAIL_BY_DATA);
-    const sail_node *o =
-        test_map(a, "ddp_weight", "0.4", "dpp_weight", "0.3", "dpr_weight", "0.3", "dpr_coef", "0.5", NULL);
-    assert_int_equal(ask(a, "mixture", o, r, &n, &err), SAIL_OK);
-    assert_int_equal(n, 4);
-    assert_true(r[0].probability == 0 && r[1].probability == 0.4);
+    sail__arena_free(s->a);
+    sail_ctx_free(s->ctx);
+}
+
+static void a_recipe_gives_the_routes(void **state)
+{
+    stage p = parse("\"routes\": {\"ddp\": 0.4, \"dpp\": {\"weight\": 0.3}, \"dpr\": {\"weight\": 0.3, \"coef\": 0.5}}", 0);
+    const sail_route *r = p.s.routes;
+    assert_string_equal(p.problem, "");
+    assert_int_equal(p.s.n_routes, 4);
+    assert_true(r[0].probability < 1e-15 && r[1].probability == 0.4);
     assert_true(r[1].writer == SAIL_BY_DATA && r[1].labeller == SAIL_BY_POLICY && r[1].coefficient == 0.2);
     assert_true(r[2].writer == SAIL_BY_POLICY && r[2].labeller == SAIL_BY_POLICY && r[2].coefficient == 0.2);
     assert_true(r[3].writer == SAIL_BY_POLICY && r[3].labeller == SAIL_BY_JUDGE && r[3].coefficient == 0.5);
@@ -38,10 +56,59 @@ static void strategies_give_their_routes(void **state)
     assert_true(sail__route_warn(&r[3], 0.2, 0.4, &b));
     assert_non_null(strstr(b.data, "weight 0.3 (training was reported unstable beyond 0.2), dpr has coefficient"));
     sail__buf_free(&b);
-    o = test_map(a, "ddp_weight", "0.7", "dpp_weight", "0.4", NULL);
-    assert_int_equal(ask(a, "mixture", o, r, &n, &err), SAIL_E_RECIPE);
-    assert_non_null(strstr(err.message, "offline is -0.1"));
-    sail__arena_free(a);
+    done(&p);
+}
+
+static void a_recipe_has_routes_of_its_own(void **state)
+{
+    stage p = parse("\"routes\": {\"reread\": {\"writer\": \"data\", \"labeller\": \"judge\", \"weight\": 0.25}, \"dpp\": null, "
+                    "\"annealed\": {\"writer\": \"policy\", \"labeller\": \"judge\", \"coef\": {\"kind\": \"ramp\", \"from\": 0, \"to\": 1, "
+                    "\"steps\": 10}, \"weight\": {\"kind\": \"ramp\", \"from\": 0, \"to\": 0.5, \"steps\": 10}}}", 5);
+    sail_route r[SAIL_MAX_ROUTES];
+    sail_err err = {0};
+    int n;
+    assert_string_equal(p.problem, "");
+    assert_int_equal(sail__routes_of(&p.s, 5, r, &n, &err), SAIL_OK);
+    assert_int_equal(n, 3);
+    assert_true(!strcmp(r[0].name, "offline") && r[0].probability == 0.5);
+    assert_true(!strcmp(r[1].name, "reread") && r[1].writer == SAIL_BY_DATA && r[1].labeller == SAIL_BY_JUDGE && r[1].coefficient == 0);
+    assert_true(!strcmp(r[2].name, "annealed") && r[2].probability == 0.25 && r[2].coefficient == 0.5);
+    done(&p);
+}
+
+static void wrong_routes_are_refused_with_what_would_be_right(void **state)
+{
+    static const struct {
+        const char *method, *says;
+    } rows[] = {
+        {"\"routes\": {\"ddp\": 0.7, \"dpp\": 0.4}", "method.routes: the weights sum to 1.1; together they are at most 1"},
+        {"\"routes\": {\"mine\": 0.4}", "method.routes.mine.writer: is missing"},
+        {"\"routes\": {\"mine\": {\"writer\": \"policy\", \"labeller\": \"data\"}}", "no label for what the policy writes"},
+        {"\"routes\": {\"mine\": {\"writer\": \"judge\", \"labeller\": \"data\"}}", "is \"judge\"; it is one of: data, policy"},
+        {"\"routes\": {\"offline\": 0.4}", "is what the other weights leave"},
+        {"\"routes\": {\"dpp\": {\"weigth\": 0.4}}", "did you mean weight?"},
+        {"\"routes\": {\"dpp\": {\"coef\": -1}}", "method.routes.dpp.coef"},
+        {"\"routes\": 0.3", "must be a map such as"},
+        {"\"strategy\": \"best_of_m\"", "best_of_n"},
+        {"\"strategy\": {\"kind\": \"best_of_n\", \"n\": 1}", "n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        stage p = parse(rows[i].method, 0);
+        if (!strstr(p.problem, rows[i].says))
+            fail_msg("%s: \"%s\" does not say \"%s\"", rows[i].method, p.problem, rows[i].says);
+        done(&p);
+    }
+}
+
+static void without_routes_all_is_offline(void **state)
+{
+    stage p = parse("", 0);
+    sail_route r[SAIL_MAX_ROUTES];
+    sail_err err = {0};
+    int n;
+    assert_int_equal(sail__routes_of(&p.s, 0, r, &n, &err), SAIL_OK);
+    assert_true(n == 1 && r[0].probability == 1 && r[0].writer == SAIL_BY_DATA && r[0].labeller == SAIL_BY_DATA);
+    done(&p);
 }
 
 static void prompts_take_routes_by_their_weights(void **state)
@@ -157,7 +224,10 @@ static void the_bound_on_margins_holds_the_extra_terms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strategies_give_their_routes),
+        cmocka_unit_test(a_recipe_gives_the_routes),
+        cmocka_unit_test(a_recipe_has_routes_of_its_own),
+        cmocka_unit_test(wrong_routes_are_refused_with_what_would_be_right),
+        cmocka_unit_test(without_routes_all_is_offline),
         cmocka_unit_test(prompts_take_routes_by_their_weights),
         cmocka_unit_test(rules_judge_lengths_and_patterns),
         cmocka_unit_test(the_bound_on_margins_holds_the_extra_terms),
