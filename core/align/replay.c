@@ -6,10 +6,10 @@
 enum { VERSION = 1, MOST_NAME = 63 };
 
 typedef struct kept_response {
-    int64_t id, n;
+    int64_t id, n, writer;
     double score;
     int32_t *ids;
-    float *drawn, *logp, *ref; /* ref: NULL without a reference */
+    float *drawn, *logp, *ref; /* NULL: not known (ref without a reference, logp of what the reference wrote) */
 } kept_response;
 
 typedef struct kept_group {
@@ -83,6 +83,7 @@ static int slot_of(sail__replay_entry *e, const sail__response *r)
     kept_response *q = &e->r[e->k];
     q->id = r->id;
     q->n = r->n;
+    q->writer = r->writer;
     q->score = r->score;
     if (!copy((void **)&q->ids, r->ids, r->n, sizeof *q->ids) || !copy((void **)&q->drawn, r->drawn, r->n, sizeof *q->drawn) ||
         !copy((void **)&q->logp, r->old_logp, r->n, sizeof *q->logp) || !copy((void **)&q->ref, r->ref, r->n, sizeof *q->ref))
@@ -179,7 +180,8 @@ int sail__replay_groups(const sail__replay *b, int64_t entry, const sail__group 
         g->ref_known = true;
         for (int k = 0; k < q->k; k++) {
             const kept_response *r = &e->r[q->slot[k]];
-            g->r[k] = (sail__response){.ids = r->ids, .n = r->n, .old_logp = r->logp, .drawn = r->drawn, .ref = r->ref, .id = r->id, .score = r->score};
+            g->r[k] = (sail__response){.ids = r->ids, .n = r->n, .old_logp = r->logp, .drawn = r->drawn, .ref = r->ref, .id = r->id, .score = r->score,
+                                        .writer = (int)r->writer};
             g->ref_known = g->ref_known && r->ref;
         }
     }
@@ -206,16 +208,19 @@ void sail__replay_write(const sail__replay *b, sail_buf *out)
         PUT(out, e->n_groups);
         for (int k = 0; k < e->k; k++) {
             const kept_response *r = &e->r[k];
-            const int64_t has_ref = r->ref != NULL;
+            const float *const arrays[] = {r->drawn, r->logp, r->ref};
+            int64_t has = 0;
+            for (int j = 0; j < 3; j++)
+                has |= arrays[j] ? 1 << j : 0;
             PUT(out, r->id);
             PUT(out, r->n);
+            PUT(out, r->writer);
             PUT(out, r->score);
-            PUT(out, has_ref);
+            PUT(out, has);
             put(out, r->ids, (size_t)r->n * sizeof *r->ids);
-            put(out, r->drawn, (size_t)r->n * sizeof *r->drawn);
-            put(out, r->logp, (size_t)r->n * sizeof *r->logp);
-            if (r->ref)
-                put(out, r->ref, (size_t)r->n * sizeof *r->ref);
+            for (int j = 0; j < 3; j++)
+                if (arrays[j])
+                    put(out, arrays[j], (size_t)r->n * sizeof *arrays[j]);
         }
         for (int g = 0; g < e->n_groups; g++) {
             const kept_group *q = &e->groups[g];
@@ -254,12 +259,14 @@ static bool get_array(reader *r, void **to, int64_t n, size_t size)
 
 static bool get_response(reader *r, kept_response *q, int32_t vocab)
 {
-    int64_t has_ref;
-    if (!GET(r, q->id) || !GET(r, q->n) || !GET(r, q->score) || !GET(r, has_ref) || q->n < 1 ||
-        !get_array(r, (void **)&q->ids, q->n, sizeof *q->ids) || !get_array(r, (void **)&q->drawn, q->n, sizeof *q->drawn) ||
-        !get_array(r, (void **)&q->logp, q->n, sizeof *q->logp) ||
-        (has_ref && !get_array(r, (void **)&q->ref, q->n, sizeof *q->ref)))
+    float **const arrays[] = {&q->drawn, &q->logp, &q->ref};
+    int64_t has;
+    if (!GET(r, q->id) || !GET(r, q->n) || !GET(r, q->writer) || !GET(r, q->score) || !GET(r, has) || q->n < 1 || q->id < 0 ||
+        !get_array(r, (void **)&q->ids, q->n, sizeof *q->ids))
         return false;
+    for (int i = 0; i < 3; i++)
+        if ((has >> i & 1) && !get_array(r, (void **)arrays[i], q->n, sizeof **arrays[i]))
+            return false;
     for (int64_t i = 0; i < q->n; i++)
         if (q->ids[i] < 0 || q->ids[i] >= vocab)
             return false;
