@@ -1,4 +1,5 @@
 /* exec.c - graphs on a device: a memory plan that grows with the sizes met, operands resolved for each run. */
+#include <stdio.h>
 #include <string.h>
 
 #include "../graph/nodes.h"
@@ -106,6 +107,35 @@ sail_code sail__exec_measure(sail_exec *x, const sail_dims *dims, uint64_t *byte
     return code;
 }
 
+/* Add to an error about memory how many of the tokens would fit: what was asked for, scaled, planned again. */
+static void tell_what_fits(sail_exec *x, const sail_dims *dims, uint64_t wanted, sail_err *err)
+{
+    const sail_device_info *info = &x->rt->info;
+    const int64_t tokens = dims->n[-SAIL_DIM_TOKENS];
+    sail_counters c = {0};
+    x->rt->backend->counters(x->rt->device, &c);
+    const uint64_t room = info->memory > c.bytes_now ? info->memory - c.bytes_now : 0;
+    int64_t fits = 0;
+    for (int64_t low = 0, high = tokens - 1; low < high;) {
+        const int64_t middle = (low + high + 1) / 2;
+        uint64_t bytes;
+        sail_dims part = {{0}};
+        sail_err ignored = {0};
+        for (int i = 1; i <= -SAIL_DIM_LEAST; i++)
+            part.n[i] = (dims->n[i] * middle + tokens - 1) / tokens;
+        if (sail__exec_measure(x, &part, &bytes, &ignored) == SAIL_OK && bytes <= room)
+            fits = low = middle;
+        else
+            high = middle - 1;
+    }
+    char all[64] = "";
+    if (wanted)
+        snprintf(all, sizeof all, ", %.1f MiB in all", (double)wanted / 0x1p20);
+    sail_fail(err, SAIL_E_NOMEM, "%.400s (a batch of %lld tokens%s; %.1f of %.1f MiB are free on %.100s: %lld tokens at once would fit: set "
+              "train.max_tokens, train.micro_batch or shorter lengths)", err->message, (long long)tokens, all, (double)room / 0x1p20,
+              (double)info->memory / 0x1p20, info->name, (long long)fits);
+}
+
 /* Make the plan serve these sizes, if it does not. */
 static sail_code provide(sail_exec *x, const sail_dims *dims, int parts, sail_err *err)
 {
@@ -127,7 +157,10 @@ static sail_code provide(sail_exec *x, const sail_dims *dims, int parts, sail_er
         rounded.n[i] = rounded.n[i] > x->planned.n[i] ? rounded.n[i] : x->planned.n[i];
     x->is_planned = false;
     x->has_run = false;
-    SAIL_TRY(plan(x, &rounded, x->places, bytes, &n, err));
+    sail_code code = plan(x, &rounded, x->places, bytes, &n, err);
+    if (code == SAIL_E_NOMEM && err && x->uses[-SAIL_DIM_TOKENS])
+        tell_what_fits(x, dims, 0, err);
+    SAIL_TRY(code);
     if (n == 0) /* values without elements lie somewhere, too */
         bytes[n++] = x->rt->info.alignment > 64 ? x->rt->info.alignment : 64;
     for (int i = 0; i < MOST_ARENAS; i++)
@@ -136,12 +169,22 @@ static sail_code provide(sail_exec *x, const sail_dims *dims, int parts, sail_er
             x->buffers[i] = NULL;
             x->bytes[i] = 0;
         }
-    for (int i = 0; i < n; i++)
-        if (!x->buffers[i]) {
-            if (x->rt->backend->alloc(x->rt->device, bytes[i], &x->buffers[i], err) != SAIL_OK)
-                return sail_fail_in(err, "activations of a graph");
+    for (int i = 0; i < n && code == SAIL_OK; i++)
+        if (!x->buffers[i] && (code = x->rt->backend->alloc(x->rt->device, bytes[i], &x->buffers[i], err)) == SAIL_OK)
             x->bytes[i] = bytes[i];
+    if (code != SAIL_OK) {
+        uint64_t wanted = 0;
+        for (int i = 0; i < MOST_ARENAS; i++) { /* what is left of it serves nothing */
+            wanted += i < n ? bytes[i] : 0;
+            if (x->buffers[i])
+                x->rt->backend->free(x->rt->device, x->buffers[i]);
+            x->buffers[i] = NULL;
+            x->bytes[i] = 0;
         }
+        if (code == SAIL_E_NOMEM && err && x->uses[-SAIL_DIM_TOKENS])
+            tell_what_fits(x, dims, wanted, err);
+        return sail_fail_in(err, "activations of a graph");
+    }
     x->planned = rounded;
     x->is_planned = true;
     return SAIL_OK;

@@ -335,6 +335,7 @@ static sail_code fill(sail__model *m, sail_err *err)
 {
     const sail__model_spec *s = &m->spec;
     SAIL_TRY(sail__model_params(m->arena, m->config, &m->params, &m->n_params, err));
+    SAIL_TRY(sail__model_fits(m, err));
     SAIL_TRY(reserve(m, err));
     SAIL_TRY(make_flat(m, err));
     SAIL_TRY(base_parameters(m, err));

@@ -46,4 +46,8 @@ struct sail__model {
     sail__outputs outputs;
 };
 
+/* model_memory.c: SAIL_E_NOMEM, with what is needed, what there is and what would fit, when weights and what training them takes exceed the
+ * device's memory. Once params are known; nothing is allocated. */
+sail_code sail__model_fits(const sail__model *m, sail_err *err);
+
 #endif
