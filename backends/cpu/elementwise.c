@@ -1,4 +1,4 @@
-/* elementwise.c - ADD, SCALE, CAST, FILL, GLU and its derivative, DROPOUT. An output may be an operand's own view: all that an
+/* elementwise.c - ADD, SCALE, CAST, FILL, GLU, ACT and their derivatives, DROPOUT. An output may be an operand's own view: all that an
  * element needs is read before it is written. */
 #include <math.h>
 
@@ -153,6 +153,39 @@ static void glu_back_block(const sail_device *d, const void *arg, const cpu_bloc
 sail_code K(glu_back)(sail_device *d, const sail_call *c, sail_err *err)
 {
     over(d, c, glu_back_block);
+    return SAIL_OK;
+}
+
+static void act_block(const sail_device *d, const void *arg, const cpu_block *b, int thread)
+{
+    const sail_call *c = arg;
+    const sail_tensor *x = &c->in[0], *y = &c->out[0];
+    vf slope;
+    EACH(b, y)
+        vwrite(cpu_row(y, r), i, (int)n, cpu_bf16(y),
+               activate(c->attr.activation, vread(cpu_row(x, r), i, (int)n, cpu_bf16(x)), &slope));
+}
+
+sail_code K(act)(sail_device *d, const sail_call *c, sail_err *err)
+{
+    over(d, c, act_block);
+    return SAIL_OK;
+}
+
+static void act_back_block(const sail_device *d, const void *arg, const cpu_block *b, int thread)
+{
+    const sail_call *c = arg;
+    const sail_tensor *dy = &c->in[0], *x = &c->in[1], *dx = &c->out[0];
+    EACH(b, dx) {
+        vf slope;
+        (void)activate(c->attr.activation, vread(cpu_row(x, r), i, (int)n, cpu_bf16(x)), &slope);
+        vwrite(cpu_row(dx, r), i, (int)n, cpu_bf16(dx), vread(cpu_row(dy, r), i, (int)n, cpu_bf16(dy)) * slope);
+    }
+}
+
+sail_code K(act_back)(sail_device *d, const sail_call *c, sail_err *err)
+{
+    over(d, c, act_back_block);
     return SAIL_OK;
 }
 

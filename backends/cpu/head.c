@@ -12,13 +12,13 @@ struct job {
     int failed;
 };
 
-/* Running sums of one row over n more logits, scaled and capped here. */
-static void meet(const head_shape *h, float *z, int64_t n, bool more, head_sums *s)
+/* Running sums of one row over n more logits, of the vocabulary's entries from v on; scaled and capped here. */
+static void meet(const head_shape *h, float *z, int64_t v, int64_t n, bool more, head_sums *s)
 {
     vf top = vset(-INFINITY);
     for (int64_t i = 0; i < n; i += VL) {
         int k = vcount(n - i);
-        vf x = head_logit(h, vread(z, i, k, false), NULL);
+        vf x = head_logit(h, vread(z, i, k, false), v + i, k, NULL);
         if (h->changes)
             vwrite(z, i, k, false, x);
         if (k < VL)
@@ -73,7 +73,7 @@ static void run_slice(void *arg, size_t task, int thread)
             __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         for (int64_t r = 0; r < rows; r++) {
             int64_t target = cpu_id(&j->c->in[2], row + r, 0) - v;
-            meet(h, z + r * HEAD_COLUMNS, n, j->c->attr.want & (SAIL_WANT_ENTROPY | SAIL_WANT_LSS), &sums[r]);
+            meet(h, z + r * HEAD_COLUMNS, v, n, j->c->attr.want & (SAIL_WANT_ENTROPY | SAIL_WANT_LSS), &sums[r]);
             if (target >= 0 && target < n)
                 sums[r].target = (double)z[r * HEAD_COLUMNS + target];
         }
@@ -113,7 +113,7 @@ static void merge_rows(const sail_device *d, const void *arg, const cpu_block *b
 
 sail_code K(head)(sail_device *d, const sail_call *c, sail_err *err)
 {
-    struct job j = {.h = head_shape_of(d, c), .c = c};
+    struct job j = {.h = head_shape_of(d, c, 3), .c = c};
     const head_shape *h = &j.h;
     int64_t slices = (h->vocabulary + HEAD_SLICE - 1) / HEAD_SLICE, chunks = (h->rows + HEAD_ROWS - 1) / HEAD_ROWS;
     SAIL_TRY(cpu_check_ids(c, 2, -1, h->vocabulary, err));

@@ -19,6 +19,7 @@ typedef struct head_shape {
     const sail_device *d;
     const sail_tensor *x, *w;
     int64_t rows, vocabulary, ldb;
+    const float *bias;    /* NULL: none */
     float scale, cap;
     bool changes;        /* logits are not simply the products */
     bool convert, w_bf16; /* weights are converted by tile; type of what is multiplied */
@@ -27,12 +28,14 @@ typedef struct head_shape {
     float lanes[VL];
 } head_shape;
 
-INLINE head_shape head_shape_of(const sail_device *d, const sail_call *c)
+/* bias: its operand's number */
+INLINE head_shape head_shape_of(const sail_device *d, const sail_call *c, int bias)
 {
     head_shape h = {.d = d, .x = &c->in[0], .w = &c->in[1], .scale = c->attr.scale, .cap = c->attr.softcap};
     h.rows = h.x->rows;
     h.vocabulary = h.w->rows;
-    h.changes = h.scale != 1.0f || h.cap > 0;
+    h.bias = c->n_in > bias && c->in[bias].buffer ? cpu_data(&c->in[bias]) : NULL;
+    h.changes = h.scale != 1.0f || h.cap > 0 || h.bias;
     h.convert = !cpu_bf16(h.w) && h.w->dtype != SAIL_F32;
     h.pairs = cpu_bf16(h.x) && (h.convert || cpu_bf16(h.w)) && d->dnnl_bf16;
     h.w_bf16 = h.convert ? h.pairs : cpu_bf16(h.w);
@@ -43,13 +46,15 @@ INLINE head_shape head_shape_of(const sail_device *d, const sail_call *c)
     return h;
 }
 
-/* z from the product x.w; slope (not NULL): dz by the product. */
-INLINE vf head_logit(const head_shape *h, vf x, vf *slope)
+/* z of k vocabulary entries from v on from the products x.w; slope (not NULL): dz by the product. */
+INLINE vf head_logit(const head_shape *h, vf x, int64_t v, int k, vf *slope)
 {
     if (slope)
         *slope = vset(h->scale);
     if (!h->changes)
         return x;
+    if (h->bias)
+        x += vread(h->bias, v, k, false);
     x = x * vset(h->scale);
     if (h->cap > 0) {
         vf t = vtanh(x / vset(h->cap));

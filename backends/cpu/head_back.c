@@ -1,5 +1,5 @@
-/* head_back.c - HEAD_BACK: logits are computed again by tiles and turned into dz, from which dx += dz w and dw += dz' x at
- * once. A task is a slice of the vocabulary, the only one that touches its rows of dw; each slice sums its own dx, and the
+/* head_back.c - HEAD_BACK: logits are computed again by tiles and turned into dz, from which dx += dz w, dw += dz' x and db += dz at
+ * once. A task is a slice of the vocabulary, the only one that touches its rows of dw and db; each slice sums its own dx, and the
  * slices' dx are added in order. Rows are taken in passes so that these partial sums stay small. */
 #include "head.h"
 
@@ -9,13 +9,14 @@ struct job {
     head_shape h;
     const sail_call *c;
     const sail_tensor *dx, *dw;
+    float *db; /* NULL: not wanted */
     product z[2][2], dx_plan[2][2], dw_plan[2][2]; /* [last rows][last tile] (z: last columns) */
     size_t room, dz_bytes;
     float *partial;       /* [SLICES][rows of a pass][d] */
     int64_t first, count; /* rows of this pass */
     int64_t slice;        /* vocabulary of a task */
     int64_t per_pass, last_rows, last_tile, last_columns;
-    bool clear; /* dw begins at 0 */
+    bool clear; /* dw and db begin at 0 */
     int failed;
 };
 
@@ -32,7 +33,7 @@ static void derive(const struct job *j, const float *z, int64_t row, int64_t v, 
     vf lse = vset(given(&in[3], row)), two = vset(2.0f);
     for (int64_t i = 0; i < n; i += VL) {
         int k = vcount(n - i);
-        vf slope, log_p = head_logit(h, vread(z, i, k, false), &slope) - lse, p = vexp(log_p);
+        vf slope, log_p = head_logit(h, vread(z, i, k, false), v + i, k, &slope) - lse, p = vexp(log_p);
         vf d = vset(-g) * p;
         if (g_entropy != 0)
             d = vnfma(vset(g_entropy) * p, vmax(vset(-200.0f), log_p) + vset(entropy), d);
@@ -47,6 +48,8 @@ static void derive(const struct job *j, const float *z, int64_t row, int64_t v, 
             d = vload(t);
         }
         vwrite(dz, i, k, h->pairs, d);
+        if (j->db)
+            vwrite(j->db, v + i, k, false, vread(j->db, v + i, k, false) + d);
     }
 }
 
@@ -60,6 +63,8 @@ static bool tile(struct job *j, int64_t v, int64_t n, int64_t slice, int thread)
     size_t w_row = (size_t)h->ldb * (h->w_bf16 ? 2 : 4);
     float *z = (float *)(void *)scratch;
     bool ok = true;
+    if (j->db && j->clear && j->first == 0)
+        memset(j->db + v, 0, (size_t)n * 4);
     for (int64_t at = 0; at < j->count; at += HEAD_ROWS) {
         int64_t rows = j->count - at < HEAD_ROWS ? j->count - at : HEAD_ROWS, row = j->first + at;
         for (int64_t c = 0; c < n; c += HEAD_COLUMNS) {
@@ -145,12 +150,14 @@ static sail_code plans(sail_device *d, struct job *j, sail_err *err)
 
 sail_code K(head_back)(sail_device *d, const sail_call *c, sail_err *err)
 {
-    struct job j = {.h = head_shape_of(d, c), .c = c, .dx = &c->out[0], .clear = !c->attr.accumulate};
+    struct job j = {.h = head_shape_of(d, c, 9), .c = c, .dx = &c->out[0], .clear = !c->attr.accumulate};
     const head_shape *h = &j.h;
     int64_t width = h->x->cols;
     SAIL_TRY(cpu_check_ids(c, 2, -1, h->vocabulary, err));
     if (c->n_out > 1 && c->out[1].buffer && (c->attr.want & SAIL_WANT_DW))
         j.dw = &c->out[1];
+    if (c->n_out > 2 && c->out[2].buffer && (c->attr.want & SAIL_WANT_DB))
+        j.db = cpu_data(&c->out[2]);
     int64_t tiles = (h->vocabulary + TILE_V - 1) / TILE_V;
     j.slice = (tiles + SLICES - 1) / SLICES * TILE_V;
     j.per_pass = PARTIAL_BYTES / (SLICES * 4 * width) / HEAD_ROWS * HEAD_ROWS;
@@ -163,6 +170,8 @@ sail_code K(head_back)(sail_device *d, const sail_call *c, sail_err *err)
     if (h->rows == 0) {
         for (int64_t r = 0; j.dw && j.clear && r < h->vocabulary; r++)
             memset(cpu_row(j.dw, r), 0, (size_t)width * 4);
+        if (j.db && j.clear)
+            memset(j.db, 0, (size_t)h->vocabulary * 4);
         return SAIL_OK;
     }
     SAIL_TRY(plans(d, &j, err));

@@ -35,5 +35,10 @@ const cpu_kernels K(kernels) = {
         [SAIL_OP_RMSPROP] = K(rmsprop),
         [SAIL_OP_SGD] = K(sgd),
         [SAIL_OP_FILL] = K(fill),
+        [SAIL_OP_LAYER_NORM] = K(layer_norm),
+        [SAIL_OP_LAYER_NORM_BACK] = K(layer_norm_back),
+        [SAIL_OP_LAYER_NORM_WGRAD] = K(layer_norm_wgrad),
+        [SAIL_OP_ACT] = K(act),
+        [SAIL_OP_ACT_BACK] = K(act_back),
     },
 };

@@ -72,6 +72,11 @@ static ref_op *const table[SAIL_OP_COUNT] = {
     [SAIL_OP_RMSPROP] = ref_rmsprop,
     [SAIL_OP_SGD] = ref_sgd,
     [SAIL_OP_FILL] = ref_fill,
+    [SAIL_OP_LAYER_NORM] = ref_layer_norm,
+    [SAIL_OP_LAYER_NORM_BACK] = ref_layer_norm_back,
+    [SAIL_OP_LAYER_NORM_WGRAD] = ref_layer_norm_wgrad,
+    [SAIL_OP_ACT] = ref_act,
+    [SAIL_OP_ACT_BACK] = ref_act_back,
 };
 
 sail_code ref_no_memory(sail_err *err)

@@ -116,6 +116,29 @@ sail_code ref_glu_back(work *w, sail_err *err)
     return SAIL_OK;
 }
 
+sail_code ref_act(work *w, sail_err *err)
+{
+    const view *y = &w->out[0];
+    double slope;
+    for (int64_t i = 0; i < y->rows; i++)
+        for (int64_t j = 0; j < y->cols; j++)
+            ref_set(y, i, j, activate(w->attr->activation, ref_get(&w->in[0], i, j), &slope));
+    return SAIL_OK;
+}
+
+sail_code ref_act_back(work *w, sail_err *err)
+{
+    const view *dx = &w->out[0];
+    for (int64_t i = 0; i < dx->rows; i++)
+        for (int64_t j = 0; j < dx->cols; j++) {
+            const double dy = ref_get(&w->in[0], i, j);
+            double slope;
+            activate(w->attr->activation, ref_get(&w->in[1], i, j), &slope);
+            ref_set(dx, i, j, dy * slope);
+        }
+    return SAIL_OK;
+}
+
 sail_code ref_dropout(work *w, sail_err *err)
 {
     const view *x = &w->in[0], *keys = &w->in[1], *y = &w->out[0];

@@ -23,11 +23,11 @@ static void meet(running *s, double z)
     s->squares += e * e;
 }
 
-/* The soft-capped logit of hidden row x against weight row c, and its derivative by x.c */
-static double logit(const sail_attr *attr, const float *x, const float *c, int64_t d, double *slope)
+/* The soft-capped logit of hidden row x against weight row c with its bias, and its derivative by x.c */
+static double logit(const sail_attr *attr, const float *x, const float *c, int64_t d, double bias, double *slope)
 {
     const double cap = (double)attr->softcap;
-    double z = 0;
+    double z = bias;
     for (int64_t j = 0; j < d; j++)
         z += (double)x[j] * c[j];
     z *= (double)attr->scale;
@@ -38,6 +38,11 @@ static double logit(const sail_attr *attr, const float *x, const float *c, int64
         *slope *= 1 - t * t;
     }
     return z;
+}
+
+static double bias_of(const view *bias, int64_t v)
+{
+    return bias->p ? ref_get(bias, 0, v) : 0;
 }
 
 static sail_code hidden(work *w, const view *x, float **rows, float **c, sail_err *err)
@@ -67,7 +72,7 @@ sail_code ref_head(work *w, sail_err *err)
     for (int64_t v = 0; v < weight->rows; v++) {
         ref_row(weight, v, c);
         for (int64_t i = 0; i < x->rows; i++) {
-            const double z = logit(w->attr, rows + i * d, c, d, &slope);
+            const double z = logit(w->attr, rows + i * d, c, d, bias_of(&w->in[3], v), &slope);
             meet(&s[i], z);
             if (v == ref_id(targets, i, 0))
                 s[i].target = z;
@@ -87,7 +92,7 @@ sail_code ref_head_back(work *w, sail_err *err)
 {
     const view *x = &w->in[0], *weight = &w->in[1], *targets = &w->in[2], *lse = &w->in[3], *entropy = &w->in[4];
     const view *lss = &w->in[5], *g = &w->in[6]; /* g[0] logp, g[1] entropy, g[2] lss */
-    const view *dx = &w->out[0], *dw = &w->out[1];
+    const view *dx = &w->out[0], *dw = &w->out[1], *db = &w->out[2], *bias = &w->in[9];
     const int64_t d = x->cols;
     float *rows, *c;
     SAIL_TRY(ref_check_ids(w, 2, -1, weight->rows, err));
@@ -100,9 +105,10 @@ sail_code ref_head_back(work *w, sail_err *err)
     for (int64_t v = 0; v < weight->rows; v++) {
         ref_row(weight, v, c);
         memset(dc, 0, (size_t)d * sizeof *dc);
+        double of_bias = db->p && w->attr->accumulate ? ref_get(db, 0, v) : 0;
         for (int64_t i = 0; i < x->rows; i++) {
             double slope, dz = 0;
-            const double log_p = logit(w->attr, rows + i * d, c, d, &slope) - ref_get(lse, i, 0), p = exp(log_p);
+            const double log_p = logit(w->attr, rows + i * d, c, d, bias_of(bias, v), &slope) - ref_get(lse, i, 0), p = exp(log_p);
             if (g[0].p && ref_id(targets, i, 0) >= 0)
                 dz += ref_get(&g[0], i, 0) * ((v == ref_id(targets, i, 0)) - p);
             if (g[1].p && p > 0)
@@ -110,11 +116,14 @@ sail_code ref_head_back(work *w, sail_err *err)
             if (g[2].p)
                 dz += ref_get(&g[2], i, 0) * 2 * p * (exp(log_p - ref_get(lss, i, 0)) - 1);
             dz *= slope;
+            of_bias += dz;
             for (int64_t j = 0; j < d; j++) {
                 sum[i * d + j] += dz * c[j];
                 dc[j] += dz * rows[i * d + j];
             }
         }
+        if (db->p)
+            ref_set(db, 0, v, of_bias);
         if (dw->p)
             for (int64_t j = 0; j < d; j++)
                 ref_set(dw, v, j, dc[j] + (w->attr->accumulate ? ref_get(dw, v, j) : 0));

@@ -76,9 +76,9 @@ sail_code ref_check_ids(const work *w, int operand, int32_t least, int64_t end, 
 typedef sail_code ref_op(work *w, sail_err *err);
 
 ref_op ref_embed, ref_embed_grad, ref_matmul, ref_bias_grad;
-ref_op ref_add, ref_scale, ref_cast, ref_rope, ref_glu, ref_glu_back, ref_dropout, ref_fill;
+ref_op ref_add, ref_scale, ref_cast, ref_rope, ref_glu, ref_glu_back, ref_act, ref_act_back, ref_dropout, ref_fill;
 ref_op ref_gather_rows, ref_scatter_rows, ref_copy_rows;
-ref_op ref_rms_norm, ref_rms_norm_back, ref_rms_norm_wgrad;
+ref_op ref_rms_norm, ref_rms_norm_back, ref_rms_norm_wgrad, ref_layer_norm, ref_layer_norm_back, ref_layer_norm_wgrad;
 ref_op ref_attention, ref_attention_back;
 ref_op ref_head, ref_head_back;
 ref_op ref_sample;

@@ -110,7 +110,8 @@ static bool is_view(const back *b, sail_value v)
 
 static bool accumulates(sail_op op)
 {
-    return op == SAIL_OP_MATMUL || op == SAIL_OP_EMBED_GRAD || op == SAIL_OP_BIAS_GRAD || op == SAIL_OP_RMS_NORM_WGRAD;
+    return op == SAIL_OP_MATMUL || op == SAIL_OP_EMBED_GRAD || op == SAIL_OP_BIAS_GRAD || op == SAIL_OP_RMS_NORM_WGRAD ||
+           op == SAIL_OP_LAYER_NORM_WGRAD;
 }
 
 void sail__back_pass(back *b, sail_value v, sail_value g)
@@ -197,19 +198,25 @@ void sail__back_many(back *b, const sail_value *to, int n_to, sail_op op, const 
             sail__back_pass(b, to[i], b->g->nodes[node].out[i]);
 }
 
-void sail__back_head(back *b, sail_value x, sail_value w, const sail_attr *attr, const sail_value *in, int n)
+/* The gradient of one of the head's parameters, which must be one to be trained. */
+static sail_value head_gradient(back *b, sail_value v)
+{
+    if (!sail__back_needs(b, v))
+        return SAIL_NONE;
+    if (sail__back_value(b, v)->source == SAIL_FROM_PARAM)
+        return param_gradient(b, v);
+    sail__graph_fail(b->g, SAIL_E_STATE, "derivative: the head's weights must be a parameter to be trained");
+    return SAIL_NONE;
+}
+
+void sail__back_head(back *b, sail_value x, sail_value w, sail_value bias, const sail_attr *attr, const sail_value *in, int n)
 {
     sail_attr a = *attr;
     sail_value into[SAIL_MAX_OUTPUTS] = {SAIL_NONE, SAIL_NONE, SAIL_NONE, SAIL_NONE};
-    a.want = 0;
-    if (sail__back_needs(b, w)) {
-        if (sail__back_value(b, w)->source != SAIL_FROM_PARAM)
-            sail__graph_fail(b->g, SAIL_E_STATE, "derivative: the head's weights must be a parameter to be trained");
-        else
-            into[1] = param_gradient(b, w);
-        a.want = SAIL_WANT_DW;
-        a.accumulate = true;
-    }
+    into[1] = head_gradient(b, w);
+    into[2] = head_gradient(b, bias);
+    a.want = (into[1] != SAIL_NONE ? SAIL_WANT_DW : 0) | (into[2] != SAIL_NONE ? SAIL_WANT_DB : 0);
+    a.accumulate = a.want != 0;
     const int node = sail__back_emit(b, SAIL_OP_HEAD_BACK, &a, in, n, into);
     if (node >= 0)
         sail__back_pass(b, x, b->g->nodes[node].out[0]);

@@ -47,8 +47,8 @@ void sail__back_op(back *b, sail_value v, sail_op op, const sail_attr *attr, con
 /* Add the outputs of one op to the gradients of to[0..n_to). */
 void sail__back_many(back *b, const sail_value *to, int n_to, sail_op op, const sail_attr *attr, const sail_value *in,
                      int n);
-/* HEAD_BACK: its first output to x, its second, if wanted, accumulated for the parameter w. */
-void sail__back_head(back *b, sail_value x, sail_value w, const sail_attr *attr, const sail_value *in, int n);
+/* HEAD_BACK: its first output to x; the others, if wanted, accumulated for the parameters w and bias (SAIL_NONE: there is none). */
+void sail__back_head(back *b, sail_value x, sail_value w, sail_value bias, const sail_attr *attr, const sail_value *in, int n);
 
 /* Add a node's gradients to those of its operands. */
 void sail__derivative(back *b, const sail_node_entry *n);

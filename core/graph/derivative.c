@@ -45,6 +45,15 @@ static void rms_norm(back *b, const sail_node_entry *n, sail_value dy)
     sail__back_op(b, n->in[0], SAIL_OP_RMS_NORM_BACK, &n->attr, for_x, 5, 4);
 }
 
+static void layer_norm(back *b, const sail_node_entry *n, sail_value dy)
+{
+    const sail_value x = sail__back_read(b, n->in[0]), stats = sail__back_read(b, n->out[1]);
+    const sail_value for_w[] = {dy, x, stats}, for_x[] = {dy, x, sail__back_read(b, n->in[1]), stats, SAIL_NONE};
+    sail__back_op(b, n->in[1], SAIL_OP_LAYER_NORM_WGRAD, &n->attr, for_w, 3, -1);
+    sail__back_op(b, n->in[2], SAIL_OP_BIAS_GRAD, &n->attr, &dy, 1, -1);
+    sail__back_op(b, n->in[0], SAIL_OP_LAYER_NORM_BACK, &n->attr, for_x, 5, 4);
+}
+
 static void attention(back *b, const sail_node_entry *n, sail_value dy)
 {
     sail_value in[9] = {dy};
@@ -63,11 +72,12 @@ static void head(back *b, const sail_node_entry *n)
                             sail__back_gradient(b, n->out[2])};
     const sail_value in[] = {sail__back_read(b, n->in[0]), n->in[1], n->in[2], sail__back_read(b, n->out[3]),
                              g[1] == SAIL_NONE ? SAIL_NONE : sail__back_read(b, n->out[1]),
-                             g[2] == SAIL_NONE ? SAIL_NONE : sail__back_read(b, n->out[2]), g[0], g[1], g[2]};
+                             g[2] == SAIL_NONE ? SAIL_NONE : sail__back_read(b, n->out[2]), g[0], g[1], g[2],
+                             n->n_in > 3 ? n->in[3] : SAIL_NONE};
     if (sail__back_gradient(b, n->out[3]) != SAIL_NONE || (g[1] != SAIL_NONE && !(n->attr.want & SAIL_WANT_ENTROPY)) ||
         (g[2] != SAIL_NONE && !(n->attr.want & SAIL_WANT_LSS)))
         sail__graph_fail(b->g, SAIL_E_STATE, "derivative: head: only of logp, and of what `want` asks for");
-    sail__back_head(b, n->in[0], n->in[1], &n->attr, in, 9);
+    sail__back_head(b, n->in[0], n->in[1], in[9], &n->attr, in, 10);
 }
 
 void sail__derivative(back *b, const sail_node_entry *n)
@@ -98,6 +108,7 @@ void sail__derivative(back *b, const sail_node_entry *n)
     case SAIL_OP_SCALE:
     case SAIL_OP_DROPOUT: sail__back_op(b, n->in[0], n->op, &attr, in, n->n_in, -1); break;
     case SAIL_OP_RMS_NORM: rms_norm(b, n, dy); break;
+    case SAIL_OP_LAYER_NORM: layer_norm(b, n, dy); break;
     case SAIL_OP_ROPE:
         attr.inverse = !attr.inverse;
         sail__back_op(b, n->in[0], SAIL_OP_ROPE, &attr, in, 3, -1);
@@ -106,6 +117,11 @@ void sail__derivative(back *b, const sail_node_entry *n)
     case SAIL_OP_GLU: {
         const sail_value operands[] = {dy, sail__back_read(b, n->in[0]), sail__back_read(b, n->in[1])};
         sail__back_many(b, n->in, 2, SAIL_OP_GLU_BACK, &attr, operands, 3);
+        break;
+    }
+    case SAIL_OP_ACT: {
+        const sail_value operands[] = {dy, sail__back_read(b, n->in[0])};
+        sail__back_op(b, n->in[0], SAIL_OP_ACT_BACK, &attr, operands, 2, -1);
         break;
     }
     case SAIL_OP_GATHER_ROWS:

@@ -34,8 +34,8 @@ const char *sail__op_operand(sail_op op, int i, char buffer[32])
         [SAIL_OP_GLU_BACK] = "dy gate up",
         [SAIL_OP_GATHER_ROWS] = "x index",
         [SAIL_OP_SCATTER_ROWS] = "dy index like",
-        [SAIL_OP_HEAD] = "x w targets",
-        [SAIL_OP_HEAD_BACK] = "x w targets lse entropy lss g_logp g_entropy g_lss",
+        [SAIL_OP_HEAD] = "x w targets bias",
+        [SAIL_OP_HEAD_BACK] = "x w targets lse entropy lss g_logp g_entropy g_lss bias",
         [SAIL_OP_DROPOUT] = "x keys",
         [SAIL_OP_COPY_ROWS] = "x index cache",
         [SAIL_OP_SAMPLE] = "logits params keys history",
@@ -44,6 +44,11 @@ const char *sail__op_operand(sail_op op, int i, char buffer[32])
         [SAIL_OP_ADAMW] = "g control w m v shadow",
         [SAIL_OP_RMSPROP] = "g control w v buf avg shadow",
         [SAIL_OP_SGD] = "g control w buf shadow",
+        [SAIL_OP_LAYER_NORM] = "x w b",
+        [SAIL_OP_LAYER_NORM_BACK] = "dy x w stats residual",
+        [SAIL_OP_LAYER_NORM_WGRAD] = "dy x stats",
+        [SAIL_OP_ACT] = "x",
+        [SAIL_OP_ACT_BACK] = "dy x",
     };
     const char *s = (unsigned)op < SAIL_OP_COUNT && names[op] ? names[op] : "";
     for (; i > 0 && *s; i--) {
@@ -85,11 +90,13 @@ bool sail__op_elementwise(sail_op op, int i)
     switch (op) {
     case SAIL_OP_MATMUL: return i == 3;
     case SAIL_OP_ADD:
+    case SAIL_OP_ACT_BACK:
     case SAIL_OP_GLU: return i < 2;
     case SAIL_OP_GLU_BACK: return i < 3;
     case SAIL_OP_SCALE:
     case SAIL_OP_CAST:
     case SAIL_OP_ROPE:
+    case SAIL_OP_ACT:
     case SAIL_OP_DROPOUT: return i == 0;
     default: return false;
     }
@@ -129,9 +136,14 @@ double sail__op_flops(sail_op op, const sail_attr *attr, const sail_shape *in, c
     case SAIL_OP_BIAS_GRAD:
     case SAIL_OP_SCATTER_ROWS: return (double)in[0].rows * (double)in[0].cols;
     case SAIL_OP_SUM_SQUARES: return 2 * (double)in[0].cols;
-    case SAIL_OP_RMS_NORM_WGRAD: return 3 * (double)in[0].rows * (double)in[0].cols;
+    case SAIL_OP_RMS_NORM_WGRAD:
+    case SAIL_OP_LAYER_NORM_WGRAD: return 3 * (double)in[0].rows * (double)in[0].cols;
     case SAIL_OP_RMS_NORM: return 4 * size;
     case SAIL_OP_RMS_NORM_BACK: return 8 * size;
+    case SAIL_OP_LAYER_NORM: return 7 * size;
+    case SAIL_OP_LAYER_NORM_BACK: return 11 * size;
+    case SAIL_OP_ACT: return 5 * size;
+    case SAIL_OP_ACT_BACK: return 8 * size;
     case SAIL_OP_GLU: return 6 * size;
     case SAIL_OP_GLU_BACK: return 10 * size;
     case SAIL_OP_ROPE: return 3 * size;

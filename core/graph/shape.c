@@ -223,6 +223,45 @@ static void rms_norm_wgrad(rule *r)
     give(r, 0, SAIL_F32, 1, r->attr->groups ? x->cols / r->attr->groups : 0);
 }
 
+static void layer_norm(rule *r)
+{
+    const sail_shape *x = &r->in[0];
+    floating(r, 0);
+    for (int i = 1; i < 3; i++) {
+        floating(r, i);
+        shape(r, i, 1, x->cols);
+    }
+    chosen_dtype(r);
+    give(r, 0, r->attr->dtype, x->rows, x->cols);
+    give(r, 1, SAIL_F32, x->rows, 2);
+}
+
+static void layer_norm_back(rule *r)
+{
+    const sail_shape *x = &r->in[1];
+    floating(r, 0);
+    shape(r, 0, x->rows, x->cols);
+    floating(r, 1);
+    floating(r, 2);
+    shape(r, 2, 1, x->cols);
+    f32(r, 3, x->rows, 2);
+    if (has(r, 4)) {
+        like(r, 4, x->dtype, false, false);
+        shape(r, 4, x->rows, x->cols);
+    }
+    give(r, 0, x->dtype, x->rows, x->cols);
+}
+
+static void layer_norm_wgrad(rule *r)
+{
+    const sail_shape *x = &r->in[1];
+    floating(r, 0);
+    floating(r, 1);
+    shape(r, 0, x->rows, x->cols);
+    f32(r, 2, x->rows, 2);
+    give(r, 0, SAIL_F32, 1, x->cols);
+}
+
 static void rope(rule *r)
 {
     const sail_attr *a = r->attr;
@@ -236,11 +275,28 @@ static void rope(rule *r)
     give(r, 0, x->dtype, x->rows, x->cols);
 }
 
+static void activation(rule *r)
+{
+    attribute(r, r->attr->activation >= SAIL_ACT_SILU && r->attr->activation <= SAIL_ACT_RELU, "unknown activation");
+}
+
+static void act(rule *r, bool back)
+{
+    const sail_shape *x = &r->in[back];
+    floating(r, back);
+    activation(r);
+    if (back) {
+        like(r, 0, x->dtype, false, false);
+        shape(r, 0, x->rows, x->cols);
+    }
+    give(r, 0, x->dtype, x->rows, x->cols);
+}
+
 static void glu(rule *r, int gate, bool back)
 {
     const sail_shape *s = &r->in[gate];
     floating(r, gate);
-    attribute(r, r->attr->activation >= SAIL_ACT_SILU && r->attr->activation <= SAIL_ACT_RELU, "unknown activation");
+    activation(r);
     for (int i = 0; i < (back ? 3 : 2); i++) {
         like(r, i, s->dtype, false, false);
         shape(r, i, s->rows, s->cols);
@@ -253,11 +309,14 @@ static void glu(rule *r, int gate, bool back)
 static void head(rule *r, bool back)
 {
     const sail_shape *x = &r->in[0], *w = &r->in[1];
-    const bool dw = r->attr->want & SAIL_WANT_DW;
+    const bool dw = r->attr->want & SAIL_WANT_DW, db = r->attr->want & SAIL_WANT_DB;
+    const int bias = back ? 9 : 3;
     floating(r, 0);
     like(r, 1, x->dtype, false, !(back && dw));
     shape(r, 1, ANY, x->cols);
     ints(r, 2, x->rows, 1);
+    if (has(r, bias))
+        f32(r, bias, 1, w->rows);
     attribute(r, r->attr->scale != 0, "scale is 0; 1 leaves the logits as they are");
     if (!back) {
         for (int i = 0; i < 4; i++)
@@ -271,8 +330,11 @@ static void head(rule *r, bool back)
     attribute(r, !has(r, 7) || has(r, 4), "g_entropy needs entropy");
     attribute(r, !has(r, 8) || has(r, 5), "g_lss needs lss");
     give(r, 0, x->dtype, x->rows, x->cols);
+    attribute(r, !db || has(r, bias), "SAIL_WANT_DB without a bias");
     if (dw)
         give(r, 1, SAIL_F32, w->rows, w->cols);
+    if (db)
+        give(r, 2, SAIL_F32, 1, w->rows);
 }
 
 static void sample(rule *r)
@@ -355,11 +417,16 @@ static void apply(rule *r)
     case SAIL_OP_RMS_NORM: rms_norm(r); break;
     case SAIL_OP_RMS_NORM_BACK: rms_norm_back(r); break;
     case SAIL_OP_RMS_NORM_WGRAD: rms_norm_wgrad(r); break;
+    case SAIL_OP_LAYER_NORM: layer_norm(r); break;
+    case SAIL_OP_LAYER_NORM_BACK: layer_norm_back(r); break;
+    case SAIL_OP_LAYER_NORM_WGRAD: layer_norm_wgrad(r); break;
     case SAIL_OP_ROPE: rope(r); break;
     case SAIL_OP_ATTENTION: attention(r); break;
     case SAIL_OP_ATTENTION_BACK: attention_back(r); break;
     case SAIL_OP_GLU: glu(r, 0, false); break;
     case SAIL_OP_GLU_BACK: glu(r, 1, true); break;
+    case SAIL_OP_ACT: act(r, false); break;
+    case SAIL_OP_ACT_BACK: act(r, true); break;
     case SAIL_OP_GATHER_ROWS:
         floating(r, 0);
         ints(r, 1, ANY, 1);

@@ -26,7 +26,7 @@ const char *sail_op_name(sail_op op);
 enum { SAIL_MAX_INPUTS = 10, SAIL_MAX_OUTPUTS = 4 };
 
 typedef enum sail_activation { SAIL_ACT_SILU, SAIL_ACT_GELU, SAIL_ACT_GELU_TANH, SAIL_ACT_RELU } sail_activation;
-enum { SAIL_WANT_ENTROPY = 1, SAIL_WANT_LSS = 2, SAIL_WANT_DW = 4 };
+enum { SAIL_WANT_ENTROPY = 1, SAIL_WANT_LSS = 2, SAIL_WANT_DW = 4, SAIL_WANT_DB = 8 };
 
 /* Attributes; an op reads only those that ops.def names, the rest is 0. */
 typedef struct sail_attr {

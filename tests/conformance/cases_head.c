@@ -8,14 +8,14 @@
 #include "suite.h"
 
 /* lse, entropy and lss of each row */
-static void head_forward(suite *s, const float *x, const float *w, const sail_attr *attr, int64_t rows, int64_t words,
+static void head_forward(suite *s, const float *x, const float *w, const float *bias, const sail_attr *attr, int64_t rows, int64_t words,
                          int64_t d, sail_dtype t, float *out[3])
 {
     for (int64_t i = 0; i < rows; i++) {
         double max = -INFINITY, sum = 0, entropy = 0, squares = 0;
         double *z = scratch(s, (size_t)words * sizeof *z);
         for (int64_t v = 0; v < words; v++) {
-            z[v] = 0;
+            z[v] = bias ? (double)bias[v] : 0;
             for (int64_t j = 0; j < d; j++) {
                 float a = x[i * d + j], b = w[v * d + j];
                 if (t == SAIL_BF16) {
@@ -43,20 +43,23 @@ static void head_forward(suite *s, const float *x, const float *w, const sail_at
 }
 
 static void head(suite *s, int64_t rows, int64_t words, int64_t d, sail_dtype t, sail_dtype wt, int want, float softcap,
-                 float scale, bool timed)
+                 float scale, bool bias, bool timed)
 {
     const sail_attr attr = {.scale = scale, .softcap = softcap, .want = want};
-    kase *c = begin(s, SAIL_OP_HEAD, "%lldx%lld, %lld words, %s x %s, want %d, cap %g", (long long)rows, (long long)d,
-                    (long long)words, sail_dtype_name(t), sail_dtype_name(wt), want, (double)softcap);
+    kase *c = begin(s, SAIL_OP_HEAD, "%lldx%lld, %lld words, %s x %s, want %d, cap %g%s", (long long)rows, (long long)d,
+                    (long long)words, sail_dtype_name(t), sail_dtype_name(wt), want, (double)softcap, bias ? ", bias" : "");
     c->attr = attr;
     c->bench = timed;
     const double size = 3 / sqrt((double)d);
     floats(s, 0, t, rows, d, -2, 2);
     floats(s, 1, wt, words, d, -size, size);
     ints(s, 2, rows, 1, -1, words);
+    if (bias)
+        floats(s, 3, SAIL_F32, 1, words, -3, 3);
+    const operand with = c->in[3];
     if (!timed)
         head_limits(s, c);
-    c->differentiable = want == 3 && rows < 20 ? 3 : 0;
+    c->differentiable = want == 3 && rows < 20 ? bias ? 11 : 3 : 0;
     spread(c, rows % 3, 0);
     const kase forward = *c;
     emit(s);
@@ -69,7 +72,8 @@ static void head(suite *s, int64_t rows, int64_t words, int64_t d, sail_dtype t,
         c->op = SAIL_OP_HEAD_BACK;
         snprintf(c->name, sizeof c->name, "head_back%.120s%s", forward.name + 4, dw ? ", dw" : "");
         memset(c->out, 0, sizeof c->out);
-        c->attr.want = dw ? SAIL_WANT_DW : 0;
+        c->attr.want = dw ? SAIL_WANT_DW | (bias ? SAIL_WANT_DB : 0) : 0;
+        c->in[3] = (operand){0};
         c->attr.accumulate = dw && rows % 2;
         for (int i = 0; i < 3; i++)
             state[i] = scratch(s, (size_t)rows * sizeof(float));
@@ -81,7 +85,7 @@ static void head(suite *s, int64_t rows, int64_t words, int64_t d, sail_dtype t,
             sail_to_f32(wt, bytes, w, (size_t)(words * d), NULL);
         }
         if (!timed)
-            head_forward(s, c->in[0].f, w, &attr, rows, words, d, t, state);
+            head_forward(s, c->in[0].f, w, with.f, &attr, rows, words, d, t, state);
         for (int i = 0; i < 3; i++)
             if (i == 0 || (want & (i == 1 ? SAIL_WANT_ENTROPY : SAIL_WANT_LSS)))
                 given_floats(s, 3 + i, rows, 1, state[i]);
@@ -90,8 +94,12 @@ static void head(suite *s, int64_t rows, int64_t words, int64_t d, sail_dtype t,
             floats(s, 7, SAIL_F32, rows, 1, -1, 1);
         if (want & SAIL_WANT_LSS)
             floats(s, 8, SAIL_F32, rows, 1, -1, 1);
-        if (c->attr.accumulate)
+        if (bias)
+            given_floats(s, 9, 1, words, with.f);
+        if (c->attr.accumulate) {
             c->out[1].f = uniform(s, words * d, -1, 1);
+            c->out[2].f = bias ? uniform(s, words, -1, 1) : NULL;
+        }
         if (!timed)
             head_back_limits(s, c);
         c->differentiable = 0;
@@ -108,14 +116,14 @@ void head_cases(suite *s)
             for (int want = 0; want < 4; want++) {
                 const sail_dtype t = half ? SAIL_BF16 : SAIL_F32;
                 head(s, shapes[i][0], shapes[i][1], shapes[i][2], t, t, want, (i + (size_t)want) % 3 == 1 ? 3 : 0,
-                     want == 2 ? 0.5f : 1, false);
+                     want == 2 ? 0.5f : 1, want == 3 && i % 2, false);
             }
-    head(s, 5, 70, 64, SAIL_F32, SAIL_Q8_0, 3, 0, 1, false);
-    head(s, 5, 70, 64, SAIL_BF16, SAIL_Q4_0, 0, 0, 1, false);
+    head(s, 5, 70, 64, SAIL_F32, SAIL_Q8_0, 3, 0, 1, true, false);
+    head(s, 5, 70, 64, SAIL_BF16, SAIL_Q4_0, 0, 0, 1, false, false);
     for (int half = 0; half < 2 && s->bench; half++) {
         const sail_dtype t = half ? SAIL_BF16 : SAIL_F32;
-        head(s, 256, 49152, 576, t, t, 0, 0, 1, true);
-        head(s, 256, 49152, 576, t, t, 1, 0, 1, true);
+        head(s, 256, 49152, 576, t, t, 0, 0, 1, false, true);
+        head(s, 256, 49152, 576, t, t, 1, 0, 1, false, true);
     }
 }
 

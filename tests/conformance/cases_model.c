@@ -83,6 +83,27 @@ static void glu_bound(kase *c, int activation, double terms)
     c->constant = terms;
 }
 
+/* ACT is GLU without the factor. */
+static void act(suite *s)
+{
+    for (int e = 0; e < n_edges; e++)
+        for (int half = 0; half < 2; half++)
+            for (int kind = SAIL_ACT_SILU; kind <= SAIL_ACT_RELU; kind++)
+                for (int back = 0; back < 2; back++) {
+                    const int64_t rows = edges[e], cols = edges[(e * 5 + 3) % n_edges];
+                    kase *c = begin(s, back ? SAIL_OP_ACT_BACK : SAIL_OP_ACT, "%lldx%lld %s, kind %d%s", (long long)rows,
+                                    (long long)cols, half ? "bf16" : "f32", kind, e % 4 == 1 ? " in place" : "");
+                    c->attr.activation = kind;
+                    if (back)
+                        floats(s, 0, type_of(half), rows, cols, -1, 1);
+                    floats(s, back, type_of(half), rows, cols, -6, 6);
+                    glu_bound(c, kind, back ? 28 : 6);
+                    c->differentiable = !back && kind != SAIL_ACT_RELU;
+                    vary(c, e % 4 == 1 ? 0 : -1, e);
+                    emit(s);
+                }
+}
+
 static void glu(suite *s)
 {
     for (int e = 0; e < n_edges; e++)
@@ -194,12 +215,71 @@ void elementwise_cases(suite *s)
 {
     simple(s);
     glu(s);
+    act(s);
     rope(s);
     rows_cases(s);
 }
 
+/* Rows lie far from zero in every third case: what is left of them when the mean is taken off has lost digits to the rounding of
+ * the mean alone. */
+static void layer_norm(suite *s)
+{
+    for (int e = 0; e < n_edges; e++)
+        for (int half = 0; half < 8; half++) { /* bits: x, y, w in bf16 */
+            const int64_t rows = edges[e], cols = edges[(e * 5 + 6) % n_edges];
+            const double away = e % 3 == 2 && !(half & 1) ? 50 : 0;
+            kase *c = begin(s, SAIL_OP_LAYER_NORM, "%lldx%lld, %s%s, w %s -> %s", (long long)rows, (long long)cols,
+                            half & 1 ? "bf16" : "f32", away > 0 ? " far from 0" : "", half & 4 ? "bf16" : "f32",
+                            half & 2 ? "bf16" : "f32");
+            c->attr = (sail_attr){.dtype = type_of(half & 2), .eps = 1e-3f};
+            floats(s, 0, type_of(half & 1), rows, cols, away - 2, away + 2);
+            floats(s, 1, type_of(half & 4), 1, cols, 0.5, 1.5);
+            floats(s, 2, type_of(half & 4), 1, cols, -1, 1);
+            /* (x - mean) rstd w + b: |x| and |mean| rstd w, |b|; rstd is at most 1/sqrt(eps) */
+            every_bound(c, CONSTANT, 3, 0);
+            c->constant = (away + 2) * 2 * (cols > 7 ? 1.5 : 1 / sqrt(1e-3)) * 1.5 + 1;
+            c->k = (double)cols;
+            c->differentiable = cols > 7 && away == 0 ? 7 : 0;
+            vary(c, -1, e);
+            emit(s);
+            for (int residual = 0; residual < 2; residual++) {
+                c = begin(s, SAIL_OP_LAYER_NORM_BACK, "%lldx%lld, x %s, w %s, dy %s%s", (long long)rows, (long long)cols,
+                          half & 1 ? "bf16" : "f32", half & 4 ? "bf16" : "f32", half & 2 ? "bf16" : "f32",
+                          residual ? ", residual" : "");
+                c->attr = (sail_attr){.eps = 1e-3f};
+                floats(s, 0, type_of(half & 2), rows, cols, -1, 1);
+                floats(s, 1, type_of(half & 1), rows, cols, -2, 2);
+                floats(s, 2, type_of(half & 4), 1, cols, 0.5, 1.5);
+                floats(s, 3, SAIL_F32, rows, 2, 0.5, 1);
+                if (residual)
+                    floats(s, 4, type_of(half & 1), rows, cols, -1, 1);
+                /* u - mean(u) - z mean(u z) + residual may cancel: |u| <= 1.5, |z| <= 3 */
+                every_bound(c, CONSTANT, 1.5, 0);
+                c->constant = 1.5 * (2 + 9) + 1;
+                c->k = (double)cols;
+                vary(c, -1, e);
+                emit(s);
+            }
+            if (half & 4)
+                continue;
+            c = begin(s, SAIL_OP_LAYER_NORM_WGRAD, "%lldx%lld, x %s, dy %s%s", (long long)rows, (long long)cols,
+                      half & 1 ? "bf16" : "f32", half & 2 ? "bf16" : "f32", e % 2 ? ", accumulate" : "");
+            c->attr = (sail_attr){.accumulate = e % 2};
+            floats(s, 0, type_of(half & 2), rows, cols, -1, 1);
+            floats(s, 1, type_of(half & 1), rows, cols, -2, 2);
+            floats(s, 2, SAIL_F32, rows, 2, 0.5, 1);
+            if (e % 2)
+                c->out[0].f = uniform(s, cols, -1, 1);
+            every_bound(c, CONSTANT, 2, 0); /* |dy| |x - mean| rstd <= 3, in each of the rows */
+            c->constant = 3 * (double)rows + 1;
+            vary(c, -1, e);
+            emit(s);
+        }
+}
+
 void norm_cases(suite *s)
 {
+    layer_norm(s);
     for (int e = 0; e < n_edges; e++)
         for (int half = 0; half < 8; half++) { /* bits: x, y, w in bf16 */
             const int groups = e % 3 == 2 ? 3 : 1;

@@ -227,8 +227,8 @@ void attention_back_limits(suite *s, kase *c)
     }
 }
 
-/* The logits of one row. */
-static void logits(const kase *c, const float *x, const float *w, number *z, number *slope)
+/* The logits of one row; `bias` is the number of that operand. */
+static void logits(const kase *c, const float *x, const float *w, int bias, number *z, number *slope)
 {
     const int64_t d = c->in[0].cols;
     const bool narrowed = sail_dtype_is_quantised(c->in[1].t) && c->in[0].t == SAIL_BF16; /* weights become bf16 */
@@ -236,6 +236,10 @@ static void logits(const kase *c, const float *x, const float *w, number *z, num
         z[v] = dot(x, w + v * d, d);
         for (int64_t j = 0; j < d && narrowed; j++)
             z[v].e += 0x1p-8 * fabs((double)x[j] * (double)w[v * d + j]);
+        if (c->in[bias].present) {
+            const double by = (double)c->in[bias].f[v];
+            z[v] = (number){z[v].x + by, z[v].e + U * (fabs(z[v].x) + fabs(by))};
+        }
         z[v] = cap(z[v], &c->attr, &slope[v]);
     }
 }
@@ -251,7 +255,7 @@ void head_limits(suite *s, kase *c)
     for (int64_t i = 0; i < rows; i++) {
         const int32_t target = c->in[2].i[i];
         double most = -INFINITY, most_off = 0, total = 0, off_by = 0, away = 0, away_off = 0, squares = 0, squares_off = 0;
-        logits(c, x + i * d, w, z, slope);
+        logits(c, x + i * d, w, 3, z, slope);
         for (int64_t v = 0; v < words; v++)
             if (z[v].x > most) {
                 most = z[v].x;
@@ -313,16 +317,20 @@ void head_back_limits(suite *s, kase *c)
     const int64_t rows = c->in[0].rows, words = c->in[1].rows, d = c->in[0].cols;
     number *z = scratch(s, (size_t)words * sizeof *z), *slope = scratch(s, (size_t)words * sizeof *z);
     const bool narrowed = sail_dtype_is_quantised(c->in[1].t) && c->in[0].t == SAIL_BF16, dw = c->attr.want & SAIL_WANT_DW;
+    const bool db = c->attr.want & SAIL_WANT_DB;
     const double rounding = of_left_side(c), dx_rounding = rounding + (narrowed ? 0x1p-8 : 0);
-    double *limit[2] = {limits(s, c, 0, rows * d), limits(s, c, 1, words * d)};
+    double *limit[2] = {limits(s, c, 0, rows * d), limits(s, c, 1, words * d)}, *of_bias = limits(s, c, 2, words);
     const size_t w_size = (size_t)(words * d) * sizeof(sum), x_size = (size_t)d * sizeof(sum);
     sum *by_w = scratch(s, w_size), *by_x = scratch(s, x_size);
+    sum *by_bias = scratch(s, (size_t)words * sizeof *by_bias);
     memset(by_w, 0, w_size);
+    memset(by_bias, 0, (size_t)words * sizeof *by_bias);
     for (int64_t i = 0; i < rows; i++) {
-        logits(c, x + i * d, w, z, slope);
+        logits(c, x + i * d, w, 9, z, slope);
         memset(by_x, 0, x_size);
         for (int64_t v = 0; v < words; v++) {
             const number dz = derivative(c, i, v, z[v], slope[v]);
+            add(&by_bias[v], dz, 1, rounding);
             for (int64_t j = 0; j < d; j++) {
                 add(&by_x[j], dz, (double)w[v * d + j], dx_rounding);
                 add(&by_w[v * d + j], dz, (double)x[i * d + j], rounding);
@@ -335,5 +343,10 @@ void head_back_limits(suite *s, kase *c)
         if (c->attr.accumulate) /* one more term, itself exact */
             add(&by_w[k], (number){(double)c->out[1].f[k], 0}, 1, 0);
         limit[1][k] = off(&by_w[k]);
+    }
+    for (int64_t v = 0; v < words && db; v++) {
+        if (c->attr.accumulate)
+            add(&by_bias[v], (number){(double)c->out[2].f[v], 0}, 1, 0);
+        of_bias[v] = off(&by_bias[v]);
     }
 }
