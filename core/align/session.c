@@ -135,6 +135,7 @@ static sail_code adapter_fits(sail__session *s, const char *dir, const sail__pef
     sail__param *params;
     SAIL_TRY(sail__model_params(s->arena, s->config, &params, &n, err));
     SAIL_TRY(sail__peft_fits(p, params, n, dir, err));
+    SAIL_TRY(sail__peft_reorder(s->arena, p, s->config, params, n, false, err));
     sail__adapter_layer *l = sail__arena_array(s->arena, p->n_modules + 1, sizeof *l);
     sail__adapter_saved *v = sail__arena_array(s->arena, p->n_saved + 1, sizeof *v);
     if (!l || !v)
@@ -421,6 +422,12 @@ static sail_code save_adapter(sail__session *s, const char *dir, sail_err *err)
     p.modules = modules;
     p.n_modules = n;
     p.saved = saved;
+    sail__param *params;
+    size_t n_params;
+    if (code == SAIL_OK)
+        code = sail__model_params(a, s->config, &params, &n_params, err);
+    if (code == SAIL_OK)
+        code = sail__peft_reorder(a, &p, s->config, params, n_params, true, err);
     if (code == SAIL_OK)
         code = sail__peft_write(dir, &p, SAIL_F32, err);
     sail__arena_free(a);

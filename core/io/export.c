@@ -76,9 +76,32 @@ static sail_code plan(struct job *j)
     return SAIL_OK;
 }
 
+/* What the family's files keep in another order: row by row, a vector entry by entry. */
+static sail_code write_reordered(const struct job *j, sail__st_writer *w, const sail__param *p, float *values, void *bytes)
+{
+    const size_t each = sail_dtype_block_bytes(j->e->dtype), cols = (size_t)p->cols;
+    float *all = p->vector ? sail__malloc(cols * sizeof *all) : NULL;
+    if (p->vector && !all)
+        return no_memory(j->dir, j->err);
+    sail_code code = p->vector ? j->e->rows(j->e->user, p, 0, 1, all, j->err) : SAIL_OK;
+    for (int64_t at = 0; at < (p->vector ? p->cols : p->rows) && code == SAIL_OK; at++) {
+        const int64_t i = sail__param_row_of_file(j->e->config, p->role, at);
+        if (!p->vector)
+            code = j->e->rows(j->e->user, p, i, 1, values, j->err);
+        if (code == SAIL_OK)
+            code = sail_from_f32(j->e->dtype, p->vector ? all + i : values, bytes, p->vector ? 1 : cols, j->err);
+        if (code == SAIL_OK)
+            code = sail__st_write(w, bytes, (p->vector ? 1 : cols) * each, j->err);
+    }
+    sail__free(all);
+    return code;
+}
+
 static sail_code write_param(const struct job *j, sail__st_writer *w, const sail__param *p, float *values, void *bytes)
 {
     int64_t step = CHUNK / p->cols > 0 ? CHUNK / p->cols : 1;
+    if (sail__param_reordered(j->e->config, p->role))
+        return write_reordered(j, w, p, values, bytes);
     for (int64_t row = 0; row < p->rows; row += step) {
         int64_t count = p->rows - row < step ? p->rows - row : step;
         size_t n = (size_t)(count * p->cols);

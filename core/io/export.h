@@ -10,7 +10,7 @@
 #include "weights.h"
 
 /* Rows [first, first + count) of a parameter as float32, out[count * cols]. Asked for in canonical order, rows
- * ascending. */
+ * ascending but where sail__param_reordered says that the files keep them otherwise. */
 typedef sail_code (*sail__export_rows)(void *user, const sail__param *p, int64_t first, int64_t count, float *out,
                                        sail_err *err);
 

@@ -380,3 +380,41 @@ sail_code sail__peft_fits(const sail__peft *p, const sail__param *params, size_t
     }
     return SAIL_OK;
 }
+
+static sail_code reorder(sail_arena *a, const float **data, int64_t rows, int64_t cols, const sail__model_config *c, sail__role role,
+                         bool to_file, sail_err *err)
+{
+    float *copy = sail__arena_array(a, (size_t)(rows * cols), sizeof *copy);
+    if (!copy)
+        return no_memory("adapter", err);
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t from = to_file ? sail__param_row_of_file(c, role, i) : sail__param_file_row(c, role, i);
+        memcpy(copy + i * cols, *data + from * cols, (size_t)cols * sizeof *copy);
+    }
+    *data = copy;
+    return SAIL_OK;
+}
+
+sail_code sail__peft_reorder(sail_arena *a, sail__peft *p, const sail__model_config *c, const sail__param *params, size_t n,
+                             bool to_file, sail_err *err)
+{
+    sail__lora_module *modules = sail__arena_array(a, p->n_modules + 1, sizeof *modules);
+    sail__saved_module *whole = sail__arena_array(a, p->n_saved + 1, sizeof *whole);
+    if (!modules || !whole)
+        return no_memory("adapter", err);
+    for (size_t i = 0; i < p->n_modules; i++) {
+        const sail__param *w = find(params, n, p->modules[i].module, ".weight");
+        modules[i] = p->modules[i];
+        if (w && sail__param_reordered(c, w->role))
+            SAIL_TRY(reorder(a, &modules[i].b, modules[i].out, modules[i].rank, c, w->role, to_file, err));
+    }
+    for (size_t i = 0; i < p->n_saved; i++) {
+        const sail__param *w = find(params, n, p->saved[i].name, "");
+        whole[i] = p->saved[i];
+        if (w && sail__param_reordered(c, w->role))
+            SAIL_TRY(reorder(a, &whole[i].data, w->vector ? w->cols : w->rows, w->vector ? 1 : w->cols, c, w->role, to_file, err));
+    }
+    p->modules = modules;
+    p->saved = whole;
+    return SAIL_OK;
+}

@@ -54,6 +54,11 @@ sail_code sail__peft_read(sail_arena *a, const char *dir, sail__peft *out, sail_
 sail_code sail__peft_fits(const sail__peft *p, const sail__param *params, size_t n_params, const char *dir,
                           sail_err *err);
 
+/* The rows of lora_B and of saved parameters from the order of the family's files into the model's (sail__param_file_row), or with
+ * to_file the other way round. What changes is copied into the arena. */
+sail_code sail__peft_reorder(sail_arena *a, sail__peft *p, const sail__model_config *c, const sail__param *params, size_t n_params,
+                             bool to_file, sail_err *err);
+
 /* Rank, alpha and scale that the config gives to a module; false when no target names it. */
 bool sail__peft_settings(const sail__peft *p, const char *module, int64_t *rank, double *alpha, double *scale);
 

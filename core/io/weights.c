@@ -14,7 +14,8 @@ struct slot {
     const unsigned char *data; /* any alignment */
     sail_dtype dtype;
     size_t row_bytes;
-    int32_t head; /* size of a head, where the file's rows (a vector's entries) are permuted; else 0 */
+    int32_t head;  /* size of a head, where pairs of rows (a vector's entries) that turn lie side by side in the file; else 0 */
+    bool per_head; /* the file keeps q, k and v per head */
 };
 
 struct sail__weights {
@@ -242,6 +243,7 @@ static sail_code match(sail__weights *w, sail_err *err)
             continue;
         }
         SAIL_TRY(fill_slot(&w->slots[i], p, &f, permuted_head(w, p), err));
+        w->slots[i].per_head = !w->gguf && sail__param_reordered(&w->config, p->role);
     }
     if (first) {
         char name[128];
@@ -368,9 +370,16 @@ static sail_code rows(const sail__weights *w, const char *name, int64_t first, i
     return SAIL_OK;
 }
 
-/* Where the file keeps entry i of a head-wise permuted axis: pairs (j, j + half) lie side by side. */
-static int64_t stored_at(const struct slot *s, int64_t i)
+static bool in_order(const struct slot *s)
 {
+    return !s->head && !s->per_head;
+}
+
+/* Where the file keeps entry i of a permuted axis. In a GGUF pairs (j, j + half) lie side by side. */
+static int64_t stored_at(const sail__weights *w, const struct slot *s, int64_t i)
+{
+    if (s->per_head)
+        return sail__param_file_row(&w->config, s->param->role, i);
     if (!s->head)
         return i;
     int64_t half = s->head / 2, in = i % s->head;
@@ -378,15 +387,15 @@ static int64_t stored_at(const struct slot *s, int64_t i)
 }
 
 /* One row as stored, in canonical order, into out. */
-static void raw_row(const struct slot *s, int64_t row, unsigned char *out)
+static void raw_row(const sail__weights *w, const struct slot *s, int64_t row, unsigned char *out)
 {
-    if (!s->param->vector || !s->head) {
-        memcpy(out, s->data + (size_t)stored_at(s, row) * s->row_bytes, s->row_bytes);
+    if (!s->param->vector || in_order(s)) {
+        memcpy(out, s->data + (size_t)stored_at(w, s, row) * s->row_bytes, s->row_bytes);
         return;
     }
     size_t each = sail_dtype_block_bytes(s->dtype);
     for (int64_t i = 0; i < s->param->cols; i++)
-        memcpy(out + (size_t)i * each, s->data + (size_t)stored_at(s, i) * each, each);
+        memcpy(out + (size_t)i * each, s->data + (size_t)stored_at(w, s, i) * each, each);
 }
 
 sail_code sail__weights_dtype(const sail__weights *w, const char *name, sail_dtype *out, sail_err *err)
@@ -402,13 +411,13 @@ sail_code sail__weights_read_raw(const sail__weights *w, const char *name, int64
 {
     const struct slot *s;
     SAIL_TRY(rows(w, name, first, count, &s, err));
-    if (!s->head) {
+    if (in_order(s)) {
         if (count)
             memcpy(out, s->data + (size_t)first * s->row_bytes, (size_t)count * s->row_bytes);
         return SAIL_OK;
     }
     for (int64_t i = 0; i < count; i++)
-        raw_row(s, first + i, (unsigned char *)out + (size_t)i * s->row_bytes);
+        raw_row(w, s, first + i, (unsigned char *)out + (size_t)i * s->row_bytes);
     return SAIL_OK;
 }
 
@@ -419,14 +428,14 @@ sail_code sail__weights_read_f32(const sail__weights *w, const char *name, int64
     SAIL_TRY(rows(w, name, first, count, &s, err));
     const unsigned char *data = s->data + (size_t)first * s->row_bytes;
     size_t cols = (size_t)s->param->cols;
-    if (!s->head && (uintptr_t)data % 8 == 0)
+    if (in_order(s) && (uintptr_t)data % 8 == 0)
         return sail_to_f32(s->dtype, data, out, (size_t)count * cols, err);
     unsigned char *row = sail__malloc(s->row_bytes ? s->row_bytes : 1);
     if (!row)
         return sail_fail(err, SAIL_E_NOMEM, "%s: parameter %s: no memory for a row", w->path, name);
     sail_code code = SAIL_OK;
     for (int64_t i = 0; i < count && code == SAIL_OK; i++) {
-        raw_row(s, first + i, row);
+        raw_row(w, s, first + i, row);
         code = sail_to_f32(s->dtype, row, out + (size_t)i * cols, cols, err);
     }
     sail__free(row);

@@ -92,9 +92,14 @@ static sail_value linear(builder *b, sail_value x, sail__role role, sail__role b
     return add(b, SAIL_OP_MATMUL, attr, 4, (sail_value[]){u, pb, SAIL_NONE, y});
 }
 
+/* The next role is the norm's bias, where the family has layer norms. */
 static sail_value norm(builder *b, sail_value x, sail__role role, int layer, int groups, sail_dtype out)
 {
     sail_value w = need(b, role, layer, NULL);
+    if (b->c->layer_norm) {
+        sail_attr l = {.dtype = out, .eps = (float)b->c->norm_eps};
+        return add(b, SAIL_OP_LAYER_NORM, l, 3, (sail_value[]){x, w, need(b, (sail__role)(role + 1), layer, NULL)});
+    }
     sail_attr a = {.dtype = out, .groups = groups, .eps = (float)b->c->norm_eps, .weight_plus = (float)b->c->norm_plus};
     return add(b, SAIL_OP_RMS_NORM, a, 2, (sail_value[]){x, w});
 }
@@ -162,7 +167,13 @@ static sail_value mlp(builder *b, sail_value h, int layer, sail_value residual, 
 {
     const sail__model_config *c = b->c;
     sail_dtype t = b->spec->dtype;
+    sail_attr a = {.dtype = t, .activation = c->activation};
     sail_value gate, up;
+    if (!c->gated) {
+        up = linear(b, h, SAIL__ROLE_UP, SAIL__ROLE_UP_BIAS, layer, SAIL_NONE, t);
+        up = add(b, SAIL_OP_ACT, a, 1, &up);
+        return linear(b, up, SAIL__ROLE_DOWN, SAIL__ROLE_DOWN_BIAS, layer, residual, out);
+    }
     if (c->fused_gate_up) {
         sail_value x = linear(b, h, SAIL__ROLE_GATE_UP, SAIL__ROLE_COUNT, layer, SAIL_NONE, t);
         gate = sail_graph_columns(b->g, x, 0, c->ff);
@@ -171,7 +182,6 @@ static sail_value mlp(builder *b, sail_value h, int layer, sail_value residual, 
         gate = linear(b, h, SAIL__ROLE_GATE, SAIL__ROLE_GATE_BIAS, layer, SAIL_NONE, t);
         up = linear(b, h, SAIL__ROLE_UP, SAIL__ROLE_UP_BIAS, layer, SAIL_NONE, t);
     }
-    sail_attr a = {.dtype = t, .activation = c->activation};
     sail_value y = add(b, SAIL_OP_GLU, a, 2, (sail_value[]){gate, up});
     return linear(b, y, SAIL__ROLE_DOWN, SAIL__ROLE_DOWN_BIAS, layer, residual, out);
 }
@@ -196,8 +206,12 @@ static sail_value layer(builder *b, sail_value x, int i, bool last)
     if (last) {
         o = gather(b, o);
         x = gather(b, x);
+        if (c->shared_norm)
+            h = gather(b, h);
         b->dropout = b->row_dropout;
     }
+    if (c->parallel && !c->shared_norm)
+        h = norm(b, x, SAIL__ROLE_MLP_NORM, i, 1, t);
     if (c->post_norms) {
         sail_value y = linear(b, o, SAIL__ROLE_O, SAIL__ROLE_O_BIAS, i, SAIL_NONE, SAIL_F32);
         x = plus(b, x, norm(b, y, SAIL__ROLE_POST_ATTN_NORM, i, 1, SAIL_F32));
@@ -205,7 +219,7 @@ static sail_value layer(builder *b, sail_value x, int i, bool last)
         return plus(b, x, norm(b, y, SAIL__ROLE_POST_MLP_NORM, i, 1, SAIL_F32));
     }
     x = linear(b, o, SAIL__ROLE_O, SAIL__ROLE_O_BIAS, i, x, SAIL_F32);
-    return mlp(b, norm(b, x, SAIL__ROLE_MLP_NORM, i, 1, t), i, x, SAIL_F32);
+    return mlp(b, c->parallel ? h : norm(b, x, SAIL__ROLE_MLP_NORM, i, 1, t), i, x, SAIL_F32);
 }
 
 static void inputs(builder *b)
@@ -230,11 +244,16 @@ static void inputs(builder *b)
                                       b->c->ropes[i].rotary, false);
 }
 
+static sail_value head_bias(builder *b)
+{
+    return b->c->head_bias && b->spec->head != SAIL__HEAD_SCORE ? need(b, SAIL__ROLE_HEAD_BIAS, -1, NULL) : SAIL_NONE;
+}
+
 static void logits_head(builder *b, sail_value x, sail_value w)
 {
     const sail__decoder_spec *s = b->spec;
     sail_attr a = {.dtype = SAIL_F32, .trans_b = true, .scale = 1};
-    sail_value z = add(b, SAIL_OP_MATMUL, a, 2, (sail_value[]){x, w});
+    sail_value z = add(b, SAIL_OP_MATMUL, a, 3, (sail_value[]){x, w, head_bias(b)});
     if (s->head != SAIL__HEAD_SAMPLE) {
         sail_graph_output(b->g, z, SAIL__OUT_LOGITS);
         return;
@@ -322,7 +341,7 @@ static sail_code build(builder *b, sail_err *err)
         return sail_graph_status(b->g, err);
     }
     sail_attr h = {.scale = 1, .softcap = (float)c->final_softcap, .want = s->want};
-    sail_value out = add(b, SAIL_OP_HEAD, h, 3, (sail_value[]){x, w, b->targets});
+    sail_value out = add(b, SAIL_OP_HEAD, h, 4, (sail_value[]){x, w, b->targets, head_bias(b)});
     sail_graph_output(b->g, out, SAIL__OUT_LOGP);
     if (s->want & SAIL_WANT_ENTROPY)
         sail_graph_output(b->g, out + 1, SAIL__OUT_ENTROPY);
@@ -335,13 +354,7 @@ static sail_code build(builder *b, sail_err *err)
 
 static sail_code supported(const sail__model_config *c, sail_err *err)
 {
-    const char *what = c->layer_norm                         ? "layer norm"
-                       : c->parallel                         ? "parallel residual"
-                       : !c->gated                           ? "an MLP without gate"
-                       : c->per_head_qkv                     ? "q, k and v interleaved per head"
-                       : c->head_bias                        ? "a bias of the output layer"
-                       : c->ropes[0].kind == SAIL__ROPE_LONGROPE ? "long rope"
-                                                             : NULL;
+    const char *what = c->ropes[0].kind == SAIL__ROPE_LONGROPE ? "long rope" : NULL;
     return what ? sail_fail(err, SAIL_E_FORMAT, "model family `%s` needs %s, which this version does not run", c->model_type, what)
                 : SAIL_OK;
 }

@@ -320,3 +320,24 @@ sail_code sail__model_params(sail_arena *a, const sail__model_config *c, sail__p
     *out = p;
     return SAIL_OK;
 }
+
+bool sail__param_reordered(const sail__model_config *c, sail__role role)
+{
+    return c->per_head_qkv && (role == SAIL__ROLE_QKV || role == SAIL__ROLE_QKV_BIAS);
+}
+
+int64_t sail__param_file_row(const sail__model_config *c, sail__role role, int64_t i)
+{
+    if (!sail__param_reordered(c, role))
+        return i;
+    const int64_t h = c->head_dim, part = i / (c->heads * h), head = i / h % c->heads; /* part: q, k, v */
+    return (head * 3 + part) * h + i % h;
+}
+
+int64_t sail__param_row_of_file(const sail__model_config *c, sail__role role, int64_t at)
+{
+    if (!sail__param_reordered(c, role))
+        return at;
+    const int64_t h = c->head_dim, head = at / (3 * h), part = at / h % 3;
+    return (part * c->heads + head) * h + at % h;
+}

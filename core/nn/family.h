@@ -81,4 +81,10 @@ bool sail__param_wanted(const sail__model_config *c, sail__role role);
  * final norm, head. In the arena. Nothing is read. */
 sail_code sail__model_params(sail_arena *a, const sail__model_config *c, sail__param **out, size_t *n, sail_err *err);
 
+/* Row i (of a vector: entry i) of a parameter lies at this row of the family's Hugging Face files, and the other way round. They
+ * differ where the files keep q, k and v per head. */
+bool sail__param_reordered(const sail__model_config *c, sail__role role);
+int64_t sail__param_file_row(const sail__model_config *c, sail__role role, int64_t i);
+int64_t sail__param_row_of_file(const sail__model_config *c, sail__role role, int64_t at);
+
 #endif

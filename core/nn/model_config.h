@@ -64,8 +64,8 @@ typedef struct sail__model_config {
     bool qk_norm;        /* RMS norm of each head of q and k before the rotation */
 
     bool qkv_bias, o_bias, mlp_bias, head_bias;
-    bool fused_qkv;      /* one matrix; rows q, k, v — per_head_qkv: per head q, k, v (GPT-NeoX) */
-    bool per_head_qkv;
+    bool fused_qkv;      /* one matrix; rows q, k, v */
+    bool per_head_qkv;   /* in the family's files they lie per head: q, k, v of head 0, … (GPT-NeoX); see sail__param_file_row */
     bool fused_gate_up;  /* one matrix; rows gate, up */
     bool gated;          /* act(gate) * up; false: act(up) only */
     bool parallel;       /* x + attention(norm x) + mlp(norm x) */

@@ -97,6 +97,26 @@ static void compare_greedy(rig *r, const char *where, const golden_file *f)
     sail__generator_free(g);
 }
 
+/* A gradient in the order of the family's files. */
+static float *in_file_order(rig *r, const char *name, float *g, size_t n)
+{
+    size_t n_params;
+    const sail__model_config *c = sail__weights_config(r->weights);
+    const sail__param *p = sail__weights_params(r->weights, &n_params);
+    while (n_params && strcmp(p->name, name) != 0) {
+        p++;
+        n_params--;
+    }
+    assert_true(n_params > 0);
+    if (!sail__param_reordered(c, p->role))
+        return g;
+    float *out = sail__arena_array(r->arena, n, sizeof *out);
+    const size_t cols = p->vector ? 1 : (size_t)p->cols;
+    for (size_t i = 0; i < n; i++)
+        out[(size_t)sail__param_file_row(c, p->role, (int64_t)(i / cols)) * cols + i % cols] = g[i];
+    return out;
+}
+
 static void compare_gradients(rig *r, const char *where, const golden_file *f)
 {
     const limits *l = limits_of(r);
@@ -108,6 +128,7 @@ static void compare_gradients(rig *r, const char *where, const golden_file *f)
         size_t n, count;
         float *g = lesson_values(r, i, SAIL__FLAT_GRADIENT, &n);
         double norm = lesson_norm(g, n), largest = 0;
+        g = in_file_order(r, flat->entries[i].name, g, n);
         total += norm * norm;
         snprintf(name, sizeof name, "grad_norm.%s", flat->entries[i].name);
         snprintf(at, sizeof at, "%s %s", where, flat->entries[i].name);
