@@ -25,6 +25,7 @@ typedef struct sail__cli_model {
     const char *adapter; /* PEFT directory */
     const char *backend; /* ref, cpu, … */
     int dtype;           /* 0 f32, 1 bf16: align/config.h's sail__compute_dtype */
+    int weights;         /* sail__weights_kind, there */
     int64_t threads;     /* 0: all */
     const char *device; /* index, kind, or pattern of the name; unset: the best */
 } sail__cli_model;

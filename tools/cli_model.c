@@ -37,7 +37,7 @@ sail_code sail__cli_open_model(sail__cli *c, const sail__cli_want *want, sail__s
     sail_slot backend;
     SAIL_TRY(sail__cli_backend(c, &backend, err));
     sail__model_section m = {.path = c->model.model, .adapter_path = c->model.adapter, .device = c->model.device,
-                             .dtype = want->dtype >= 0 ? want->dtype : c->model.dtype, .threads = c->model.threads};
+                             .dtype = want->dtype >= 0 ? want->dtype : c->model.dtype, .weights = c->model.weights, .threads = c->model.threads};
     sail__session_spec spec = {.model = &m, .backend = &backend, .adapter = want->adapter, .train = want->train,
                                .optimizer = want->optimizer, .reference = want->reference, .fresh_reference = want->fresh_reference};
     return sail__session_open(c->ctx, &spec, out, err);

@@ -42,6 +42,7 @@ const char *sail__command_group(const sail__command *cmd)
 }
 
 static const char *const dtypes[] = {"f32", "bf16", NULL};
+static const char *const kept[] = {"converted", "as_stored", NULL};
 
 #define T sail__cli_model
 const sail_opt sail__cli_model_options[] = {
@@ -49,6 +50,7 @@ const sail_opt sail__cli_model_options[] = {
     SAIL_OPT_STR(T, adapter, .flags = SAIL_OPT_PATH, .unit = "DIR", .help = "PEFT adapter on top of it"),
     SAIL_OPT_STR(T, backend, .def_str = "cpu", .unit = "NAME", .help = "what computes: cpu, opencl, ref, or auto: opencl where it has a GPU, else cpu"),
     SAIL_OPT_CHOICE(T, dtype, .choices = dtypes, .help = "of weights and matrix products"),
+    SAIL_OPT_CHOICE(T, weights, .choices = kept, .help = "as_stored: a quantised GGUF stays quantised in memory; converted: to the dtype"),
     SAIL_OPT_INT(T, threads, .min = 0, .max = 4096, .help = "0: one a core"),
     SAIL_OPT_STR(T, device, .help = "of the backend: index, kind (gpu, cpu), or part or pattern of its name; unset: the best"),
     {0},

@@ -9,6 +9,7 @@
 
 #define T sail__model_section
 static const char *const dtypes[] = {"f32", "bf16", NULL};
+static const char *const kept[] = {"converted", "as_stored", NULL};
 static const char *const references[] = {"auto", "adapter_off", "frozen_adapter", "cached", "copy", NULL};
 const sail_opt sail__model_table[] = {
     SAIL_OPT_STR(T, path, .flags = SAIL_OPT_PATH, .help = "Hugging Face directory or GGUF file"),
@@ -17,6 +18,7 @@ const sail_opt sail__model_table[] = {
     SAIL_OPT_NODE(T, backend, .flags = SAIL_OPT_SLOT, .unit = "backend", .def_str = "cpu", .help = "where it runs: cpu, opencl, ref, or auto: opencl where it has a GPU, else cpu"),
     SAIL_OPT_STR(T, device, .flags = SAIL_OPT_WORD, .help = "of the backend: index, kind (gpu, cpu), or part or pattern of its name; unset: the best"),
     SAIL_OPT_CHOICE(T, dtype, .def = SAIL__BF16, .choices = dtypes, .help = "of weights and matmul inputs; sums are float32"),
+    SAIL_OPT_CHOICE(T, weights, .choices = kept, .help = "as_stored: a frozen base that is quantised (GGUF) stays so in memory; converted: to dtype"),
     SAIL_OPT_INT(T, threads, .min = 0, .max = 1024, .help = "of the backend, where it has the option; 0: one a core"),
     SAIL_OPT_BOOL(T, recompute, .help = "compute activations again in the backward pass: less memory, a third more work"),
     SAIL_OPT_CHOICE(T, reference, .def = SAIL__REF_AUTO, .choices = references, .help = "how the reference is held"),

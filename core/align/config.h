@@ -19,6 +19,7 @@ typedef struct sail__model_section {
     const sail_node *backend; /* slot */
     const char *device; /* index, kind, or pattern of the name; unset: the best */
     int dtype; /* sail__compute_dtype */
+    int weights; /* sail__weights_kind */
     int64_t threads; /* 0: all */
     bool recompute;
     int reference; /* sail__reference_kind */
@@ -28,6 +29,7 @@ typedef struct sail__model_section {
     const sail_node *init; /* a new model from nothing: {layers, width, heads, …} */
 } sail__model_section;
 enum sail__compute_dtype { SAIL__F32, SAIL__BF16 };
+enum sail__weights_kind { SAIL__WEIGHTS_CONVERTED, SAIL__WEIGHTS_AS_STORED };
 enum sail__reference_kind { SAIL__REF_AUTO, SAIL__REF_ADAPTER_OFF, SAIL__REF_FROZEN_ADAPTER, SAIL__REF_CACHED, SAIL__REF_COPY };
 
 typedef struct sail__adapter_section {

@@ -279,6 +279,7 @@ static sail_code open_model(sail__session *s, const sail__session_spec *spec, co
     sail__model_spec ms = {.config = s->config,
                            .source = source,
                            .dtype = m->dtype == SAIL__BF16 ? SAIL_BF16 : SAIL_F32,
+                           .as_stored = m->weights == SAIL__WEIGHTS_AS_STORED,
                            .train = spec->train,
                            .adapter = s->has_adapter ? &adapter : NULL,
                            .reference_adapter = (spec->reference_path && !other) || (continued && kind == SAIL__REF_FROZEN_ADAPTER)

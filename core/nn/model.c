@@ -58,7 +58,28 @@ static sail_code adapted_param(const sail__model *m, const char *module, int *p,
     return *p >= 0 ? SAIL_OK : sail_fail(err, SAIL_E_ARG, "the model has no module %s to put an adapter on", module);
 }
 
-/* Copy a parameter's rows from the source to device memory, some at a time. */
+/* Copy a parameter's rows from the source to device memory, some at a time: as they are stored, or as values. */
+static sail_code load_blocks(sail__model *m, const sail__param_source *from, const sail__param *p, const sail_tensor *t, sail_err *err)
+{
+    const size_t row = sail_dtype_bytes(t->dtype, (uint64_t)p->cols);
+    int64_t step = (int64_t)((4u << 20) / (row ? row : 1));
+    step = step < 1 ? 1 : step > p->rows ? p->rows : step;
+    void *rows = sail__malloc((size_t)step * row + 1);
+    if (!rows)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory reading %s", p->name);
+    sail_code code = SAIL_OK;
+    for (int64_t r = 0; r < p->rows && code == SAIL_OK; r += step) {
+        sail_tensor part = *t;
+        part.offset += (uint64_t)r * row;
+        part.rows = p->rows - r < step ? p->rows - r : step;
+        code = from->read_raw(from->self, p->name, r, part.rows, rows, err);
+        if (code == SAIL_OK)
+            code = sail__tensor_put(m->rt, &part, rows, err);
+    }
+    sail__free(rows);
+    return code;
+}
+
 static sail_code load(sail__model *m, const sail__param_source *from, const sail__param *p, const sail_tensor *t, sail_err *err)
 {
     int64_t step = p->cols > 0 ? (int64_t)(4u << 20) / p->cols : 1;
@@ -85,12 +106,37 @@ static sail_code new_base(sail__model *m, const sail__param_source *from, const 
     sail_tensor t;
     SAIL_TRY(sail__tensor_alloc(m->rt, type, p->rows, p->cols, &t, err));
     *index = bind_new(m, t, true);
-    return load(m, from, p, &t, err);
+    return sail_dtype_is_quantised(type) ? load_blocks(m, from, p, &t, err) : load(m, from, p, &t, err);
 }
 
 static sail_dtype compute_dtype(const sail__model *m, const sail__param *p)
 {
     return p->vector || p->role == SAIL__ROLE_SCORE || p->role == SAIL__ROLE_SCORE_BIAS ? SAIL_F32 : m->spec.dtype;
+}
+
+static bool replaces(const sail__adapter *a, const char *name)
+{
+    for (size_t i = 0; i < saved_count(a); i++)
+        if (strcmp(a->saved[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* What a frozen parameter is held as: a block type only where policy and reference both hold it as that. */
+static sail_code frozen_dtype(const sail__model *m, const sail__param *p, sail_dtype *out, sail_err *err)
+{
+    const sail__model_spec *s = &m->spec;
+    sail_dtype stored, other;
+    *out = compute_dtype(m, p);
+    if (!s->as_stored || p->vector || p->role == SAIL__ROLE_SCORE || replaces(s->adapter, p->name) || replaces(s->reference_adapter, p->name))
+        return SAIL_OK;
+    SAIL_TRY(s->source->dtype(s->source->self, p->name, &stored, err));
+    other = stored;
+    if (s->reference_copy && s->reference_source)
+        SAIL_TRY(s->reference_source->dtype(s->reference_source->self, p->name, &other, err));
+    if (sail_dtype_is_quantised(stored) && stored == other)
+        *out = stored;
+    return SAIL_OK;
 }
 
 /* ---- the flat space ---- */
@@ -160,11 +206,15 @@ static sail_code make_flat(sail__model *m, sail_err *err)
 static sail_code base_parameters(sail__model *m, sail_err *err)
 {
     bool all = m->spec.train == SAIL__TRAIN_ALL;
+    if (all && m->spec.as_stored)
+        return sail_fail(err, SAIL_E_ARG, "model.weights: as_stored is for a base that stays as it is: train an adapter "
+                         "(model.adapter), or set it to converted");
     for (size_t i = 0; i < m->n_params; i++) {
         int index = -1;
         m->dtypes[i] = compute_dtype(m, &m->params[i]);
         m->trainable[i] = all;
         if (!all) {
+            SAIL_TRY(frozen_dtype(m, &m->params[i], &m->dtypes[i], err));
             SAIL_TRY(new_base(m, m->spec.source, &m->params[i], m->dtypes[i], &index, err));
             continue;
         }

@@ -38,6 +38,7 @@ typedef struct sail__model_spec {
     const sail__model_config *config;
     const sail__param_source *source;
     sail_dtype dtype; /* F32 or BF16 */
+    bool as_stored;   /* frozen matrices of block types stay what they are; a model of which every parameter is trained cannot */
     sail__train_kind train;
     const sail__adapter *adapter;           /* of the policy; NULL: none */
     const sail__adapter *reference_adapter; /* of the reference; NULL: none */
