@@ -181,6 +181,7 @@ typedef struct rig_spec {
     const sail_optimizer_plan *optimizer;
     bool decay_all;
     int grad_want;
+    bool as_stored; /* frozen matrices stay quantised */
 } rig_spec;
 
 RIG_UNUSED static sail_code rig_try(rig *r, const rig_spec *s, sail_err *err)
@@ -202,7 +203,8 @@ RIG_UNUSED static sail_code rig_try(rig *r, const rig_spec *s, sail_err *err)
     }
     sail__model_spec m = {.config = sail__weights_config(r->weights), .source = sail__weights_source(r->weights),
                           .dtype = r->variant.dtype, .train = s->train, .adapter = s->adapter ? &adapter : NULL,
-                          .optimizer = s->optimizer, .decay_all = s->decay_all, .grad_want = s->grad_want};
+                          .optimizer = s->optimizer, .decay_all = s->decay_all, .grad_want = s->grad_want,
+                          .as_stored = s->as_stored};
     return sail__model_new(r->rt, &m, &r->model, err);
 }
 

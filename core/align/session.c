@@ -129,10 +129,11 @@ static sail_code new_model(sail__session *s, const sail__session_spec *spec, sai
 /* ---- adapters ---- */
 
 /* An adapter that was read from dir, put on the model. */
-static sail_code adapter_fits(sail__session *s, const char *dir, const sail__peft *p, sail__adapter *out, sail_err *err)
+static sail_code adapter_fits(sail__session *s, const char *dir, const sail__peft *read, sail__adapter *out, sail_err *err)
 {
     size_t n;
     sail__param *params;
+    sail__peft in_order = *read, *p = &in_order;
     SAIL_TRY(sail__model_params(s->arena, s->config, &params, &n, err));
     SAIL_TRY(sail__peft_fits(p, params, n, dir, err));
     SAIL_TRY(sail__peft_reorder(s->arena, p, s->config, params, n, false, err));

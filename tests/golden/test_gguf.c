@@ -4,14 +4,32 @@
 
 #include "io/tokenizer.h"
 
+/* Bytes that a projection of the first layer takes on the device. */
+static uint64_t held(const rig *r)
+{
+    sail__model_view v;
+    sail__model_view_of(r->model, SAIL__POLICY, &v);
+    for (size_t i = 0; i < v.spec->n_params; i++)
+        if (v.spec->params[i].role == SAIL__ROLE_DOWN)
+            return sail_dtype_bytes(v.bind[i].dtype, (uint64_t)(v.bind[i].rows * v.bind[i].cols));
+    return 0;
+}
+
 /* logits.<family>.<type>: models/gguf/tiny-<family>.<type>.gguf on row 0 of models/families/<family>. */
-static void one_file(rig *r, const golden_file *f, const char *tensor)
+static void one_file(rig *r, const golden_file *f, const char *tensor, bool as_stored)
 {
     const char *what = tensor + strlen("logits."), *dot = strrchr(what, '.');
     golden_file base;
     size_t n_rows, width, count;
     sail_err err = {0};
-    rig_load(r, &(rig_spec){.path = sail__arena_printf(r->arena, "%s/models/gguf/tiny-%s.gguf", golden_dir(), what)});
+    const char *path = sail__arena_printf(r->arena, "%s/models/gguf/tiny-%s.gguf", golden_dir(), what);
+    rig_load(r, &(rig_spec){.path = path});
+    const uint64_t converted = held(r);
+    if (as_stored) {
+        rig_load(r, &(rig_spec){.path = path, .as_stored = true});
+        const bool blocks = strstr(dot, ".Q") != NULL;
+        assert_true(blocks ? held(r) < converted / 2 : held(r) == converted);
+    }
     golden_open(&base, sail__arena_printf(r->arena, "models/families/%.*s/expected.safetensors", (int)(dot - what), what));
     int64_t *lengths = golden_ints(&base, "lengths", &n_rows);
     int32_t *ids = rig_ids(r, &base, "input_ids", &width);
@@ -34,7 +52,8 @@ static void logits(void **state)
     golden_open(&f, "models/gguf/expected.safetensors");
     for (size_t i = 0; i < f.header->list.n; i++)
         if (strncmp(f.header->list.keys[i], "logits.", 7) == 0) {
-            one_file(&r, &f, f.header->list.keys[i]);
+            one_file(&r, &f, f.header->list.keys[i], false);
+            one_file(&r, &f, f.header->list.keys[i], true);
             seen++;
         }
     assert_true(seen > 0);
