@@ -53,9 +53,9 @@ INLINE vf head_logit(const head_shape *h, vf x, int64_t v, int k, vf *slope)
         *slope = vset(h->scale);
     if (!h->changes)
         return x;
+    x = x * vset(h->scale);
     if (h->bias)
         x += vread(h->bias, v, k, false);
-    x = x * vset(h->scale);
     if (h->cap > 0) {
         vf t = vtanh(x / vset(h->cap));
         if (slope)

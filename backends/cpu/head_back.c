@@ -49,7 +49,7 @@ static void derive(const struct job *j, const float *z, int64_t row, int64_t v, 
         }
         vwrite(dz, i, k, h->pairs, d);
         if (j->db)
-            vwrite(j->db, v + i, k, false, vread(j->db, v + i, k, false) + d);
+            vwrite(j->db, v + i, k, false, vread(j->db, v + i, k, false) + d * vset(1 / h->scale));
     }
 }
 

@@ -109,6 +109,22 @@ static sail_code glu_back(sail_device *d, const sail_call *c, sail_err *err)
     return map(&l, rows, cols, 14);
 }
 
+static sail_code act(sail_device *d, const sail_call *c, sail_err *err)
+{
+    const bool back = c->op == SAIL_OP_ACT_BACK;
+    ocl_launch l;
+    int64_t rows, cols;
+    extent(c, c->n_in, 1, &rows, &cols);
+    ocl_begin(&l, d, c, err, "elementwise", back ? "act_back" : "act", "-D ACTIVATE -D ACT=%d -D TX=%s", (int)c->attr.activation,
+              ocl_type(c->out[0].dtype));
+    for (int i = 0; i < c->n_in; i++)
+        ocl_matrix(&l, &c->in[i]);
+    ocl_matrix(&l, &c->out[0]);
+    ocl_i64(&l, rows);
+    ocl_i64(&l, cols);
+    return map(&l, rows, cols, back ? 8 : 5);
+}
+
 static sail_code rope(sail_device *d, const sail_call *c, sail_err *err)
 {
     ocl_launch l;
@@ -155,6 +171,8 @@ const ocl_op ocl_elementwise_ops[] = {
     {SAIL_OP_ADD, NULL, add},
     {SAIL_OP_GLU, NULL, glu},
     {SAIL_OP_GLU_BACK, NULL, glu_back},
+    {SAIL_OP_ACT, NULL, act},
+    {SAIL_OP_ACT_BACK, NULL, act},
     {SAIL_OP_ROPE, NULL, rope},
     {SAIL_OP_DROPOUT, NULL, dropout},
     {0},

@@ -141,6 +141,9 @@ extern const ocl_op ocl_attention_ops[], ocl_elementwise_ops[], ocl_head_ops[], 
  * uses scratch slots 0, 1, 3 and 4. */
 sail_code ocl_matmul(sail_device *d, const sail_call *call, sail_err *err);
 
+/* Column sums alone: call is laid out as a BIAS_GRAD. It uses scratch slot 0. */
+sail_code ocl_bias_grad(sail_device *d, const sail_call *call, sail_err *err);
+
 enum { OCL_SCRATCH = 8, OCL_STAGES = 64, OCL_FAULT_WORDS = 8, OCL_EVENTS = 1024 };
 
 /* Copies of what is uploaded, until the device has it. */

@@ -27,10 +27,10 @@ static void meet(running *s, double z)
 static double logit(const sail_attr *attr, const float *x, const float *c, int64_t d, double bias, double *slope)
 {
     const double cap = (double)attr->softcap;
-    double z = bias;
+    double z = 0;
     for (int64_t j = 0; j < d; j++)
         z += (double)x[j] * c[j];
-    z *= (double)attr->scale;
+    z = z * (double)attr->scale + bias;
     *slope = (double)attr->scale;
     if (cap > 0) {
         const double t = tanh(z / cap);
@@ -115,8 +115,8 @@ sail_code ref_head_back(work *w, sail_err *err)
                 dz -= ref_get(&g[1], i, 0) * p * (log_p + ref_get(entropy, i, 0));
             if (g[2].p)
                 dz += ref_get(&g[2], i, 0) * 2 * p * (exp(log_p - ref_get(lss, i, 0)) - 1);
+            of_bias += dz * slope / (double)w->attr->scale;
             dz *= slope;
-            of_bias += dz;
             for (int64_t j = 0; j < d; j++) {
                 sum[i * d + j] += dz * c[j];
                 dc[j] += dz * rows[i * d + j];

@@ -237,7 +237,7 @@ static void logits(const kase *c, const float *x, const float *w, int bias, numb
         for (int64_t j = 0; j < d && narrowed; j++)
             z[v].e += 0x1p-8 * fabs((double)x[j] * (double)w[v * d + j]);
         if (c->in[bias].present) {
-            const double by = (double)c->in[bias].f[v];
+            const double by = (double)c->in[bias].f[v] / (double)c->attr.scale; /* cap() scales it */
             z[v] = (number){z[v].x + by, z[v].e + U * (fabs(z[v].x) + fabs(by))};
         }
         z[v] = cap(z[v], &c->attr, &slope[v]);
@@ -330,7 +330,7 @@ void head_back_limits(suite *s, kase *c)
         memset(by_x, 0, x_size);
         for (int64_t v = 0; v < words; v++) {
             const number dz = derivative(c, i, v, z[v], slope[v]);
-            add(&by_bias[v], dz, 1, rounding);
+            add(&by_bias[v], dz, 1 / (double)c->attr.scale, rounding);
             for (int64_t j = 0; j < d; j++) {
                 add(&by_x[j], dz, (double)w[v * d + j], dx_rounding);
                 add(&by_w[v * d + j], dz, (double)x[i * d + j], rounding);

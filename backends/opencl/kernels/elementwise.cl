@@ -36,7 +36,7 @@ kernel void add(IN(TA, a), IN(TB, b), OUT(TY, y), const long rows, const long co
 }
 #endif
 
-#ifdef GLU
+#if defined(GLU) || defined(ACTIVATE)
 /* act(x) and its derivative; ACT as sail_activation counts: silu, gelu, gelu_tanh, relu */
 static inline float activate(float x, float *slope)
 {
@@ -58,6 +58,37 @@ static inline float activate(float x, float *slope)
 #endif
 }
 
+#endif
+
+#ifdef ACTIVATE
+kernel void act(IN(TX, x), OUT(TX, y), const long rows, const long cols)
+{
+    EACH_ROW(i, rows) {
+        const global TX *from = ROW(x, i);
+        global TX *to = ROW(y, i);
+        EACH_COL(j, cols) {
+            float slope;
+            STORE(TX, to, j, activate(LOAD(TX, from, j), &slope));
+        }
+    }
+}
+
+kernel void act_back(IN(TX, dy), IN(TX, x), OUT(TX, dx), const long rows, const long cols)
+{
+    EACH_ROW(i, rows) {
+        const global TX *d = ROW(dy, i);
+        const global TX *from = ROW(x, i);
+        global TX *to = ROW(dx, i);
+        EACH_COL(j, cols) {
+            float slope;
+            activate(LOAD(TX, from, j), &slope);
+            STORE(TX, to, j, LOAD(TX, d, j) * slope);
+        }
+    }
+}
+#endif
+
+#ifdef GLU
 kernel void glu(IN(TX, gate), IN(TU, up), OUT(TY, y), const long rows, const long cols)
 {
     EACH_ROW(i, rows) {

@@ -1,5 +1,5 @@
 /* head.cl - what becomes of a chunk of the output head's logits: z [rows, words] in scratch memory, ld apart, made by the matrix
- * product with its scale applied; row r of it is row first + r of the op's matrices. CAP: logits are soft-capped here. */
+ * product with its scale and bias applied; row r of it is row first + r of the op's matrices. CAP: logits are soft-capped here. */
 static inline float logit_of(float z, float cap)
 {
 #ifdef CAP
@@ -51,10 +51,10 @@ kernel void head_sums(const global float *z, const long ld, const int words, IN(
 #ifdef SLOPES
 enum { LOGP_GIVEN = 1, ENTROPY_GIVEN = 2, LSS_GIVEN = 4 };
 
-/* z becomes the loss's derivative by the product x w'. Items walk over columns (0) and rows (1). */
+/* z becomes the loss's derivative by the logit before it is capped. Items walk over columns (0) and rows (1). */
 kernel void head_slopes(global float *z, const long ld, const int rows, const int words, IN(i32, targets), IN(f32, lse),
                         IN(f32, entropy), IN(f32, lss), IN(f32, g_logp), IN(f32, g_entropy), IN(f32, g_lss), const long first,
-                        const float scale, const float cap, const int given, FAULTS)
+                        const float cap, const int given, FAULTS)
 {
     for (int i = get_global_id(1); i < rows; i += get_global_size(1)) {
         const long row = first + i;
@@ -67,7 +67,7 @@ kernel void head_slopes(global float *z, const long ld, const int rows, const in
         for (int v = get_global_id(0); v < words; v += get_global_size(0)) {
             global float *at = z + (size_t)i * ld + v;
             const float x = logit_of(*at, cap), log_p = x - total, p = exp(log_p);
-            float d = g * ((v == target ? 1.0f : 0.0f) - p), slope = scale;
+            float d = g * ((v == target ? 1.0f : 0.0f) - p), slope = 1.0f;
             if (given & ENTROPY_GIVEN)
                 d -= p == 0.0f ? 0.0f : ge * p * (log_p + h);
             if (given & LSS_GIVEN)
