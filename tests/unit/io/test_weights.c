@@ -155,7 +155,13 @@ static void every_family_has_all_its_parameters(void **state)
             float *x = malloc(count * sizeof *x), *y = malloc(count * sizeof *y);
             ok(sail__weights_read_f32(w, p[k].name, 0, p[k].rows, x, &err), &err);
             ok(sail_to_f32(t->dtype, t->data, y, count, &err), &err);
-            assert_memory_equal(x, y, count * sizeof *x);
+            const sail__model_config *c = sail__weights_config(w);
+            const size_t cols = p[k].vector ? 1 : (size_t)p[k].cols;
+            for (size_t r = 0; r < count / cols; r++) { /* q, k and v of a head lie together in some files */
+                const int64_t at = sail__param_file_row(c, p[k].role, (int64_t)r);
+                assert_int_equal(sail__param_row_of_file(c, p[k].role, at), r);
+                assert_memory_equal(x + r * cols, y + (size_t)at * cols, cols * sizeof *x);
+            }
             ok(sail__weights_source(w)->read_f32(sail__weights_source(w)->self, p[k].name, p[k].rows - 1, 1, y, &err),
                &err);
             assert_memory_equal(x + count - (size_t)p[k].cols, y, (size_t)p[k].cols * sizeof *x);
