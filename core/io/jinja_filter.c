@@ -202,8 +202,12 @@ static bool replace(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
 static bool indent(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 {
     BIND("indent", "width,first,blank", 0);
-    const sail__jstr *s, *by;
+    const sail__jstr *s = self->string, *by;
     int64_t width = 4;
+    if (self->kind == SAIL__J_UNDEFINED)
+        return sail__jundefined_used(vm, self);
+    if (self->kind != SAIL__J_STRING)
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "unsupported operand type(s) for +=: '%s' and 'str'", sail__jtype(self));
     sail__jbuf spaces = {0}, b = {0};
     sail__jv made, lines;
     if (a[0].kind == SAIL__J_STRING) {
@@ -218,8 +222,6 @@ static bool indent(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
             return false;
         by = made.string;
     }
-    if (!sail__jv_to_string(vm, self, &s))
-        return false;
     bool first = sail__jtruth(&a[1]), blank = sail__jtruth(&a[2]);
     if (!sail__jbuf_add(vm, &b, s->p, s->n, s->foreign) || !sail__jbuf_str(vm, &b, "\n") || !sail__jv_built(vm, &b, &made))
         return false;
@@ -242,6 +244,9 @@ static bool truncate(sail__jvm *vm, const sail__jv *self, const sail__jargs *arg
     BIND("truncate", "length,killwords,end,leeway", 0);
     int64_t length = 255, leeway = 5;
     const sail__jstr *s, *end = &(sail__jstr){.p = "...", .n = 3};
+    size_t length_of;
+    if (self->kind != SAIL__J_STRING && !sail__jsize(vm, self, &length_of))
+        return false;
     if (!sail__jv_to_string(vm, self, &s) || (a[0].kind && !sail__jas_int(vm, &a[0], "the length of truncate", &length)) ||
         (given(&a[3]) && !sail__jas_int(vm, &a[3], "the leeway of truncate", &leeway)) ||
         (a[2].kind && !sail__jv_to_string(vm, &a[2], &end)))
@@ -499,8 +504,6 @@ static bool rounded(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
     bool up = strncmp(how, "ceil", 4) == 0, down = strncmp(how, "floor", 5) == 0;
     if (!up && !down && strncmp(how, "common", 6) != 0)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "method must be common, ceil or floor");
-    if (self->kind == SAIL__J_UNDEFINED)
-        return sail__jundefined_used(vm, self);
     if (self->kind != SAIL__J_FLOAT && self->kind != SAIL__J_INT && self->kind != SAIL__J_BOOL)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "type %s doesn't define __round__ method", sail__jtype(self));
     double x = self->kind == SAIL__J_FLOAT ? self->number : self->kind == SAIL__J_INT ? (double)self->integer : self->boolean;
@@ -525,9 +528,9 @@ static bool rounded(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
 static bool attr(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 {
     BIND("attr", "name", 1);
-    const sail__jstr *name;
-    if (!sail__jv_to_string(vm, &a[0], &name))
-        return false;
+    if (a[0].kind != SAIL__J_STRING)
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "attribute name must be string, not '%s'", sail__jtype(&a[0]));
+    const sail__jstr *name = a[0].string;
     if (self->kind == SAIL__J_DICT && !sail__jentry_find(sail__jmethods_dict, name->p)) /* attributes, not keys */
         return sail__jv_undefined(vm, out, "'dict object' has no attribute '%.100s'", name->p);
     return sail__jattr(vm, self, name, out);

@@ -448,7 +448,8 @@ bool sail__jpercent(sail__jvm *vm, const sail__jstr *s, const sail__jv *values, 
         if ((!v.kind && !take(vm, &o, &v)) || !percent_value(vm, &f, &v, &b))
             return false;
     }
-    if (!by_name && o.at < o.n && values->kind != SAIL__J_DICT)
+    bool mapping = values->kind == SAIL__J_DICT || values->kind == SAIL__J_LIST || values->kind == SAIL__J_RANGE; /* to Python's eyes */
+    if (!by_name && o.at < o.n && !mapping)
         return wrong(vm, "not all arguments converted during string formatting");
     if (!sail__jv_built(vm, &b, out))
         return false;

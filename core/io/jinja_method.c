@@ -19,8 +19,6 @@ static bool given(const sail__jv *v)
 static bool text_of(sail__jvm *vm, const sail__jv *v, const char *what, const sail__jstr **s)
 {
     *s = NULL;
-    if (v->kind == SAIL__J_UNDEFINED)
-        return sail__jundefined_used(vm, v);
     if (v->kind != SAIL__J_STRING)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "%s argument must be str, not %s", what, sail__jtype(v));
     *s = v->string;
@@ -50,7 +48,7 @@ static bool built(sail__jvm *vm, const sail__jbuf *b, const sail__jstr *like, sa
 
 /* ---- letters ---- */
 
-typedef enum letters { UPPER, LOWER, TITLE, CAPITALIZE, SWAP } letters;
+typedef enum letters { UPPER, LOWER, TITLE, CAPITALIZE, SWAP, FOLD } letters;
 
 static bool is_cased(uint32_t c)
 {
@@ -81,6 +79,11 @@ static bool convert(sail__jvm *vm, letters how, const char *name, const sail__jv
         bool upper = how == UPPER || (how == TITLE && !before) || (how == CAPITALIZE && from == 0) ||
                      (how == SWAP && utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_LL);
         bool foreign = s->foreign && s->foreign[from];
+        if (how == FOLD && c == 0xDF) {
+            if (!sail__jbuf_char(vm, &b, 's', foreign) || !sail__jbuf_char(vm, &b, 's', foreign))
+                return false;
+            continue;
+        }
         if (upper ? !to_upper(vm, &b, c, how == TITLE || how == CAPITALIZE, foreign)
                   : !sail__jbuf_char(vm, &b,
                                      how == SWAP && utf8proc_category((utf8proc_int32_t)c) != UTF8PROC_CATEGORY_LU
@@ -99,6 +102,10 @@ METHOD(upper)
 METHOD(lower)
 {
     return convert(vm, LOWER, "lower", self, args, out);
+}
+METHOD(casefold)
+{
+    return convert(vm, FOLD, "casefold", self, args, out);
 }
 METHOD(title)
 {
@@ -674,7 +681,7 @@ METHOD(string_istitle)
 }
 
 const sail__jentry sail__jmethods_string[] = {
-    {"capitalize", capitalize}, {"casefold", lower},        {"center", center},         {"count", string_count},
+    {"capitalize", capitalize}, {"casefold", casefold},        {"center", center},         {"count", string_count},
     {"endswith", endswith},     {"find", find},             {"format", sail__jformat},  {"index", string_index},
     {"join", join},             {"ljust", ljust},           {"lower", lower},           {"lstrip", lstrip},
     {"partition", partition},   {"removeprefix", removeprefix}, {"removesuffix", removesuffix}, {"replace", replace},

@@ -428,8 +428,6 @@ bool sail__jcontains(sail__jvm *vm, const sail__jv *in, const sail__jv *v, bool 
 {
     *yes = false;
     if (in->kind == SAIL__J_STRING) {
-        if (v->kind == SAIL__J_UNDEFINED)
-            return sail__jundefined_used(vm, v);
         if (v->kind != SAIL__J_STRING)
             return sail__jfail(vm, SAIL__JINJA_RUNTIME, "'in <string>' requires string as left operand, not %s", sail__jtype(v));
         const sail__jstr *s = in->string, *w = v->string;
@@ -562,8 +560,6 @@ bool sail__jsize(sail__jvm *vm, const sail__jv *v, size_t *n)
 
 bool sail__jas_int(sail__jvm *vm, const sail__jv *v, const char *what, int64_t *out)
 {
-    if (v->kind == SAIL__J_UNDEFINED)
-        return sail__jundefined_used(vm, v);
     sail__jint i = v->kind == SAIL__J_BOOL ? v->boolean : v->kind == SAIL__J_INT ? v->integer : 0;
     if ((v->kind != SAIL__J_BOOL && v->kind != SAIL__J_INT) || i > INT64_MAX / 4 || i < INT64_MIN / 4)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "%s must be an integer within range, not '%s'", what, sail__jtype(v));
@@ -784,7 +780,8 @@ bool sail__jslice(sail__jvm *vm, const sail__jv *v, const sail__jv *a, const sai
     if (v->kind == SAIL__J_UNDEFINED)
         return sail__jundefined_used(vm, v);
     if (v->kind != SAIL__J_STRING && v->kind != SAIL__J_LIST && v->kind != SAIL__J_TUPLE && v->kind != SAIL__J_RANGE)
-        return sail__jv_undefined(vm, out, "%s object has no such part", sail__jtype(v));
+        return v->kind == SAIL__J_DICT ? sail__jfail(vm, SAIL__JINJA_RUNTIME, "unhashable type: 'slice'")
+                                       : sail__jfail(vm, SAIL__JINJA_RUNTIME, "'%s' object is not subscriptable", sail__jtype(v));
     if (!sail__jsize(vm, v, &size) || !sail__jstep(vm, size / 8 + 1))
         return false;
     if (c->kind != SAIL__J_NONE && c->kind != SAIL__J_ABSENT && !sail__jas_int(vm, c, "slice step", &step))
