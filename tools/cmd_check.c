@@ -4,6 +4,7 @@
 #include "align/check.h"
 #include "align/routes.h"
 #include "cli.h"
+#include "io/data.h"
 #include "recipe/recipe.h"
 
 struct check {
@@ -31,8 +32,15 @@ static void need_files(sail__cli *c, sail_problems *p, const char *stage, const 
     size_t n = !files ? 0 : files->kind == SAIL_NODE_LIST ? files->list.n : 1;
     for (size_t i = 0; i < n; i++) {
         const sail_node *one = files->kind == SAIL_NODE_LIST ? files->list.items[i] : files;
-        if (one->kind == SAIL_NODE_STRING)
+        sail__data_options found;
+        sail_err err = {0};
+        if (one->kind == SAIL_NODE_STRING && !strpbrk(one->string.data, "*?["))
             need_file(c, p, one, stage, key, one->string.data);
+        else if (sail__data_files(c->arena, one, key, &found, &err) != SAIL_OK)
+            sail__problem_of(p, one, sail__arena_printf(c->arena, "%s.%s", stage, key), &err);
+        else
+            for (size_t k = 0; k < found.n_paths; k++)
+                need_file(c, p, one, stage, key, found.paths[k]);
     }
 }
 

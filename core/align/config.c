@@ -43,8 +43,8 @@ const sail_opt sail__adapter_table[] = {
 static const char *const truncates[] = {"drop", "start", "end", NULL};
 static const char *const bad_rows[] = {"error", "skip", NULL};
 const sail_opt sail__data_table[] = {
-    SAIL_OPT_NODE(T, train, .flags = SAIL_OPT_PATH, .help = "file or list of files"),
-    SAIL_OPT_NODE(T, eval, .flags = SAIL_OPT_PATH, .help = "file or list of files; unset: held out of train"),
+    SAIL_OPT_NODE(T, train, .flags = SAIL_OPT_PATH, .help = "file, pattern (*.jsonl.gz), {path, weight}, or a list of them"),
+    SAIL_OPT_NODE(T, eval, .flags = SAIL_OPT_PATH, .help = "the same; unset: held out of train"),
     SAIL_OPT_NODE(T, reader, .flags = SAIL_OPT_SLOT, .unit = "dataset", .def_str = "preference", .help = "how a record is read"),
     SAIL_OPT_F64(T, held_out, .def = 0.05, .min = 0, .max = 0.9, .help = "share of prompts, by hash, kept for evaluation"),
     SAIL_OPT_INT(T, max_rows, .min = 0, .max = 1e15, .help = "read at most so many rows; 0: all"),
@@ -54,6 +54,7 @@ const sail_opt sail__data_table[] = {
     SAIL_OPT_CHOICE(T, on_bad_row, .choices = bad_rows, .help = "a malformed row is an error, or skipped and counted"),
     SAIL_OPT_BOOL(T, shuffle, .def = 1, .help = "a new order every pass, by the seed"),
     SAIL_OPT_NODE(T, stop, .help = "strings that end a response, beside the end tokens"),
+    SAIL_OPT_NODE(T, fields, .help = "{what the reader calls a field: what the file calls it, a.b inside another, or a list of names to join}"),
     {0},
 };
 #undef T

@@ -47,6 +47,7 @@ typedef struct sail__data_section {
     int truncate, on_bad_row; /* data.h */
     bool shuffle;
     const sail_node *stop; /* strings that end a response */
+    const sail_node *fields; /* names of fields in the file by the reader's names */
 } sail__data_section;
 
 typedef struct sail__rollout_section {

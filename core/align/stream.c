@@ -11,7 +11,7 @@
 
 /* ---- data ---- */
 
-static sail_code path_list(sail_arena *a, const sail_node *n, const char *key, const char *const **paths, size_t *count, sail_err *err)
+static sail_code string_list(sail_arena *a, const sail_node *n, const char *key, const char *const **strings, size_t *count, sail_err *err)
 {
     size_t items = n->kind == SAIL_NODE_LIST ? n->list.n : 1;
     const char **p = sail__arena_array(a, items + 1, sizeof *p);
@@ -19,7 +19,7 @@ static sail_code path_list(sail_arena *a, const sail_node *n, const char *key, c
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (size_t i = 0; i < items; i++)
         SAIL_TRY(sail__node_as_string(n->kind == SAIL_NODE_LIST ? n->list.items[i] : n, key, &p[i], err));
-    *paths = p;
+    *strings = p;
     *count = items;
     return items ? SAIL_OK : sail_fail(err, SAIL_E_RECIPE, "%s is an empty list", key);
 }
@@ -38,10 +38,11 @@ static sail_code load_rows(sail__stream *st, const sail__stage *stage, const sai
 {
     const sail__data_section *d = &stage->data;
     sail__data_options o = {.reader = &stage->reader, .on_bad_row = d->on_bad_row, .held_out = d->held_out, .split = split,
-                            .max_rows = d->max_rows};
+                            .max_rows = d->max_rows, .fields = d->fields};
     sail__encode_options e = {.tokenizer = st->session->tokenizer, .chat = st->session->chat, .max_prompt = d->max_prompt,
                               .max_response = d->max_response, .truncate = d->truncate};
-    SAIL_TRY(path_list(st->arena, files, key, &o.paths, &o.n_paths, err));
+    SAIL_TRY(sail__data_files(st->arena, files, key, &o, err));
+    SAIL_TRY(sail__data_check_fields(d->fields, err));
     sail__ids closing = {0};
     if (stage->kind == SAIL__REWARD && st->session->tokenizer) /* whole conversations, as they will be scored */
         SAIL_TRY(sail__closing_ids(st->session->chat, st->session->tokenizer, &closing, err));
@@ -208,7 +209,7 @@ static sail_code stop_strings(sail__stream *st, const sail_node *n, sail_arena *
         return SAIL_OK;
     if (!st->session->tokenizer)
         return sail_fail(err, SAIL_E_RECIPE, "data.stop needs a tokenizer");
-    SAIL_TRY(path_list(a, n, "data.stop", (const char *const **)&out->strings, &out->n, err));
+    SAIL_TRY(string_list(a, n, "data.stop", (const char *const **)&out->strings, &out->n, err));
     out->tokenizer = st->session->tokenizer;
     for (size_t i = 0; i < out->n; i++) {
         size_t len = strlen(out->strings[i]);

@@ -6,6 +6,7 @@
 #define SAIL_DATA_H
 
 #include "../backend/registry.h"
+#include "../base/node.h"
 #include "../sail/dataset.h"
 #include "template.h"
 
@@ -14,7 +15,7 @@ typedef struct sail__part {
     const char *text; /* NUL-terminated; may hold NULs */
     size_t len;
     sail__message *messages;
-    size_t n_messages;
+    size_t n_messages, cap_messages; /* cap 0: the list is shared with another part */
     const int32_t *ids;
     size_t n_ids;
 } sail__part;
@@ -30,6 +31,7 @@ struct sail_row {
     uint64_t hash;        /* of the whole content */
     int64_t line;         /* in the file, from 1 */
     const char *file;     /* one of the options' paths */
+    sail_row *next;       /* of the same record, while reading; NULL in rows that come out */
 };
 bool sail__part_present(const sail__part *p);
 /* The last user message (of a transcript or text: all of it), and the conversation as a person would read it. */
@@ -48,7 +50,13 @@ typedef struct sail__data_options {
     double held_out;         /* share of prompts, by hash, that is held out */
     int split;               /* sail__split */
     int64_t max_rows;        /* rows that come out; 0: all */
+    const double *weights;   /* [n_paths] how often a row of the file counts; NULL: 1 each */
+    const sail_node *fields; /* {what the reader calls it: what the file calls it}; NULL: the same */
 } sail__data_options;
+
+/* Paths and weights from a recipe's value: a name, a pattern (*, ?, [), {path, weight}, or a list of them. In the arena. */
+sail_code sail__data_files(sail_arena *a, const sail_node *n, const char *key, sail__data_options *o, sail_err *err);
+sail_code sail__data_check_fields(const sail_node *fields, sail_err *err); /* is it such a map? */
 
 /* Why rows were left out, and the first lines where that happened. */
 enum { SAIL__DROP_LINES = 5 };

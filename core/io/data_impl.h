@@ -1,5 +1,6 @@
 /* data_impl.h - what the files of the data readers share: data_value.c (records and rows as plugins see them),
- * data_stream.c (files to JSON values), data_source.c (values to rows), data_encode.c (rows to ids), data.c (the rest).
+ * data_unpack.c (files to bytes), data_stream.c (bytes to JSON values), data_files.c (which files, whose fields), data_source.c (values to
+ * rows), data_encode.c (rows to ids), data.c (the rest).
  *
  * Floor: io. Not for other parts of the program. */
 #ifndef SAIL_DATA_IMPL_H
@@ -8,6 +9,17 @@
 #include <jansson.h>
 
 #include "data.h"
+
+/* The bytes of a file, unpacked; *got is 0 at the end. */
+typedef struct sail__unpack sail__unpack;
+sail_code sail__unpack_open(const char *path, sail__unpack **out, sail_err *err);
+sail_code sail__unpack_read(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err);
+void sail__unpack_close(sail__unpack *u);
+
+/* How many copies of a record a file of this weight gives: the whole part, and one more by the hash of where it stands. */
+int64_t sail__data_copies(double weight, size_t file, int64_t record);
+/* The record with the reader's names for its fields; to be released. */
+sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, json_t **out, sail_err *err);
 
 /* What happened to the last call of sail__records_next. */
 typedef struct sail__records sail__records; /* records of one file */

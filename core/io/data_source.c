@@ -9,7 +9,11 @@ struct sail__source {
     const sail_dataset *reader;
     size_t file;
     sail__records *records;
-    sail_arena *row_arena; /* of the row being read; emptied for each */
+    sail_arena *row_arena; /* of the record being read; emptied for each */
+    int64_t n_in_file;     /* records */
+    sail_row first;        /* its rows: this one and those behind it */
+    sail_row *at;          /* the next to come out */
+    int64_t copies, copy;
     sail__drops drops;
     int64_t n_records, n_rows;
 };
@@ -79,51 +83,96 @@ static sail_code check(sail_row *row, sail_err *err)
 
 static sail_code read_row(sail__source *s, const json_t *v, sail_row *row, sail_err *err)
 {
+    json_t *mapped = NULL;
     if (!json_is_object(v))
         return sail_fail(err, SAIL_E_PARSE, "a row must be a JSON object");
-    SAIL_TRY(s->reader->row(s->o->reader->options, (const sail_json *)v, row, err));
-    if (!row->dropped)
-        SAIL_TRY(check(row, err));
-    return sail__arena_oom(row->arena) ? sail_fail(err, SAIL_E_NOMEM, "no memory for a row") : SAIL_OK;
+    if (s->o->fields)
+        SAIL_TRY(sail__data_map_fields(s->o->fields, v, &mapped, err));
+    sail_code code = s->reader->row(s->o->reader->options, (const sail_json *)(mapped ? mapped : v), row, err);
+    json_decref(mapped);
+    for (sail_row *r = row; r && !code; r = r->next)
+        if (!r->dropped)
+            code = check(r, err);
+    return !code && sail__arena_oom(row->arena) ? sail_fail(err, SAIL_E_NOMEM, "no memory for a row") : code;
+}
+
+sail_row *sail_row_another(sail_row *row, sail_err *err)
+{
+    sail_row *more = sail__arena_alloc(row->arena, sizeof *more);
+    if (!more) {
+        sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        return NULL;
+    }
+    *more = (sail_row){.arena = row->arena, .score = {NAN, NAN}, .line = row->line, .file = row->file};
+    more->part[SAIL_PART_PROMPT] = row->part[SAIL_PART_PROMPT];
+    row->part[SAIL_PART_PROMPT].cap_messages = more->part[SAIL_PART_PROMPT].cap_messages = 0;
+    while (row->next)
+        row = row->next;
+    row->next = more;
+    return more;
+}
+
+/* The next record into s->first; *end where there is none. A record that cannot be used leaves no row. */
+static sail_code next_record(sail__source *s, bool *end, sail_err *err)
+{
+    *end = s->file == s->o->n_paths;
+    if (*end)
+        return SAIL_OK;
+    const char *path = s->o->paths[s->file];
+    if (!s->records)
+        SAIL_TRY(sail__records_open(path, &s->records, err));
+    const json_t *v;
+    int64_t line = 0;
+    bool skippable;
+    sail_code code = sail__records_next(s->records, &v, &line, &skippable, err);
+    if (code && !(skippable && s->o->on_bad_row == SAIL__BAD_ROW_SKIP))
+        return code;
+    if (!code && !v) {
+        sail__records_close(s->records);
+        s->records = NULL;
+        s->file++;
+        s->n_in_file = 0;
+        return SAIL_OK;
+    }
+    s->copies = s->o->weights ? sail__data_copies(s->o->weights[s->file], s->file, s->n_in_file++) : 1;
+    if (s->copies == 0 && !code)
+        return SAIL_OK;
+    sail__arena_reset(s->row_arena);
+    s->first = (sail_row){.arena = s->row_arena, .score = {NAN, NAN}, .line = line, .file = path};
+    if (!code && (code = read_row(s, v, &s->first, err))) {
+        sail_fail_in(err, "%s:%lld", path, (long long)line);
+        if (code == SAIL_E_NOMEM || s->o->on_bad_row != SAIL__BAD_ROW_SKIP)
+            return code;
+    }
+    for (sail_row *r = &s->first; r; r = code ? NULL : r->next) {
+        s->n_records++;
+        if (code || r->dropped)
+            SAIL_TRY(sail__drops_add(&s->drops, code ? "malformed" : r->dropped, path, line, err));
+    }
+    s->at = code ? NULL : &s->first;
+    s->copy = 0;
+    return SAIL_OK;
 }
 
 sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **out, sail_err *err)
 {
     *out = NULL;
-    while (s->file < s->o->n_paths && (s->o->max_rows <= 0 || s->n_rows < s->o->max_rows)) {
-        const char *path = s->o->paths[s->file];
-        if (!s->records)
-            SAIL_TRY(sail__records_open(path, &s->records, err));
-        const json_t *v;
-        int64_t line = 0;
-        bool skippable;
-        sail_code code = sail__records_next(s->records, &v, &line, &skippable, err);
-        if (code && !(skippable && s->o->on_bad_row == SAIL__BAD_ROW_SKIP))
-            return code;
-        if (!code && !v) {
-            sail__records_close(s->records);
-            s->records = NULL;
-            s->file++;
+    bool end = false;
+    while (!end && (s->o->max_rows <= 0 || s->n_rows < s->o->max_rows)) {
+        sail_row *row = s->at;
+        if (!row) {
+            SAIL_TRY(next_record(s, &end, err));
             continue;
         }
-        s->n_records++;
-        sail__arena_reset(s->row_arena);
-        sail_row row = {.arena = s->row_arena, .score = {NAN, NAN}, .line = line, .file = path};
-        if (!code && (code = read_row(s, v, &row, err))) {
-            sail_fail_in(err, "%s:%lld", path, (long long)line);
-            if (code == SAIL_E_NOMEM || s->o->on_bad_row != SAIL__BAD_ROW_SKIP)
-                return code;
-        }
-        if (code || row.dropped) {
-            SAIL_TRY(sail__drops_add(&s->drops, code ? "malformed" : row.dropped, path, line, err));
+        s->at = row->next ? row->next : ++s->copy < s->copies ? &s->first : NULL;
+        if (row->dropped)
             continue;
-        }
-        sail__row_hash(&row);
+        sail__row_hash(row);
         if (s->o->split != SAIL__SPLIT_ALL &&
-            sail__held_out(row.prompt_hash, s->o->held_out) != (s->o->split == SAIL__SPLIT_HELD_OUT))
+            sail__held_out(row->prompt_hash, s->o->held_out) != (s->o->split == SAIL__SPLIT_HELD_OUT))
             continue;
         s->n_rows++;
-        return sail__row_copy(a, &row, out, err);
+        return sail__row_copy(a, row, out, err);
     }
     return SAIL_OK;
 }

@@ -121,16 +121,18 @@ sail_code sail_row_message(sail_row *row, sail_part part, const char *role, cons
                          "a message's role is '%.40s'; a role is a word: system, user, assistant, tool", role);
     if (!p->messages)
         *p = (sail__part){0};
-    sail__message *more = sail__arena_array(row->arena, p->n_messages + 1, sizeof *more);
+    size_t cap = p->n_messages < p->cap_messages ? p->cap_messages : 2 * p->n_messages + 2;
+    sail__message *more = cap == p->cap_messages ? p->messages : sail__arena_array(row->arena, cap, sizeof *more);
     sail__message m = {sail__arena_strdup(row->arena, role),
                        sail__arena_strndup(row->arena, content ? content : "", len), len};
     if (!more || !m.role || !m.content)
         return no_memory(err);
-    if (p->n_messages)
+    if (p->n_messages && more != p->messages)
         memcpy(more, p->messages, p->n_messages * sizeof *more);
     more[p->n_messages] = m;
     p->messages = more;
     p->n_messages++;
+    p->cap_messages = cap;
     return SAIL_OK;
 }
 
@@ -185,19 +187,26 @@ static sail_code content_of(const sail_json *v, sail_buf *out, bool *ok)
     return SAIL_OK;
 }
 
+const char *sail_json_role(const sail_json *message)
+{
+    const char *role = sail_json_string(sail_json_get(message, "role"), NULL);
+    if (role || !(role = sail_json_string(sail_json_get(message, "from"), NULL)))
+        return role;
+    static const char *const theirs[][2] = {{"human", "user"},       {"gpt", "assistant"},           {"chatgpt", "assistant"},
+                                            {"bing", "assistant"},   {"bard", "assistant"},          {"model", "assistant"},
+                                            {"observation", "tool"}, {"function_call", "assistant"}, {"function_response", "tool"}};
+    for (size_t k = 0; k < sizeof theirs / sizeof *theirs; k++)
+        if (strcmp(role, theirs[k][0]) == 0)
+            return theirs[k][1];
+    return role;
+}
+
 /* {role, content}, or ShareGPT's {from, value}. */
 static sail_code add_message(sail_row *row, sail_part part, const sail_json *v, const char *field, size_t i,
                              sail_err *err)
 {
-    const char *role = sail_json_string(sail_json_get(v, "role"), NULL);
-    const sail_json *content = sail_json_get(v, "content");
-    if (!role && (role = sail_json_string(sail_json_get(v, "from"), NULL))) {
-        static const char *const theirs[][2] = {{"human", "user"}, {"gpt", "assistant"}};
-        for (int k = 0; k < 2; k++)
-            if (strcmp(role, theirs[k][0]) == 0)
-                role = theirs[k][1];
-        content = sail_json_get(v, "value");
-    }
+    const char *role = sail_json_role(v);
+    const sail_json *content = sail_json_get(v, sail_json_get(v, "role") ? "content" : "value");
     if (!role)
         return sail_fail(err, SAIL_E_PARSE, "'%s': message %zu must be {\"role\": …, \"content\": …}", field, i + 1);
     sail_buf text = {0};
@@ -231,6 +240,30 @@ sail_code sail_row_value(sail_row *row, sail_part part, const sail_json *v, cons
     *part_of(row, part) = (sail__part){0};
     for (size_t i = 0; i < sail_json_size(v); i++)
         SAIL_TRY(add_message(row, part, sail_json_at(v, i), field, i, err));
+    return SAIL_OK;
+}
+
+const sail_json *sail_json_conversation(const sail_json *record)
+{
+    const sail_json *v = sail_json_get(record, "messages");
+    if (sail_json_kind_of(v) == SAIL_JSON_ABSENT)
+        v = sail_json_get(record, "conversations");
+    return sail_json_kind_of(v) == SAIL_JSON_ABSENT ? NULL : v;
+}
+
+sail_code sail_row_conversation(sail_row *row, sail_part part, const sail_json *record, size_t n, sail_err *err)
+{
+    const sail_json *list = sail_json_conversation(record);
+    const char *field = list && sail_json_get(record, "messages") == list ? "messages" : "conversations";
+    size_t len, size = sail_json_size(list);
+    const char *system = sail_json_string(sail_json_get(record, "system"), &len), *first = sail_json_role(sail_json_at(list, 0));
+    if (sail_json_kind_of(list) != SAIL_JSON_LIST || !size)
+        return sail_row_value(row, part, list, "messages", err); /* says what it must be */
+    *part_of(row, part) = (sail__part){0};
+    if (system && len && !(first && strcmp(first, "system") == 0))
+        SAIL_TRY(sail_row_message(row, part, "system", system, len, err));
+    for (size_t i = 0; i < size && i < n; i++)
+        SAIL_TRY(add_message(row, part, sail_json_at(list, i), field, i, err));
     return SAIL_OK;
 }
 
@@ -277,6 +310,7 @@ sail_code sail_row_common_prompt(sail_row *row, sail_err *err)
     r->messages += n;
     c->n_messages -= n;
     r->n_messages -= n;
+    c->cap_messages = r->cap_messages = 0;
     return SAIL_OK;
 }
 
@@ -366,6 +400,7 @@ sail_code sail__row_copy(sail_arena *a, const sail_row *from, sail_row **out, sa
         return no_memory(err);
     *row = *from;
     row->arena = a;
+    row->next = NULL;
     if (from->subset && !(row->subset = sail__arena_strdup(a, from->subset)))
         return no_memory(err);
     for (int i = 0; i < SAIL_PART_COUNT; i++) {
@@ -388,6 +423,7 @@ sail_code sail__row_copy(sail_arena *a, const sail_row *from, sail_row **out, sa
                 return no_memory(err);
         }
         row->part[i].messages = m;
+        row->part[i].cap_messages = 0;
         row->part[i].n_messages = p->n_messages;
     }
     *out = row;

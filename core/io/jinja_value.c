@@ -523,7 +523,8 @@ bool sail__jitems_of(sail__jvm *vm, const sail__jv *v, sail__jlist *out)
         *out = v->iter->list;
         return true;
     case SAIL__J_ITER:
-        *out = (sail__jlist){v->iter->list.items + v->iter->at, v->iter->list.n - v->iter->at};
+        if (v->iter->at < v->iter->list.n)
+            *out = (sail__jlist){v->iter->list.items + v->iter->at, v->iter->list.n - v->iter->at};
         v->iter->at = v->iter->list.n;
         return true;
     default:
@@ -800,7 +801,7 @@ bool sail__jslice(sail__jvm *vm, const sail__jv *v, const sail__jv *a, const sai
     if (!sail__jitems_of(vm, v, &l))
         return false;
     if (step == 1)
-        return sail__jv_list(vm, v->kind == SAIL__J_TUPLE ? SAIL__J_TUPLE : SAIL__J_LIST, l.items + from, (size_t)(to - from), out);
+        return sail__jv_list(vm, v->kind == SAIL__J_TUPLE ? SAIL__J_TUPLE : SAIL__J_LIST, from < to ? l.items + from : NULL, (size_t)(to - from), out);
     sail__jitems items = {0};
     for (int64_t i = from; step > 0 ? i < to : i > to; i += step)
         if (!sail__jitems_add(vm, &items, l.items[i]))

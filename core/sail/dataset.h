@@ -58,6 +58,12 @@ void sail_row_desirable(sail_row *row, bool desirable);
 sail_code sail_row_subset(sail_row *row, const char *name, size_t len, sail_err *err);
 /* A part from a value: a string, or a list of messages ({role, content}). `field` names it in messages. */
 sail_code sail_row_value(sail_row *row, sail_part part, const sail_json *v, const char *field, sail_err *err);
+/* A record's conversation: its `messages`, or `conversations` as ShareGPT writes them; NULL: neither. And who says a message of it,
+ * in our words (user, assistant, system, tool); NULL: it does not say. */
+const sail_json *sail_json_conversation(const sail_json *record);
+const char *sail_json_role(const sail_json *message);
+/* The first n messages of the record's conversation (SIZE_MAX: all), behind its `system` where it has one. */
+sail_code sail_row_conversation(sail_row *row, sail_part part, const sail_json *record, size_t n, sail_err *err);
 /* Ids from a list of numbers. */
 sail_code sail_row_id_list(sail_row *row, sail_part part, const sail_json *v, const char *field, sail_err *err);
 /* Chosen and rejected are whole conversations: the messages they begin with in common become the prompt, the rest stays.
@@ -67,6 +73,9 @@ sail_code sail_row_common_prompt(sail_row *row, sail_err *err);
 sail_code sail_row_first_messages(sail_row *row, sail_part part, size_t n, sail_err *err);
 /* A prompt of text becomes one message of the user, where responses are messages. */
 sail_code sail_row_prompt_message(sail_row *row, sail_err *err);
+/* A further row of the same record, with the prompt that `row` has now (a record that ranks several responses is several
+ * pairs). It is the host's, like `row`; NULL where memory is lacking. */
+sail_row *sail_row_another(sail_row *row, sail_err *err);
 /* The row cannot be used: it is counted under `reason` (a short text, the same for all such rows) and left out. Return
  * SAIL_OK after it. What is wrong in form (a missing field, a wrong type) is an error instead: SAIL_E_PARSE. */
 void sail_row_drop(sail_row *row, const char *reason);

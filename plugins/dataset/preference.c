@@ -1,8 +1,9 @@
 /* preference.c - preference pairs: prompt, chosen, rejected.
  *
  * Each is a string or a list of messages. The prompt may be left out where chosen and rejected are whole conversations:
- * what they have in common at their beginning is the prompt then. Or ready token ids: prompt_ids, chosen_ids,
- * rejected_ids. score_chosen, score_rejected and subset (of a benchmark, as RewardBench has it) are kept. */
+ * what they have in common at their beginning is the prompt then. It may be messages or ShareGPT's conversations, too. Or
+ * ready token ids: prompt_ids, chosen_ids, rejected_ids. score_chosen, score_rejected and subset (of a benchmark, as RewardBench has
+ * it) are kept. */
 #include <math.h>
 #include <string.h>
 
@@ -32,10 +33,8 @@ static sail_code ready_ids(const sail_json *record, sail_row *row, sail_err *err
 /* Does the list begin with someone else than the assistant: is it a whole conversation? */
 static int conversation(const sail_json *v)
 {
-    const char *role = sail_json_string(sail_json_get(sail_json_at(v, 0), "role"), NULL);
-    if (!role)
-        role = sail_json_string(sail_json_get(sail_json_at(v, 0), "from"), NULL);
-    return role && strcmp(role, "assistant") != 0 && strcmp(role, "gpt") != 0;
+    const char *role = sail_json_role(sail_json_at(v, 0));
+    return role && strcmp(role, "assistant") != 0;
 }
 
 static sail_code read_row(const void *self, const sail_json *record, sail_row *row, sail_err *err)
@@ -59,6 +58,8 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
     int messages = sail_json_kind_of(chosen) != SAIL_JSON_STRING && sail_json_kind_of(rejected) != SAIL_JSON_STRING;
     if (messages && conversation(chosen) && conversation(rejected))
         return sail_row_common_prompt(row, err);
+    if (sail_json_kind_of(prompt) == SAIL_JSON_ABSENT && sail_json_conversation(record))
+        return sail_row_conversation(row, SAIL_PART_PROMPT, record, SIZE_MAX, err);
     code = sail_row_value(row, SAIL_PART_PROMPT, prompt, o->prompt, err);
     return code == SAIL_OK && messages ? sail_row_prompt_message(row, err) : code;
 }

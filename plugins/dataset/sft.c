@@ -1,5 +1,5 @@
-/* sft.c - demonstrations: messages of which the last is the assistant's and is trained on, or prompt and completion, or
- * ready ids in prompt_ids and completion_ids. */
+/* sft.c - demonstrations: messages (or ShareGPT's conversations, with system) of which the last is the assistant's and is trained on,
+ * or prompt and completion, or ready ids in prompt_ids and completion_ids. */
 #include <string.h>
 
 #include <sail/dataset.h>
@@ -15,37 +15,34 @@ static const sail_opt opts[] = {
     {0},
 };
 
-static sail_code from_messages(const sail_json *messages, sail_row *row, sail_err *err)
+static sail_code from_messages(const sail_json *record, sail_row *row, sail_err *err)
 {
-    if (sail_json_kind_of(messages) != SAIL_JSON_LIST)
-        return sail_row_value(row, SAIL_PART_PROMPT, messages, "messages", err); /* says what it must be */
-    size_t n = sail_json_size(messages);
-    const sail_json *last = sail_json_at(messages, n ? n - 1 : 0);
-    const char *role = sail_json_string(sail_json_get(last, "role"), NULL);
-    sail_code code = sail_row_value(row, SAIL_PART_PROMPT, messages, "messages", err);
+    const sail_json *messages = sail_json_conversation(record);
+    size_t n = sail_json_kind_of(messages) == SAIL_JSON_LIST ? sail_json_size(messages) : 0;
+    const char *role = n ? sail_json_role(sail_json_at(messages, n - 1)) : NULL;
+    sail_code code = sail_row_conversation(row, SAIL_PART_PROMPT, record, n > 1 ? n - 1 : SIZE_MAX, err);
     if (code != SAIL_OK)
         return code;
     if (n < 2 || !role || strcmp(role, "assistant") != 0) {
         sail_row_drop(row, "messages do not end with the assistant");
         return SAIL_OK;
     }
-    code = sail_row_value(row, SAIL_PART_CHOSEN, last, "messages", err);
-    return code == SAIL_OK ? sail_row_first_messages(row, SAIL_PART_PROMPT, n - 1, err) : code;
+    return sail_row_value(row, SAIL_PART_CHOSEN, sail_json_at(messages, n - 1), "messages", err);
 }
 
 static sail_code read_row(const void *self, const sail_json *record, sail_row *row, sail_err *err)
 {
     const struct sft *o = self;
     const sail_json *ids = sail_json_get(record, "prompt_ids"), *prompt = sail_json_get(record, o->prompt),
-                    *messages = sail_json_get(record, "messages"), *completion = sail_json_get(record, o->completion);
+                    *completion = sail_json_get(record, o->completion);
     sail_code code;
     if (sail_json_kind_of(ids) != SAIL_JSON_ABSENT) {
         code = sail_row_id_list(row, SAIL_PART_PROMPT, ids, "prompt_ids", err);
         ids = sail_json_get(record, "completion_ids");
         return code == SAIL_OK ? sail_row_id_list(row, SAIL_PART_CHOSEN, ids, "completion_ids", err) : code;
     }
-    if (sail_json_kind_of(prompt) == SAIL_JSON_ABSENT && sail_json_kind_of(messages) != SAIL_JSON_ABSENT)
-        return from_messages(messages, row, err);
+    if (sail_json_kind_of(prompt) == SAIL_JSON_ABSENT && sail_json_conversation(record))
+        return from_messages(record, row, err);
     code = sail_row_value(row, SAIL_PART_PROMPT, prompt, o->prompt, err);
     if (code == SAIL_OK)
         code = sail_row_value(row, SAIL_PART_CHOSEN, completion, o->completion, err);
