@@ -178,7 +178,15 @@ static void make_records(const char *const *fields, size_t n, sail_buf *b)
     sail__buf_str(b, "{\"prompt_ids\": [1, 2], \"chosen_ids\": [3, 4], \"rejected_ids\": [5]}\n"
                      "{\"chosen\": \"\\n\\nHuman: q\\n\\nAssistant: a\", \"rejected\": \"\\n\\nHuman: q\\n\\nAssistant: b\"}\n"
                      "{\"prompt\": \"q\", \"completion\": \"a\"}\n"
-                     "{\"prompt\": \"q\", \"completion\": \"a\", \"label\": true}\n");
+                     "{\"prompt\": \"q\", \"completion\": \"a\", \"label\": true}\n"
+                     "{\"prompt\": \"q\", \"responses\": [\"a\", \"b\"], \"scores\": [1, 2]}\n"
+                     "{\"prompt\": \"q\", \"responses\": [\"a\", \"b\", \"c\"], \"ranking\": [2, 1, 3]}\n"
+                     "{\"prompt\": \"q\", \"response_0\": \"a\", \"response_1\": \"b\", \"better_response_id\": 0, \"safer_response_id\": 1, "
+                     "\"is_response_0_safe\": true, \"is_response_1_safe\": false}\n"
+                     "{\"instruction\": \"q\", \"completions\": [{\"response\": \"a\", \"overall_score\": 1}, {\"response\": \"b\", "
+                     "\"overall_score\": 4}, {\"response\": \"c\", \"overall_score\": 2}, {\"response\": \"d\", \"overall_score\": 3}]}\n"
+                     "{\"question\": {\"full_text\": \"q\"}, \"answer_0\": \"a\", \"answer_1\": \"b\", \"score_0\": 0, \"score_1\": 1}\n"
+                     "{\"info\": {\"post\": \"q\"}, \"summaries\": [{\"text\": \"a\"}, {\"text\": \"b\"}], \"choice\": 0}\n");
 }
 
 typedef struct tally {

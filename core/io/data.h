@@ -83,6 +83,7 @@ sail_code sail__source_open(const sail__data_options *o, sail__source **out, sai
 sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **row, sail_err *err);
 const sail__drops *sail__source_drops(const sail__source *s);
 int64_t sail__source_records(const sail__source *s); /* read so far, dropped ones too */
+const char *sail__source_fault(const sail__source *s); /* what was wrong with the first malformed row; NULL: none was */
 void sail__source_close(sail__source *s);
 
 /* Records without a reader, for commands that take JSONL themselves: the next value of the file (any JSON value), valid

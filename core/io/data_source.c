@@ -1,5 +1,6 @@
 /* data_source.c - records to rows through a reader plugin: what cannot be used is counted by reason. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "data_impl.h"
@@ -14,6 +15,7 @@ struct sail__source {
     sail_row first;        /* its rows: this one and those behind it */
     sail_row *at;          /* the next to come out */
     int64_t copies, copy;
+    char fault[512];
     sail__drops drops;
     int64_t n_records, n_rows;
 };
@@ -56,6 +58,10 @@ void sail__source_close(sail__source *s)
 const sail__drops *sail__source_drops(const sail__source *s)
 {
     return &s->drops;
+}
+const char *sail__source_fault(const sail__source *s)
+{
+    return *s->fault ? s->fault : NULL;
 }
 int64_t sail__source_records(const sail__source *s)
 {
@@ -144,6 +150,8 @@ static sail_code next_record(sail__source *s, bool *end, sail_err *err)
         if (code == SAIL_E_NOMEM || s->o->on_bad_row != SAIL__BAD_ROW_SKIP)
             return code;
     }
+    if (code && !*s->fault)
+        snprintf(s->fault, sizeof s->fault, "%s", err->message);
     for (sail_row *r = &s->first; r; r = code ? NULL : r->next) {
         s->n_records++;
         if (code || r->dropped)
