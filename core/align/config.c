@@ -122,6 +122,8 @@ const sail_opt sail__train_table[] = {
     SAIL_OPT_F64(T, max_grad_norm, .def = 1, .min = 0, .max = 1e9, .help = "clip to this norm; 0: never"),
     SAIL_OPT_CHOICE(T, decay, .choices = decays, .help = "weight decay on matrices only, or on everything"),
     SAIL_OPT_INT(T, log_every, .def = 1, .min = 1, .max = 1e9, .unit = "steps", .help = "between lines on a plain terminal"),
+    SAIL_OPT_INT(T, diagnostics, .min = 0, .max = 1e9, .unit = "steps",
+                 .help = "between looks at the terms' gradients, their angles and variance, which cost several backward passes; 0: none"),
     {0},
 };
 #undef T

@@ -90,6 +90,7 @@ typedef struct sail__train_section {
     double max_grad_norm;       /* 0: none */
     int decay;                  /* sail__decay: which parameters weight decay touches */
     int64_t log_every;
+    int64_t diagnostics; /* steps between them; 0: none */
 } sail__train_section;
 enum sail__decay { SAIL__DECAY_WEIGHTS, SAIL__DECAY_ALL };
 

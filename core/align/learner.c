@@ -7,7 +7,7 @@
 
 #include "coupling.h"
 #include "mismatch.h"
-#include "routes.h"
+#include "parts.h"
 
 #include <math.h>
 #include <string.h>
@@ -35,260 +35,13 @@ void sail__learner_free(sail__learner *l)
     memset(l, 0, sizeof *l);
 }
 
-/* ---- groups as the plain arrays of a batch ---- */
-
-typedef struct part {
-    sail__batch batch;
-    int32_t *outcome;
-    double *d[3]; /* derivatives by token */
-    double *d_head; /* … by response, of a score head */
-    double *d_prompt; /* … of the prompts' but their first ones; NULL: not asked for */
-} part;
-
-static void counts(const sail__step *s, sail_layout *l, int64_t *chosen_tokens)
-{
-    l->step_pairs = s->n;
-    for (int64_t i = 0; i < s->n; i++) {
-        const sail__group *g = &s->groups[i];
-        l->step_responses += g->k;
-        *chosen_tokens += g->r[0].n;
-        for (int k = 0; k < g->k; k++)
-            l->step_tokens += g->r[k].n;
-    }
-}
-
-static void *need(sail__step *s, size_t n, size_t size, bool *ok)
-{
-    void *p = sail__arena_array(s->arena, n + 1, size);
-    *ok = *ok && p;
-    return p;
-}
-
-static void widen(double *to, const float *from, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        to[i] = from ? (double)from[i] : 0;
-}
-
-/* The routes of the whole step, the same in each of its parts: those that its groups took, each once, with the coefficients
- * they were drawn with; after them, for the shares, those that the strategy has and nobody took. */
-static sail_code routes_of(const sail__step *s, const sail__stage *live, sail_route *routes, int *n, uint8_t *of_group, sail_err *err)
-{
-    *n = 0;
-    for (int64_t i = 0; i < s->n; i++) {
-        const sail__group *g = &s->groups[i];
-        int k = 0;
-        while (k < *n && (routes[k].writer != g->writer || routes[k].labeller != g->labeller || routes[k].coefficient != g->coef ||
-                          strcmp(routes[k].name, g->route) != 0))
-            k++;
-        if (k == SAIL_MAX_ROUTES)
-            return sail_fail(err, SAIL_E_BUG, "more than %d routes in a step", SAIL_MAX_ROUTES);
-        if (k == *n)
-            routes[(*n)++] = (sail_route){.name = g->route, .writer = g->writer, .labeller = g->labeller, .coefficient = g->coef};
-        of_group[i] = (uint8_t)k;
-    }
-    sail_route asked[SAIL_MAX_ROUTES];
-    int n_asked = 0;
-    SAIL_TRY(sail__routes_of(live, s->step, asked, &n_asked, err));
-    for (int i = 0; i < n_asked && *n < SAIL_MAX_ROUTES; i++) {
-        int k = 0;
-        while (k < *n && strcmp(routes[k].name, asked[i].name) != 0)
-            k++;
-        if (k == *n)
-            routes[(*n)++] = asked[i];
-    }
-    return SAIL_OK;
-}
-
-/* By how much the data say that the first response is better; 0 where they do not. */
-static double margin_of(const sail__group *g)
-{
-    double d = g->k == 2 && g->writer == SAIL_BY_DATA && g->labeller == SAIL_BY_DATA ? g->r[0].score - g->r[1].score : 0;
-    return isfinite(d) ? d : 0;
-}
-
-static double log_ratio(const sail__response *y)
-{
-    double sum = 0;
-    for (int64_t t = 0; y->logp && t < y->n; t++)
-        sum += (double)y->logp[t] - (y->ref ? y->ref[t] : 0);
-    return sum;
-}
-
-/* The judge's score of response k; where it only ranks, the share of the others that the response beat, 1/2 for a tie. NaN: no judge, or no
- * verdict. Scores that come with data stay as they are. */
-static double judge_score(const sail__group *g, int k)
-{
-    int order[SAIL_MAX_RESPONSES];
-    if (!isnan(g->r[k].score) || g->labeller != SAIL_BY_JUDGE || g->k < 2 || g->outcome < 0)
-        return g->r[k].score;
-    if (g->k == 2)
-        return g->outcome == SAIL_TIE ? 0.5 : g->outcome == k;
-    if (!sail_outcome_ranking(g->outcome, g->k, g->k, order))
-        return NAN;
-    int place = 0;
-    while (order[place] != k)
-        place++;
-    return (double)(g->k - 1 - place) / (g->k - 1);
-}
-
-/* What only some objectives are given. */
-static sail_code add_extras(const sail__learner *l, sail__step *s, int64_t first, int64_t n, part *p, sail_err *err)
-{
-    sail__batch *b = &p->batch;
-    const int64_t responses = b->layout.responses, tokens = b->layout.tokens;
-    bool ok = true, judged = false;
-    double *old = need(s, (size_t)tokens, sizeof *old, &ok), *score = need(s, (size_t)responses, sizeof *score, &ok);
-    double *beside = need(s, (size_t)n, sizeof *beside, &ok);
-    uint8_t *wrote = need(s, (size_t)responses, sizeof *wrote, &ok), *desirable = need(s, (size_t)responses, sizeof *desirable, &ok);
-    if (!ok)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory for a batch of %lld tokens", (long long)tokens);
-    int64_t r = 0, t = 0, n_prompt = 0;
-    bool single = true, mismatched = n > 0;
-    for (int64_t i = 0; i < n; i++) {
-        const sail__group *g = &s->groups[first + i];
-        mismatched = mismatched && g->mismatched;
-        beside[i] = g->mismatched ? log_ratio(&g->beside) : 0;
-        n_prompt += g->n_prompt > 0 ? g->n_prompt - 1 : 0;
-        single = single && g->k == 1;
-        for (int k = 0; k < g->k; k++, r++) {
-            const sail__response *y = &g->r[k];
-            score[r] = judge_score(g, k);
-            judged = judged || isfinite(score[r]);
-            wrote[r] = (uint8_t)(y->writer ? y->writer : g->writer);
-            desirable[r] = (uint8_t)g->desirable;
-            for (int64_t j = 0; j < y->n; j++, t++)
-                old[t] = y->old_logp && wrote[r] != SAIL_BY_DATA ? y->old_logp[j] : b->logp[t];
-        }
-    }
-    b->old_logp = old;
-    b->judge_score = judged ? score : NULL;
-    b->response_writer = wrote;
-    b->desirable = single ? desirable : NULL;
-    b->mismatched_rho = mismatched ? beside : NULL;
-    if (!l->passes.prompts)
-        return SAIL_OK;
-    int64_t *of_pair = need(s, (size_t)n + 1, sizeof *of_pair, &ok), at = 0;
-    double *prompt = need(s, (size_t)n_prompt, sizeof *prompt, &ok);
-    p->d_prompt = need(s, (size_t)n_prompt, sizeof *p->d_prompt, &ok);
-    if (!ok)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld prompt tokens", (long long)n_prompt);
-    for (int64_t i = 0; i < n; i++) {
-        const sail__group *g = &s->groups[first + i];
-        of_pair[i] = at;
-        for (int64_t j = 1; j < g->n_prompt; j++)
-            prompt[at++] = g->prompt_logp ? g->prompt_logp[j] : 0;
-    }
-    of_pair[n] = at;
-    b->prompt_of_pair = of_pair;
-    b->prompt_logp = prompt;
-    for (int64_t i = 0; i < s->n; i++)
-        b->step_prompt_tokens += s->groups[i].n_prompt > 0 ? s->groups[i].n_prompt - 1 : 0;
-    return SAIL_OK;
-}
-
-/* Groups [first, first + n). prior: take what the rollout kept where the policy's own pass has not been. */
-static sail_code make_part(const sail__learner *l, const sail__stage *live, sail__step *s, int64_t first, int64_t n, bool prior, part *p,
-                           sail_err *err)
-{
-    memset(p, 0, sizeof *p);
-    sail__batch *b = &p->batch;
-    b->layout.pairs = n;
-    for (int64_t i = first; i < first + n; i++) {
-        b->layout.responses += s->groups[i].k;
-        for (int k = 0; k < s->groups[i].k; k++)
-            b->layout.tokens += s->groups[i].r[k].n;
-    }
-    counts(s, &b->layout, &b->step_chosen_tokens);
-    size_t pairs = (size_t)n, responses = (size_t)b->layout.responses, tokens = (size_t)b->layout.tokens;
-    bool ok = true;
-    int64_t *of_pair = need(s, pairs + 1, sizeof *of_pair, &ok), *of_response = need(s, responses + 1, sizeof *of_response, &ok);
-    int64_t *prompt_id = need(s, pairs, sizeof *prompt_id, &ok), *response_id = need(s, responses, sizeof *response_id, &ok);
-    double *v[5];
-    for (int i = 0; i < 5; i++)
-        v[i] = need(s, tokens, sizeof **v, &ok);
-    for (int i = 0; i < 3; i++)
-        p->d[i] = need(s, tokens, sizeof **v, &ok);
-    double *head = need(s, responses, sizeof *head, &ok), *margin = need(s, pairs, sizeof *margin, &ok);
-    p->d_head = need(s, responses, sizeof *p->d_head, &ok);
-    uint8_t *route = need(s, (size_t)s->n, sizeof *route, &ok);
-    sail_route *routes = need(s, SAIL_MAX_ROUTES, sizeof *routes, &ok);
-    p->outcome = need(s, pairs, sizeof *p->outcome, &ok);
-    int32_t *compared = need(s, pairs, sizeof *compared, &ok);
-    double *weight = need(s, pairs, sizeof *weight, &ok), whole = 0;
-    if (!ok)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory for a batch of %zu tokens", tokens);
-    SAIL_TRY(routes_of(s, live, routes, &b->n_routes, route, err));
-    int64_t r = 0, t = 0;
-    bool entropy = true, lss = true;
-    for (int64_t i = 0; i < n; i++) {
-        const sail__group *g = &s->groups[first + i];
-        of_pair[i] = r;
-        prompt_id[i] = g->prompt_id;
-        p->outcome[i] = g->outcome;
-        margin[i] = margin_of(g);
-        compared[i] = g->compared ? g->compared : g->k;
-        weight[i] = g->weight > 0 ? g->weight : 1;
-        for (int k = 0; k < g->k; k++, r++) {
-            const sail__response *y = &g->r[k];
-            head[r] = y->head ? y->head[0] : 0;
-            of_response[r] = t;
-            response_id[r] = y->id;
-            widen(v[0] + t, y->logp ? y->logp : prior ? y->old_logp : NULL, y->n);
-            widen(v[1] + t, y->ref, y->n);
-            widen(v[2] + t, y->entropy, y->n);
-            widen(v[3] + t, y->lss, y->n);
-            if ((y->writer ? y->writer : g->writer) == SAIL_BY_POLICY && y->drawn)
-                widen(v[4] + t, y->drawn, y->n);
-            else
-                memcpy(v[4] + t, v[0] + t, (size_t)y->n * sizeof *v[4]);
-            entropy = entropy && y->entropy;
-            lss = lss && y->lss;
-            t += y->n;
-        }
-    }
-    of_pair[n] = r;
-    of_response[r] = t;
-    b->layout.response_of_pair = of_pair;
-    b->layout.token_of_response = of_response;
-    for (int64_t i = 0; i < s->n; i++) {
-        const sail__group *g = &s->groups[i];
-        whole += g->weight > 0 ? g->weight : 1;
-        if (g->compared && g->compared < g->k)
-            b->layout.compared = compared;
-        if (g->weight > 0 && g->weight < 1)
-            b->layout.pair_weight = weight;
-    }
-    b->layout.step_weight = whole;
-    b->first = first;
-    b->step = s->step;
-    b->seed = s->seed;
-    b->beta = live->method.beta;
-    b->max_margin = live->method.max_margin;
-    b->preference = (sail_preference_model){live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
-    b->logp = v[0];
-    b->ref = sail__stage_needs_reference(live) ? v[1] : NULL;
-    b->head = l->passes.labels ? head : NULL;
-    b->margin = margin;
-    b->entropy = entropy ? v[2] : NULL;
-    b->lss = lss ? v[3] : NULL;
-    b->drawn = v[4];
-    b->outcome = p->outcome;
-    b->route = route + first;
-    b->routes = routes;
-    b->prompt_id = prompt_id;
-    b->response_id = response_id;
-    b->modifiers = live->modifiers;
-    return add_extras(l, s, first, n, p, err);
-}
-
 static sail__objective objective_of(const sail__stage *live)
 {
     return (sail__objective){live->objective.loaded->ops, live->objective.options, live->objective.loaded->plugin.name};
 }
 
 /* Labels of the pairs that the policy labels; those that `fixed` marks were drawn before and stay. */
-static sail_code draw(sail__step *s, part *p, const uint8_t *fixed, sail_err *err)
+static sail_code draw(sail__step *s, sail__step_part *p, const uint8_t *fixed, sail_err *err)
 {
     if (s->outcomes_given)
         return SAIL_OK;
@@ -324,7 +77,7 @@ typedef struct update {
 } update;
 
 /* How far the responses are from the policy's own distribution: pi/mu of each group that it wrote. */
-static void weigh(update *u, const part *p, const sail_pairs *b)
+static void weigh(update *u, const sail__step_part *p, const sail_pairs *b)
 {
     if (b->logp.id <= 0) /* a reward model */
         return;
@@ -368,7 +121,7 @@ static sail_code tell_weights(const update *u, sail_err *err)
 }
 
 /* Loss, derivatives into p->d, metrics. */
-static sail_code lossy(update *u, part *p, bool derive, sail_err *err)
+static sail_code lossy(update *u, sail__step_part *p, bool derive, sail_err *err)
 {
     sail__learner *l = u->l;
     sail__objective o = objective_of(u->live);
@@ -403,7 +156,7 @@ static sail_code lossy(update *u, part *p, bool derive, sail_err *err)
     return u->metrics ? sail__metrics_pairs(u->metrics, &p->batch, &pairs, &out, err) : SAIL_OK;
 }
 
-static sail_code prepare(const update *u, part *whole, sail_err *err)
+static sail_code prepare(const update *u, sail__step_part *whole, sail_err *err)
 {
     sail__objective o = objective_of(u->live);
     sail_pairs pairs;
@@ -419,7 +172,7 @@ static sail_code forward(const update *u, int64_t i, sail__pass pass, sail_err *
 }
 
 /* The derivatives of p, which begins with group `first`, for micro-batch i. */
-static sail_code back(const update *u, int64_t i, const part *p, sail_err *err)
+static sail_code back(const update *u, int64_t i, const sail__step_part *p, sail_err *err)
 {
     const sail__batch *b = &p->batch;
     const int64_t pair = u->m[i].first - b->first, at = b->layout.token_of_response[b->layout.response_of_pair[pair]];
@@ -434,9 +187,9 @@ static sail_code back(const update *u, int64_t i, const part *p, sail_err *err)
 
 static sail_code in_one(update *u, sail_err *err)
 {
-    part p;
+    sail__step_part p;
     SAIL_TRY(forward(u, 0, SAIL__PASS_TRAIN, err));
-    SAIL_TRY(make_part(u->l, u->live, u->s, 0, u->s->n, false, &p, err));
+    SAIL_TRY(sail__step_part_make(u->l, u->live, u->s, 0, u->s->n, false, &p, err));
     SAIL_TRY(draw(u->s, &p, NULL, err));
     SAIL_TRY(prepare(u, &p, err));
     SAIL_TRY(lossy(u, &p, true, err));
@@ -454,9 +207,9 @@ static sail_code forward_all(const update *u, sail_err *err)
 /* The objective couples everything: one tape over the whole step, then each part again with its derivatives. */
 static sail_code coupled(update *u, sail_err *err)
 {
-    part p;
+    sail__step_part p;
     SAIL_TRY(forward_all(u, err));
-    SAIL_TRY(make_part(u->l, u->live, u->s, 0, u->s->n, false, &p, err));
+    SAIL_TRY(sail__step_part_make(u->l, u->live, u->s, 0, u->s->n, false, &p, err));
     SAIL_TRY(draw(u->s, &p, NULL, err));
     SAIL_TRY(prepare(u, &p, err));
     SAIL_TRY(lossy(u, &p, true, err));
@@ -472,8 +225,8 @@ static sail_code prepare_first(const update *u, uint8_t *fixed, sail_err *err)
 {
     sail__objective o = objective_of(u->live);
     sail__step *s = u->s;
-    part p;
-    SAIL_TRY(make_part(u->l, u->live, s, 0, s->n, true, &p, err));
+    sail__step_part p;
+    SAIL_TRY(sail__step_part_make(u->l, u->live, s, 0, s->n, true, &p, err));
     if (!o.ops->prepare || !sail__objective_prepare_needs(s->arena, &o, &p.batch, fixed))
         return SAIL_OK;
     bool known = !sail__model_has_dropout(u->l->passes.model); /* rollouts are written without */
@@ -482,7 +235,7 @@ static sail_code prepare_first(const update *u, uint8_t *fixed, sail_err *err)
             known = known && s->groups[i].r[k].old_logp && !s->groups[i].mismatched && !s->groups[i].replayed;
     if (!known) {
         SAIL_TRY(forward_all(u, err));
-        SAIL_TRY(make_part(u->l, u->live, s, 0, s->n, true, &p, err));
+        SAIL_TRY(sail__step_part_make(u->l, u->live, s, 0, s->n, true, &p, err));
         memset(fixed, 1, (size_t)s->n);
     }
     SAIL_TRY(draw(s, &p, NULL, err));
@@ -496,9 +249,9 @@ static sail_code in_parts(update *u, sail_err *err)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     SAIL_TRY(prepare_first(u, fixed, err));
     for (int64_t i = 0; i < u->n; i++) {
-        part p;
+        sail__step_part p;
         SAIL_TRY(forward(u, i, SAIL__PASS_TRAIN, err));
-        SAIL_TRY(make_part(u->l, u->live, u->s, u->m[i].first, u->m[i].n, false, &p, err));
+        SAIL_TRY(sail__step_part_make(u->l, u->live, u->s, u->m[i].first, u->m[i].n, false, &p, err));
         SAIL_TRY(draw(u->s, &p, fixed, err));
         SAIL_TRY(lossy(u, &p, true, err));
         if (u->numeric || u->couples)
@@ -557,6 +310,7 @@ sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sai
     double *baseline = sail__arena_array(s->arena, (size_t)s->n + 1, sizeof *baseline);
     if (!baseline)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    l->baseline = baseline;
     update u = {.l = l, .live = live, .s = s, .m = m, .n = n, .baseline = baseline, .metrics = metrics};
     SAIL_TRY(n == 1 ? in_one(&u, err) : cut(&u, err));
     SAIL_TRY(tell_weights(&u, err));
@@ -576,12 +330,12 @@ sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail
     SAIL_TRY(reference(l, live, s, m, n, err));
     for (int64_t i = 0; i < n; i++)
         SAIL_TRY(sail__passes_forward(&l->passes, s, &m[i], l->want, SAIL__PASS_EVAL, err));
-    part p;
+    sail__step_part p;
     double state[SAIL_OBJECTIVE_STATE], *baseline = sail__arena_array(s->arena, (size_t)s->n + 1, sizeof *baseline);
     update u = {.l = l, .live = live, .s = s, .baseline = baseline, .metrics = metrics};
     if (!baseline)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    SAIL_TRY(make_part(l, live, s, 0, s->n, false, &p, err));
+    SAIL_TRY(sail__step_part_make(l, live, s, 0, s->n, false, &p, err));
     memcpy(state, l->state, sizeof state); /* held-out pairs leave no trace in what training remembers */
     sail_code code = prepare(&u, &p, err);
     memcpy(l->state, state, sizeof state);

@@ -16,6 +16,7 @@ typedef struct sail__learner {
     double state[SAIL_OBJECTIVE_STATE];
     bool couples;           /* the objective was seen to couple the pairs of a step though it does not declare SAIL_CAP_STEP */
     int64_t extra_forwards; /* micro-batches that needed a second forward pass, since the start */
+    const double *baseline; /* [pairs] of the last step's gradients, in its arena */
 } sail__learner;
 
 /* Derivatives that an objective of these capabilities needs beside that of logp. */
@@ -28,6 +29,16 @@ void sail__learner_free(sail__learner *l);
  * derivative that is not finite leaves the gradients as they are and sets *numeric; that is no error. */
 sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, double *loss,
                                   bool *numeric, sail_err *err);
+
+/* After the gradients of a step, which stay as they are: what its terms are worth in the model, by backward passes of their own (two of
+ * each pair and three of the step beside).
+ *   sail/T1_norm, T2_norm, T3_norm   of the gradients of the terms as they are used, coefficients included
+ *   sail/cos_T1_T2, …                between them, where both are there
+ *   sail/variance                    of the step's gradient as an estimate, summed over parameters, from how its prompts differ
+ *   sail/snr                         squared norm of the gradient over that
+ *   sail/share_ROUTE                 of the norms of the prompts' gradients, by route
+ * The objective's terms are told apart by its coefficients (METHOD 3): what is left without them is T2. */
+sail_code sail__learner_diagnose(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, sail_err *err);
 
 /* Loss and metrics of groups without learning: for evaluation. */
 sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, double *loss,

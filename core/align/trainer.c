@@ -70,6 +70,41 @@ static sail_code count_steps(sail__trainer *t, sail_err *err)
     return t->steps > 0 ? SAIL_OK : sail_fail(err, SAIL_E_RECIPE, "train.steps or train.epochs must be above 0");
 }
 
+static bool first_time(sail__trainer *t, const char *what)
+{
+    for (int i = 0; i < t->n_told; i++)
+        if (strncmp(t->told[i], what, sizeof *t->told - 1) == 0)
+            return false;
+    if (t->n_told == sizeof t->told / sizeof *t->told)
+        return false;
+    snprintf(t->told[t->n_told++], sizeof *t->told, "%s", what);
+    return true;
+}
+
+/* What the objective has to say about how the responses are drawn. */
+static sail_code caution(sail__trainer *t, const sail__stage *live, int64_t step, const sail_route *routes, int n, sail_err *err)
+{
+    const sail__rollout_section *r = &live->rollout;
+    const sail_objective *o = live->objective.loaded->ops;
+    sail_circumstances c = {.size = sizeof c};
+    sail_plan plan;
+    if (live->kind != SAIL__ALIGN)
+        return SAIL_OK;
+    SAIL_TRY(sail__plan_of(live, step, &plan, err));
+    for (int i = 0; i < n; i++)
+        c.policy_writes |= routes[i].writer == SAIL_BY_POLICY && routes[i].probability > 0;
+    const bool filtered = r->top_k > 0 || r->top_p < 1 || r->min_p > 0;
+    c.off_policy = r->temperature != 1 || filtered || plan.replay > 0;
+    if (c.policy_writes && r->temperature == 0 && first_time(t, "#greedy"))
+        sail_log(t->o.ctx, SAIL_LOG_WARN, "rollout.temperature is 0: all responses to a prompt are the same, and nothing is learned from their difference; "
+                 "1 draws from the policy itself");
+    const char *text = o->caution ? o->caution(live->objective.options, &c) : NULL;
+    if (text && first_time(t, "#caution"))
+        sail_log(t->o.ctx, SAIL_LOG_WARN, "objective %s, with %s: %s", live->objective.loaded->plugin.name,
+                 r->temperature != 1 ? "rollout.temperature other than 1" : filtered ? "filters in rollout" : "replayed responses", text);
+    return SAIL_OK;
+}
+
 /* A judge where one is needed; a warning (or refusal) where the paper saw instability. */
 static sail_code check_routes(sail__trainer *t, const sail__stage *live, int64_t step, sail_err *err)
 {
@@ -79,13 +114,14 @@ static sail_code check_routes(sail__trainer *t, const sail__stage *live, int64_t
     for (int i = 0; i < n; i++)
         if (routes[i].labeller == SAIL_BY_JUDGE && routes[i].probability > 0 && !live->judge.loaded)
             return sail_fail(err, SAIL_E_RECIPE, "route `%s` is labelled by a judge: set method.judge", routes[i].name);
+    SAIL_TRY(caution(t, live, step, routes, n, err));
     sail_code code = SAIL_OK;
     for (int i = 0; i < n && code == SAIL_OK; i++) {
         sail_buf text = {0};
         if (sail__route_warn(&routes[i], live->guard.max_weight, live->guard.max_coef, &text) && text.data) {
             if (live->guard.strict)
                 code = sail_fail(err, SAIL_E_RECIPE, "guard.strict: %s", text.data);
-            else if (!t->ready)
+            else if (first_time(t, routes[i].name))
                 sail_log(t->o.ctx, SAIL_LOG_WARN, "%s", text.data);
         }
         sail__buf_free(&text);
@@ -365,6 +401,8 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
         code = sail__metrics_mean(&m, "sail/abstentions", (double)s.abstained, (double)s.judged, err);
     if (code == SAIL_OK)
         code = sail__learner_gradients(&t->learner, live, &s, &m, &loss, &numeric, err);
+    if (code == SAIL_OK && live->kind == SAIL__ALIGN && live->train.diagnostics > 0 && s.step % live->train.diagnostics == 0 && !numeric)
+        code = sail__learner_diagnose(&t->learner, live, &s, &m, err);
     if (code == SAIL_OK)
         code = sail__stream_learned(&t->stream, live, &s, err);
     if (code == SAIL_OK)

@@ -56,6 +56,8 @@ typedef struct sail__trainer {
     char *checkpoints; /* directory */
     char data_hash[33]; /* of all encoded rows */
     sail__profile profile;
+    char told[SAIL_MAX_ROUTES + 2][64]; /* what was warned about: once is enough */
+    int n_told;
     bool ready;         /* opened, loaded, reference cached: there is something to save */
 } sail__trainer;
 

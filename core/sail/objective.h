@@ -100,6 +100,13 @@ void sail_loss_metric(sail_loss *out, const char *name, sail_var value);
  * response, of the rejected one; rewards are multiplied by beta here. */
 void sail_loss_rewards(sail_tape *t, sail_loss *out, double beta, const sail_var reward[2], const sail_var logp[2]);
 
+/* What an objective may have to be cautioned about. */
+typedef struct sail_circumstances {
+    uint32_t size;
+    bool policy_writes; /* a route on which the policy writes is taken */
+    bool off_policy;    /* what it writes is drawn from another distribution than its own: a temperature, filters, an earlier step's */
+} sail_circumstances;
+
 enum { SAIL_OBJECTIVE_STATE = 16 };
 typedef struct sail_objective {
     uint32_t size; /* sizeof(sail_objective) */
@@ -118,6 +125,10 @@ typedef struct sail_objective {
      * it: all. Lets the trainer skip a forward pass where rollouts have already given them. b->tape is NULL and its sail_vars are no
      * values then. */
     void (*prepare_needs)(const void *self, const sail_pairs *b, uint8_t *mask);
+
+    /* Optional: what a user should know of this objective in such circumstances and what would be better, one sentence in lower case; NULL:
+     * nothing. Asked every step, told once. Static text. */
+    const char *(*caution)(const void *self, const sail_circumstances *c);
 } sail_objective;
 
 #ifdef __cplusplus

@@ -310,8 +310,19 @@ static void prepare_needs(const void *self, const sail_pairs *b, uint8_t *mask)
                   (o->scope == ALL || b->writer[i] == SAIL_BY_POLICY);
 }
 
+/* METHOD 3: E of a score is 0 under the policy's own distribution only, and what is left over is many times T1. */
+static const char *caution(const void *self, const sail_circumstances *c)
+{
+    const struct sail *o = self;
+    if (c->policy_writes && c->off_policy && o->estimator == EXACT && uses(o, T1) && o->importance == OFF &&
+        (o->baseline == NONE || o->baseline == CONSTANT))
+        return "T1 is biased: scores average to 0 only over responses drawn from the policy itself, and without a baseline what is left of "
+               "them can be many times T1; use baseline: leave_one_out, or importance: sequence";
+    return NULL;
+}
+
 static const sail_objective ops = {
-    .size = sizeof ops, .loss = loss, .prepare = prepare, .prepare_needs = prepare_needs};
+    .size = sizeof ops, .loss = loss, .prepare = prepare, .prepare_needs = prepare_needs, .caution = caution};
 SAIL_PLUGIN(SAIL_KIND_OBJECTIVE, sail, "SAIL: online preference learning, bilevel made one level", "arXiv:2406.15567",
             struct sail, opts, &ops, SAIL_CAP_PAIRS | SAIL_CAP_REFERENCE | SAIL_CAP_ONLINE | SAIL_CAP_TAKES_DIVERGENCE |
                 SAIL_CAP_TAKES_LENGTH)
