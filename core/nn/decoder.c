@@ -336,6 +336,10 @@ static sail_code build(builder *b, sail_err *err)
         sail_value scores = score_head(b, x, w);
         return s->gradient_of ? derivative(b, scores, err) : sail_graph_status(b->g, err);
     }
+    if (s->head == SAIL__HEAD_HIDDEN || s->head == SAIL__HEAD_CONTRAST)
+        sail_graph_output(b->g, x, SAIL__OUT_HIDDEN);
+    if (s->head == SAIL__HEAD_HIDDEN)
+        return sail_graph_status(b->g, err);
     if (s->head != SAIL__HEAD_LOGPROB) {
         logits_head(b, x, w);
         return sail_graph_status(b->g, err);

@@ -35,10 +35,18 @@ typedef enum sail__slot_out {
     SAIL__OUT_IDS,     /* i32 [rows, 1]: sampled */
     SAIL__OUT_LOGITS,  /* f32 [rows, vocab] */
     SAIL__OUT_SCORES,  /* f32 [rows, labels] */
+    SAIL__OUT_HIDDEN,  /* of the activations' type [rows, width]: after the last norm */
     SAIL__OUT_COUNT
 } sail__slot_out;
 
-typedef enum sail__head_kind { SAIL__HEAD_LOGPROB, SAIL__HEAD_SCORE, SAIL__HEAD_SAMPLE, SAIL__HEAD_LOGITS } sail__head_kind;
+typedef enum sail__head_kind {
+    SAIL__HEAD_LOGPROB,
+    SAIL__HEAD_SCORE,
+    SAIL__HEAD_SAMPLE,
+    SAIL__HEAD_LOGITS,
+    SAIL__HEAD_HIDDEN,   /* hidden states alone */
+    SAIL__HEAD_CONTRAST, /* hidden states and logits */
+} sail__head_kind;
 
 /* A low-rank update of one linear layer: y += scale * (dropout(x) A^T) B^T. */
 typedef struct sail__lora_layer {
