@@ -6,14 +6,17 @@
 #include "align/assess.h"
 #include "align/compare.h"
 #include "cli_model.h"
+#include "io/checkpoint.h"
 #include "reward_model.h"
 #include "recipe/recipe.h"
 
 struct eval_options {
     const char *data, *reader, *reference, *judge, *output, *objective, *preference, *template_name, *system;
+    const char *checkpoints;
     const sail_node *against;
-    double beta, held_out, temperature;
-    int64_t pairs, generate, max_prompt, max_response, max_new, bootstrap, seed;
+    double beta, held_out, temperature, penalty_alpha;
+    bool one_order;
+    int64_t pairs, generate, max_prompt, max_response, max_new, bootstrap, seed, top_k;
 };
 #define T struct eval_options
 static const sail_opt options[] = {
@@ -33,6 +36,10 @@ static const sail_opt options[] = {
     SAIL_OPT_INT(T, max_response, .def = 512, .min = 1, .max = 1e7, .help = "tokens; longer rows are left out and counted"),
     SAIL_OPT_INT(T, max_new, .def = 128, .min = 1, .max = 1e7, .help = "tokens of a response at most"),
     SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .help = "of the responses; 0: greedy"),
+    SAIL_OPT_F64(T, penalty_alpha, .min = 0, .max = 1, .help = "contrastive search with this weight of the penalty writes the responses, such as 0.6; 0: they are drawn"),
+    SAIL_OPT_INT(T, top_k, .def = 4, .min = 1, .max = 64, .help = "candidates of contrastive search"),
+    SAIL_OPT_BOOL(T, one_order, .help = "tell win rates by the convention of SAIL's authors besides: one random order a prompt, ties are losses"),
+    SAIL_OPT_STR(T, checkpoints, .flags = SAIL_OPT_PATH, .unit = "RUN", .help = "instead of --adapter: each checkpoint of this run that holds one, oldest first"),
     SAIL_OPT_INT(T, bootstrap, .def = 1000, .min = 10, .max = 1e6, .help = "resamples of the intervals"),
     SAIL_OPT_INT(T, seed, .min = 0, .max = 9007199254740992, .help = "of the draws"),
     {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .unit = "NAME", .help = "chat template; unset: the model's own"},
@@ -93,6 +100,9 @@ static sail_code make_stage(job *j, sail_err *err)
     sail__cli_put_int(c, eval, "generate", o->generate);
     sail__cli_put_int(c, eval, "bootstrap", o->bootstrap);
     sail__cli_put_number(c, eval, "temperature", o->temperature);
+    sail__cli_put_number(c, eval, "penalty_alpha", o->penalty_alpha);
+    sail__cli_put_int(c, eval, "top_k", o->top_k);
+    sail__cli_put_bool(c, eval, "one_order", o->one_order);
     sail__cli_put_int(c, rollout, "max_new", o->max_new);
     SAIL_TRY(slot_value(c, data, "reader", o->reader, err));
     SAIL_TRY(slot_value(c, method, "objective", o->objective, err));
@@ -217,29 +227,133 @@ static void table(job *j)
     line(j, "eval_completions/mean_length", "response length, tokens", "%.1f");
     line(j, "eval_win_rate", "win rate against the reference", "%.3f");
     line(j, "eval_win_rate/length_controlled", "  at equal lengths", "%.3f");
+    line(j, "eval_win_rate/one_order", "  one order, ties lost", "%.3f");
     for (size_t i = 1; i < j->n_others; i++) {
         const char *name = j->others[i].name;
         line(j, sail__arena_printf(j->c->arena, "win_rate/model_vs_%s", name), sail__arena_printf(j->c->arena, "win rate against %s", name), "%.3f");
+        line(j, sail__arena_printf(j->c->arena, "win_rate/model_vs_%s/length_controlled", name), "  at equal lengths", "%.3f");
+        line(j, sail__arena_printf(j->c->arena, "win_rate/model_vs_%s/one_order", name), "  one order, ties lost", "%.3f");
         line(j, sail__arena_printf(j->c->arena, "completions/mean_length/%s", name), sail__arena_printf(j->c->arena, "response length of %s", name), "%.1f");
     }
+}
+
+/* To --output, and with --json to standard output. */
+static sail_code write_results(sail__cli *c, const sail_node *root, sail_err *err)
+{
+    const struct eval_options *o = c->options;
+    if (o->output) {
+        sail_buf b = {0};
+        sail__node_to_json(&b, root);
+        sail__buf_str(&b, "\n");
+        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, o->output, b.data, b.len, err);
+        sail__buf_free(&b);
+        SAIL_TRY(code);
+    }
+    return c->json ? sail__cli_print_json(c, root, err) : SAIL_OK;
 }
 
 static sail_code results(job *j, sail_err *err)
 {
     sail__cli_clear(j->c);
-    sail_node *root = as_json(j);
-    if (j->o->output) {
-        sail_buf b = {0};
-        sail__node_to_json(&b, root);
-        sail__buf_str(&b, "\n");
-        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(j->c, j->o->output, b.data, b.len, err);
-        sail__buf_free(&b);
-        SAIL_TRY(code);
-    }
-    if (j->c->json)
-        return sail__cli_print_json(j->c, root, err);
-    table(j);
+    SAIL_TRY(write_results(j->c, as_json(j), err));
+    if (!j->c->json)
+        table(j);
     return SAIL_OK;
+}
+
+/* ---- checkpoints ---- */
+
+typedef struct sweep { /* a run's checkpoints, oldest first */
+    const char **stages, **adapters;
+    int64_t *steps;
+    size_t n, cap;
+} sweep;
+
+static sail_code add_checkpoints(sail__cli *c, const char *stage, sweep *out, sail_err *err)
+{
+    sail__checkpoint *list;
+    size_t n;
+    const char *dir = sail__path_join(c->arena, sail__path_join(c->arena, ((const struct eval_options *)c->options)->checkpoints, stage), "checkpoints");
+    SAIL_TRY(sail__checkpoint_list(c->arena, dir, &list, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        const char *adapter = sail__path_join(c->arena, list[i].path, "adapter");
+        if (!is_adapter(c, adapter) || out->n == out->cap)
+            continue;
+        SAIL_TRY(sail__checkpoint_verify(list[i].path, err));
+        out->stages[out->n] = stage;
+        out->adapters[out->n] = adapter;
+        out->steps[out->n++] = list[i].step;
+    }
+    return SAIL_OK;
+}
+
+static sail_code find_checkpoints(sail__cli *c, const char *run, sweep *out, sail_err *err)
+{
+    enum { MOST = 4096 };
+    char **names;
+    size_t n;
+    *out = (sweep){.cap = MOST, .stages = sail__arena_array(c->arena, MOST, sizeof *out->stages),
+                   .adapters = sail__arena_array(c->arena, MOST, sizeof *out->adapters), .steps = sail__arena_array(c->arena, MOST, sizeof *out->steps)};
+    if (!out->stages || !out->adapters || !out->steps)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (!sail__file_exists(sail__path_join(c->arena, run, "run.db")))
+        return sail_fail(err, SAIL_E_NOTFOUND, "%s is no run: it has no run.db", run);
+    SAIL_TRY(sail__list_dir(c->arena, run, &names, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (sail__is_dir(sail__path_join(c->arena, sail__path_join(c->arena, run, names[i]), "checkpoints")))
+            SAIL_TRY(add_checkpoints(c, names[i], out, err));
+    return out->n ? SAIL_OK : sail_fail(err, SAIL_E_NOTFOUND, "%s has no checkpoint with an adapter: a run with LoRA keeps checkpoint.keep of them, one every checkpoint.every steps", run);
+}
+
+static void sweep_row(sail__cli *c, const char *stage, int64_t step, const sail__metrics *m)
+{
+    static const struct {
+        const char *name, *label;
+    } columns[] = {{"eval_rewards/accuracies", "accuracy"}, {"eval_rewards/margins", "margin"}, {"eval_loss", "loss"}, {"eval_objective/kl", "kl"},
+                   {"eval_completions/mean_length", "length"}, {"eval_win_rate", "win rate"}};
+    sail_buf b = {0};
+    sail__buf_printf(&b, "%s step %lld:", stage, (long long)step);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        double v = sail__metrics_get(m, columns[i].name);
+        if (!isnan(v))
+            sail__buf_printf(&b, "%s %s %.4f", i ? " ·" : "", columns[i].label, v);
+    }
+    sail__cli_line(c, "%s", b.data ? b.data : "");
+    sail__buf_free(&b);
+}
+
+/* Each checkpoint's figures; in JSON a list beside what is common to all. */
+static sail_code sweep_all(sail__cli *c, sail_err *err)
+{
+    const struct eval_options *o = c->options;
+    sweep s;
+    if (c->model.adapter || o->against)
+        return sail_fail(err, SAIL_E_USAGE, "--checkpoints takes the place of --adapter, and --against is for one model");
+    SAIL_TRY(find_checkpoints(c, o->checkpoints, &s, err));
+    sail_node *root = sail__cli_map(c), *list = sail__cli_list(c);
+    for (size_t i = 0; i < s.n; i++) {
+        job j = {.c = c, .o = o, .metrics = {.arena = c->arena}};
+        c->model.adapter = s.adapters[i];
+        sail_code code = make_stage(&j, err);
+        if (code == SAIL_OK)
+            code = sail__assess(c->ctx, &j.stage, o->reference, &j.metrics, &j.facts, err);
+        if (code == SAIL_OK) {
+            sail_node *one = as_json(&j);
+            sail__cli_clear(c);
+            sail__cli_put_string(c, one, "stage", s.stages[i]);
+            sail__cli_put_int(c, one, "step", s.steps[i]);
+            if (list && one)
+                sail__node_append(c->arena, list, one);
+            if (!c->json)
+                sweep_row(c, s.stages[i], s.steps[i], &j.metrics);
+        }
+        sail__free(j.metrics.items);
+        if (code != SAIL_OK)
+            return sail_fail_in(err, "%s", s.adapters[i]);
+    }
+    sail__cli_put_string(c, root, "run", o->checkpoints);
+    sail__cli_put(c, root, "checkpoints", list);
+    return write_results(c, root, err);
 }
 
 static sail_code run(sail__cli *c, sail_err *err)
@@ -257,6 +371,8 @@ static sail_code run(sail__cli *c, sail_err *err)
         sail__cli_reward_eval how = {o->data, o->reader, o->preference, o->output, o->template_name, o->system, o->held_out, o->pairs};
         return sail__cli_eval_rewards(c, &how, err);
     }
+    if (j.o->checkpoints)
+        return sweep_all(c, err);
     SAIL_TRY(make_stage(&j, err));
     sail_code code = sail__assess(c->ctx, &j.stage, j.o->reference, &j.metrics, &j.facts, err);
     if (code == SAIL_OK && !j.facts.reference)
@@ -273,6 +389,7 @@ static const sail__example examples[] = {
     {"sail eval --model SmolLM2-135M-Instruct --adapter runs/dpp/align/output --data pairs.jsonl", "against the model without the adapter"},
     {"sail eval --model reward-model --data rewardbench.jsonl", "a reward model: accuracy, calibration, RewardBench's sections"},
     {"sail eval --model m --adapter a --data p.jsonl --against b --judge '{kind: rule, rule: shorter}' --json", "win rate of adapter a over adapter b"},
+    {"sail eval --model SmolLM2-135M-Instruct --checkpoints runs/dpp --data pairs.jsonl --pairs 200 --generate 0", "which checkpoint is the best"},
     {0},
 };
 const sail__command sail__cmd_eval = {

@@ -3,11 +3,12 @@
 
 #include "align/responses.h"
 #include "cli_model.h"
+#include "nn/contrastive.h"
 
 struct generate_options {
     const char *prompt, *prompts, *input, *output;
     bool chat, special, greedy, ignore_eos;
-    double temperature, top_p, min_p;
+    double temperature, top_p, min_p, penalty_alpha;
     int64_t top_k, seed, max_new, num, batch;
 };
 #define T struct generate_options
@@ -23,6 +24,7 @@ static const sail_opt options[] = {
     SAIL_OPT_INT(T, top_k, .min = 0, .max = 1 << 24, .help = "draw from the K likeliest tokens; 0: all"),
     SAIL_OPT_F64(T, top_p, .def = 1, .min = 0, .max = 1, .help = "draw from the likeliest tokens that hold this share"),
     SAIL_OPT_F64(T, min_p, .min = 0, .max = 1, .help = "leave out tokens below this share of the likeliest one's probability"),
+    SAIL_OPT_F64(T, penalty_alpha, .min = 0, .max = 1, .help = "contrastive search among --top-k candidates (4 unless given), with this weight of the penalty, such as 0.6"),
     SAIL_OPT_INT(T, seed, .min = 0, .max = 9007199254740992, .help = "of the draws"),
     SAIL_OPT_INT(T, max_new, .def = 128, .min = 1, .max = 1 << 24, .help = "tokens of a response at most"),
     SAIL_OPT_INT(T, num, .def = 1, .min = 1, .max = 1 << 20, .help = "responses to each prompt"),
@@ -191,11 +193,18 @@ static sail_code generate(job *j, sail_err *err)
         SAIL_TRY(make_printers(j, err));
     j->ends = sail__session_ends(j->session, &j->n_ends);
     size_t batch = j->n < (size_t)o->batch ? j->n : (size_t)o->batch;
-    SAIL_TRY(sail__generator_new(j->session->model, SAIL__POLICY, batch > 0 ? (int)batch : 1, &g, err));
-    sail_code code = sail__generate(g, (uint64_t)o->seed, j->requests, j->rows.n, j->ends, j->n_ends, on_token, j, j->c->arena, &out, &n, err);
-    sail__gen_counters k;
-    sail__generator_counters(g, &k);
-    sail__generator_free(g);
+    sail__gen_counters k = {0};
+    sail_code code;
+    if (o->penalty_alpha > 0) {
+        sail__contrastive_options how = {.alpha = o->penalty_alpha, .k = o->top_k ? (int)o->top_k : 4, .batch = batch > 0 ? (int)batch : 1};
+        code = sail__contrastive_search(j->session->model, SAIL__POLICY, &how, j->requests, j->rows.n, j->ends, j->n_ends, on_token, j, j->c->arena,
+                                        &out, &n, err);
+    } else {
+        SAIL_TRY(sail__generator_new(j->session->model, SAIL__POLICY, batch > 0 ? (int)batch : 1, &g, err));
+        code = sail__generate(g, (uint64_t)o->seed, j->requests, j->rows.n, j->ends, j->n_ends, on_token, j, j->c->arena, &out, &n, err);
+        sail__generator_counters(g, &k);
+        sail__generator_free(g);
+    }
     sail__cli_clear(j->c);
     if (code == SAIL_OK && j->failed)
         code = sail_fail(err, SAIL_E_IO, "standard output was closed");
@@ -214,6 +223,9 @@ static sail_code run(sail__cli *c, sail_err *err)
     job j = {.c = c, .o = c->options};
     if ((j.o->prompt != NULL) + (j.o->prompts != NULL) + (j.o->input != NULL) != 1)
         return sail_fail(err, SAIL_E_USAGE, "give one of --prompt TEXT, --prompts FILE and --input FILE");
+    if (j.o->penalty_alpha > 0 && (j.o->num > 1 || j.o->greedy || j.o->top_k > SAIL__MOST_CANDIDATES))
+        return sail_fail(err, SAIL_E_USAGE, "--penalty-alpha (contrastive search) draws nothing: leave out --num and --greedy, and keep --top-k at most %d",
+                         SAIL__MOST_CANDIDATES);
     if (j.o->chat && !j.o->prompt)
         return sail_fail(err, SAIL_E_USAGE, "--chat goes with --prompt; in files use rows of \"messages\"");
     SAIL_TRY(sail__cli_open_model(c, &(sail__cli_want){.dtype = -1}, &j.session, err));

@@ -50,8 +50,7 @@ static sail_code answer(comparison *x, const sail__model_section *m, answers *ou
     int64_t n = s->eval.generate > 0 && s->eval.generate < (int64_t)rows->n ? s->eval.generate : (int64_t)rows->n;
     if (n < 1)
         return sail_fail(err, SAIL_E_ARG, "there is no prompt to answer: data.eval has no usable row");
-    sail__writing how = {.k = 1, .max_new = s->rollout.max_new ? s->rollout.max_new : s->data.max_response, .stop = s->data.stop,
-                         .sampling = {.temperature = s->eval.temperature, .top_p = 1, .typical = 1, .penalty = 1}};
+    sail__writing how = sail__evaluation_writing(s, 0);
     return sail__stream_write(&x->stream, SAIL__POLICY, rows, 0, n, &how, x->arena, &out->items, &out->n, err);
 }
 
@@ -144,8 +143,14 @@ static sail_code metric(comparison *x, sail__metrics *out, double v, sail_err *e
     return isnan(v) ? SAIL_OK : sail__metrics_mean(out, sail__arena_strdup(x->arena, name), v, 1, err);
 }
 
-/* Contender a against baseline b; first[n] (may be NULL) gets the scores of a's first seed. */
-static sail_code meet(comparison *x, size_t a, size_t b, const double **first, sail__metrics *out, sail_err *err)
+/* The scores of one contender against one baseline, by seed. */
+typedef struct meeting {
+    const double **scores; /* [seeds]; NULL: they did not meet */
+    size_t seeds;
+} meeting;
+
+/* Contender a against baseline b. */
+static sail_code meet(comparison *x, size_t a, size_t b, meeting *kept, sail__metrics *out, sail_err *err)
 {
     const sail__contender *ca = &x->c[a], *cb = &x->c[b];
     int64_t n = (int64_t)x->by[0][0].n;
@@ -153,7 +158,7 @@ static sail_code meet(comparison *x, size_t a, size_t b, const double **first, s
     const double **scores = sail__arena_array(x->arena, seeds, sizeof *scores);
     if (!scores)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    double ties = 0;
+    double ties = 0, controlled = 0, authors = 0;
     for (size_t s = 0; s < seeds; s++) {
         double *own = sail__arena_array(x->arena, (size_t)n, sizeof *own);
         sail__compared c;
@@ -163,14 +168,44 @@ static sail_code meet(comparison *x, size_t a, size_t b, const double **first, s
                                x->stage->eval.bootstrap, own, &c, err));
         scores[s] = own;
         ties += isnan(c.rate.tie_rate) ? 0 : c.rate.tie_rate / (double)seeds;
+        controlled += c.length_controlled / (double)seeds; /* unknown for one seed: unknown */
+        authors += c.authors / (double)seeds;
     }
     double mean, low, high;
     SAIL_TRY(sail__seeds_interval((const double *const *)scores, seeds, n, x->stage->eval.bootstrap, x->stage->seed, &mean, &low, &high, err));
-    *first = scores[0];
+    *kept = (meeting){scores, seeds};
     SAIL_TRY(metric(x, out, mean, err, "win_rate/%s_vs_%s", ca->name, cb->name));
     SAIL_TRY(metric(x, out, low, err, "win_rate/%s_vs_%s/low", ca->name, cb->name));
     SAIL_TRY(metric(x, out, high, err, "win_rate/%s_vs_%s/high", ca->name, cb->name));
+    SAIL_TRY(metric(x, out, controlled, err, "win_rate/%s_vs_%s/length_controlled", ca->name, cb->name));
+    if (x->stage->eval.one_order)
+        SAIL_TRY(metric(x, out, authors, err, "win_rate/%s_vs_%s/one_order", ca->name, cb->name));
     return metric(x, out, ties, err, "win_rate/%s_vs_%s/ties", ca->name, cb->name);
+}
+
+/* How much more often a1 wins over baseline b than a2 does, on the same prompts with the same seeds: what they have in common (hard prompts, a
+ * lucky seed of the baseline) cancels. */
+static sail_code differ(comparison *x, size_t a1, size_t a2, size_t b, const meeting *m, sail__metrics *out, sail_err *err)
+{
+    int64_t n = (int64_t)x->by[0][0].n;
+    size_t seeds = m[a1].seeds > m[a2].seeds ? m[a1].seeds : m[a2].seeds;
+    const double **d = sail__arena_array(x->arena, seeds, sizeof *d);
+    double mean, low, high;
+    if (!d)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    for (size_t s = 0; s < seeds; s++) {
+        double *own = sail__arena_array(x->arena, (size_t)n + 1, sizeof *own);
+        if (!own)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        for (int64_t i = 0; i < n; i++)
+            own[i] = m[a1].scores[s % m[a1].seeds][i] - m[a2].scores[s % m[a2].seeds][i];
+        d[s] = own;
+    }
+    SAIL_TRY(sail__seeds_interval(d, seeds, n, x->stage->eval.bootstrap, x->stage->seed, &mean, &low, &high, err));
+    const char *names[] = {x->c[a1].name, x->c[a2].name, x->c[b].name};
+    SAIL_TRY(metric(x, out, mean, err, "win_rate_difference/%s_minus_%s_vs_%s", names[0], names[1], names[2]));
+    SAIL_TRY(metric(x, out, low, err, "win_rate_difference/%s_minus_%s_vs_%s/low", names[0], names[1], names[2]));
+    return metric(x, out, high, err, "win_rate_difference/%s_minus_%s_vs_%s/high", names[0], names[1], names[2]);
 }
 
 static sail_code lengths(comparison *x, sail__metrics *out, sail_err *err)
@@ -217,14 +252,21 @@ static sail_code compare_all(comparison *x, sail__metrics *out, sail_err *err)
     const double **score = sail__arena_array(x->arena, x->n, sizeof *score);
     if (!score)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    for (size_t b = 0; x->stage->eval_judge.loaded && b < x->n; b++)
+    for (size_t b = 0; x->stage->eval_judge.loaded && b < x->n; b++) {
+        meeting *m = sail__arena_array(x->arena, x->n, sizeof *m);
+        if (!m)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
         for (size_t a = 0; x->c[b].baseline && a < x->n; a++) {
-            const double *own = NULL;
             if (a == b)
                 continue;
-            SAIL_TRY(meet(x, a, b, &own, out, err));
-            score[a] = score[a] ? score[a] : own;
+            SAIL_TRY(meet(x, a, b, &m[a], out, err));
+            score[a] = score[a] ? score[a] : m[a].scores[0];
         }
+        for (size_t a1 = 0; x->c[b].baseline && a1 < x->n; a1++)
+            for (size_t a2 = 0; a2 < x->n; a2++)
+                if (m[a1].scores && m[a2].scores && a2 < a1 && !x->c[a2].baseline)
+                    SAIL_TRY(differ(x, a1, a2, b, m, out, err));
+    }
     SAIL_TRY(metric(x, out, (double)x->by[0][0].n, err, "completions/prompts"));
     return x->store ? samples(x, (const double *const *)score, err) : SAIL_OK;
 }

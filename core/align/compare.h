@@ -20,7 +20,8 @@ typedef struct sail__contender {
 sail_code sail__seeds_interval(const double *const *scores, size_t seeds, int64_t n, int64_t resamples, uint64_t seed, double *mean,
                                double *low, double *high, sail_err *err);
 
-/* Metrics to the store at step 0: win_rate/A_vs_B with /low, /high and /ties, completions/mean_length/A, completions/prompts (how many); responses side by
+/* Metrics to the store at step 0: win_rate/A_vs_B with /low, /high, /length_controlled, /ties (and /one_order), of each two that meet
+ * baseline B win_rate_difference/A_minus_C_vs_B with /low and /high (a paired bootstrap), completions/mean_length/A, completions/prompts (how many); responses side by
  * side as samples of kind "eval". Uses data.eval (or what is held out of data.train), eval.generate, eval.judge, eval.bootstrap,
  * eval.temperature. */
 sail_code sail__compare_models(sail_ctx *ctx, const sail__stage *stage, const sail__contender *c, size_t n, sail__store *store,

@@ -102,6 +102,9 @@ typedef struct sail__eval_section {
     const sail_node *judge;    /* slot: win rate against the reference's responses */
     int64_t bootstrap;         /* resamples */
     double temperature;        /* of the responses; 0: greedy */
+    double penalty_alpha;      /* above 0: contrastive search among top_k tokens */
+    int64_t top_k;
+    bool one_order;            /* win rates by the authors' convention: one order a prompt, ties are losses */
     const sail_node *models;   /* stage eval: {NAME: PATH or list of PATHs (seeds of one method)} */
     const sail_node *against;  /* stage eval: names of models that the others are compared with */
 } sail__eval_section;

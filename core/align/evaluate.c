@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../sail/rng.h"
+
 sail_code sail__evaluator_init(sail__evaluator *e, sail__stream *st, sail__learner *l, sail_err *err)
 {
     *e = (sail__evaluator){.stream = st, .learner = l, .arena = sail__arena_new()};
@@ -127,6 +129,14 @@ static uint8_t kind_of(int32_t outcome, int32_t winner)
     return outcome == SAIL_ABSTAIN ? SAIL__NO_VERDICT : outcome == SAIL_TIE ? SAIL__TIE : outcome == winner ? SAIL__WIN : SAIL__LOSS;
 }
 
+static double authors_convention(const sail__verdicts *v, int64_t n, uint64_t seed, sail_arena *a)
+{
+    uint8_t *order = sail__arena_array(a, (size_t)n + 1, 1);
+    for (int64_t i = 0; order && i < n; i++)
+        order[i] = sail_rng_uniform(seed, SAIL_RNG_BOOTSTRAP, (uint64_t)i, 0, 3) < 0.5;
+    return order ? sail__win_rate_authors(v, n, order) : (double)NAN;
+}
+
 sail_code sail__compare(sail__stream *st, const sail_slot *judge, const sail__rows *rows, const sail__written *a, const sail__written *b,
                         int64_t n, int64_t resamples, double *score, sail__compared *out, sail_err *err)
 {
@@ -172,6 +182,7 @@ sail_code sail__compare(sail__stream *st, const sail_slot *judge, const sail__ro
             y[judged++] = scores[i];
         }
         out->low = out->high = out->length_controlled = NAN;
+        out->authors = authors_convention(both, n, st->seed, m);
         if (judged > 0)
             code = sail__bootstrap(y, judged, NULL, resamples, st->seed, NULL, &out->low, &out->high, err);
         sail__length_control lc;
@@ -183,7 +194,7 @@ sail_code sail__compare(sail__stream *st, const sail_slot *judge, const sail__ro
     return code;
 }
 
-static sail_code win_rate_metrics(const sail__compared *c, sail__metrics *out, sail_err *err)
+static sail_code win_rate_metrics(const sail__compared *c, bool one_order, sail__metrics *out, sail_err *err)
 {
     if (isnan(c->rate.win_rate))
         return SAIL_OK;
@@ -192,6 +203,8 @@ static sail_code win_rate_metrics(const sail__compared *c, sail__metrics *out, s
     SAIL_TRY(sail__metrics_mean(out, "eval_win_rate/high", c->high, 1, err));
     SAIL_TRY(sail__metrics_mean(out, "eval_win_rate/ties", c->rate.tie_rate, 1, err));
     SAIL_TRY(sail__metrics_mean(out, "eval_win_rate/abstentions", c->rate.abstention_rate, 1, err));
+    if (one_order && !isnan(c->authors))
+        SAIL_TRY(sail__metrics_mean(out, "eval_win_rate/one_order", c->authors, 1, err));
     if (!isnan(c->length_controlled))
         SAIL_TRY(sail__metrics_mean(out, "eval_win_rate/length_controlled", c->length_controlled, 1, err));
     return SAIL_OK;
@@ -229,13 +242,19 @@ static sail_code keep_samples(sail__evaluator *e, const sail__stage *live, int64
     return code;
 }
 
+sail__writing sail__evaluation_writing(const sail__stage *s, uint64_t key)
+{
+    bool contrastive = s->eval.penalty_alpha > 0;
+    return (sail__writing){.k = 1, .max_new = s->rollout.max_new ? s->rollout.max_new : s->data.max_response, .stop = s->data.stop,
+                           .sampling = {.temperature = s->eval.temperature, .top_p = 1, .typical = 1, .penalty = 1, .top_k = contrastive ? s->eval.top_k : 0},
+                           .penalty_alpha = s->eval.penalty_alpha, .key = key};
+}
+
 static sail_code fresh_responses(sail__evaluator *e, const sail__stage *live, int64_t step, sail_arena *a, sail__metrics *out, sail_err *err)
 {
     const sail__rows *rows = &e->stream->held_out;
     int64_t n = live->eval.generate < (int64_t)rows->n ? live->eval.generate : (int64_t)rows->n;
-    sail__writing how = {.k = 1, .max_new = live->rollout.max_new ? live->rollout.max_new : live->data.max_response, .stop = live->data.stop,
-                         .sampling = {.temperature = live->eval.temperature, .top_p = 1, .typical = 1, .penalty = 1},
-                         .key = 0xE7A1000000000000u};
+    sail__writing how = sail__evaluation_writing(live, 0xE7A1000000000000u);
     bool reference = !e->stream->session->reference_is_policy;
     sail__written *w;
     size_t count;
@@ -255,7 +274,7 @@ static sail_code fresh_responses(sail__evaluator *e, const sail__stage *live, in
         if (!score)
             return sail_fail(err, SAIL_E_NOMEM, "out of memory");
         SAIL_TRY(sail__compare(e->stream, &live->eval_judge, rows, w, e->reference, (int64_t)count, live->eval.bootstrap, score, &c, err));
-        SAIL_TRY(win_rate_metrics(&c, out, err));
+        SAIL_TRY(win_rate_metrics(&c, live->eval.one_order, out, err));
     }
     return keep_samples(e, live, step, w, score, (int64_t)count, err);
 }

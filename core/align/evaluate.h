@@ -24,10 +24,14 @@ void sail__evaluator_free(sail__evaluator *e);
  * that go to the store. */
 sail_code sail__evaluate(sail__evaluator *e, const sail__stage *live, int64_t step, sail__metrics *out, sail_err *err);
 
+/* How a stage's evaluation has its responses written. */
+sail__writing sail__evaluation_writing(const sail__stage *s, uint64_t key);
+
 /* Win rate of responses a over b, to the same prompts in the same order, judged both ways. score: [n] or NULL. */
 typedef struct sail__compared {
     sail__win_rate rate;
     double low, high, length_controlled; /* NAN where not to be had */
+    double authors; /* by their convention: one order a prompt, drawn by the seed, ties are losses */
 } sail__compared;
 sail_code sail__compare(sail__stream *st, const sail_slot *judge, const sail__rows *rows, const sail__written *a, const sail__written *b,
                         int64_t n, int64_t resamples, double *score, sail__compared *out, sail_err *err);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../nn/contrastive.h"
 #include "../sail/rng.h"
 
 #include "batch.h"
@@ -294,8 +295,14 @@ static sail_code generate(sail__stream *st, sail__role_kind role, const sail__ge
 {
     sail__generator *g;
     bool own;
-    SAIL_TRY(generator_for(st, role, &g, &own, err));
     forget_counters(st);
+    if (n > 0 && requests[0].penalty_alpha > 0) {
+        sail__contrastive_options o = {.alpha = requests[0].penalty_alpha, .k = (int)requests[0].sampling.top_k, .batch = st->generator_batch};
+        int n_ends;
+        const int32_t *ends = sail__session_ends(st->session, &n_ends);
+        return sail__contrastive_search(st->session->model, role, &o, requests, n, ends, n_ends, stop->n ? stops : NULL, stop, a, out, n_out, err);
+    }
+    SAIL_TRY(generator_for(st, role, &g, &own, err));
     sail_code code = generate_with(st, g, requests, n, seed, stop, a, out, n_out, err);
     if (own)
         sail__generator_free(g);
@@ -371,7 +378,8 @@ sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail_
         int64_t room = most - (int64_t)x->n_prompt;
         req[i] = (sail__gen_request){.prompt = x->prompt, .n_prompt = (int64_t)x->n_prompt, .children = how->k,
                                      .max_new = room > 0 && room < how->max_new ? room : how->max_new,
-                                     .key = how->key ^ (uint64_t)(first + i), .sampling = how->sampling};
+                                     .key = how->key ^ (uint64_t)(first + i), .sampling = how->sampling,
+                                     .penalty_alpha = how->penalty_alpha};
     }
     sail__gen_response *r;
     SAIL_TRY(generate(st, role, req, (size_t)n_rows, st->seed, &stop, a, &r, n, err));

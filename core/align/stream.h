@@ -71,6 +71,7 @@ typedef struct sail__writing {
     int k; /* to each prompt */
     int64_t max_new; /* the model's positions bound it, too */
     sail_filter_params sampling;
+    double penalty_alpha; /* above 0: contrastive search among sampling.top_k tokens */
     const sail_node *stop; /* data.stop */
     uint64_t key;
 } sail__writing;

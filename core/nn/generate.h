@@ -19,6 +19,7 @@ typedef struct sail__gen_request {
     sail_filter_params sampling;
     bool ignore_end; /* go on past end tokens */
     double mixture;  /* of a generator of the mixture: weight of the reference */
+    double penalty_alpha; /* above 0: not for sail__generate, but for contrastive.h's search */
 } sail__gen_request;
 
 typedef enum sail__finish { SAIL__FINISH_STOP, SAIL__FINISH_LENGTH } sail__finish;
