@@ -304,7 +304,7 @@ sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sai
     if (s->n == 0)
         return SAIL_OK;
     if (live->objective.loaded->plugin.caps & SAIL_CAP_MISMATCHED)
-        SAIL_TRY(sail__mismatch(s, err));
+        sail__mismatch(s);
     SAIL_TRY(sail__passes_plan(s, live->train.micro_batch, live->train.max_tokens, &m, &n, err));
     SAIL_TRY(reference(l, live, s, m, n, err));
     double *baseline = sail__arena_array(s->arena, (size_t)s->n + 1, sizeof *baseline);
@@ -325,7 +325,7 @@ sail_code sail__learner_evaluate(sail__learner *l, const sail__stage *live, sail
     sail__micro *m;
     int64_t n;
     if (live->objective.loaded->plugin.caps & SAIL_CAP_MISMATCHED)
-        SAIL_TRY(sail__mismatch(s, err));
+        sail__mismatch(s);
     SAIL_TRY(sail__passes_plan(s, live->train.micro_batch, live->train.max_tokens, &m, &n, err));
     SAIL_TRY(reference(l, live, s, m, n, err));
     for (int64_t i = 0; i < n; i++)

@@ -6,8 +6,8 @@
 
 #include "step.h"
 
-/* Give every group of the step the first response of a group after it (the first one after the last) whose prompt is another one's, as
- * `mismatched`. A step in which all prompts are the same is an error: there is nothing to mismatch with. */
-sail_code sail__mismatch(sail__step *s, sail_err *err);
+/* Give every group of the step the first response of a group after it (the first one after the last) as `mismatched`: of one with another
+ * prompt where there is any. A step of one group has none. */
+void sail__mismatch(sail__step *s);
 
 #endif

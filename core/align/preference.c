@@ -109,6 +109,8 @@ static int outcomes_of(sail_tape *t, const sail_preference_model *m, int k)
 
 static sail_var ask(sail_tape *t, const sail_preference_model *m, int k, int64_t n, const sail_var *score, int outcome)
 {
+    if (t->err.code != SAIL_OK) /* a model that does not apply is not asked */
+        return (sail_var){-1};
     sail_var f = m->ops->logprob(m->self, t, k, score, outcome);
     if (t->err.code == SAIL_OK && (sail_domain_of(t, f) != sail_domain_of(t, score[0]) || sail_length_of(t, f) != n))
         sail_tape_fail(t, SAIL_E_SHAPE, "preference model %s gives %lld numbers for %lld rows of scores", m->name,

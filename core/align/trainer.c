@@ -171,6 +171,9 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
     t->stream.passes = &t->learner.passes;
     SAIL_TRY(count_steps(t, err));
     SAIL_TRY(sail__evaluator_init(&t->evaluator, &t->stream, &t->learner, err));
+    if (stage->objective.loaded->plugin.caps & SAIL_CAP_MISMATCHED && stage->train.batch < 2)
+        return sail_fail(err, SAIL_E_RECIPE, "objective %s estimates the divergence on responses to other prompts of the step: set train.batch to 2 or more",
+                         stage->objective.loaded->plugin.name);
     SAIL_TRY(check_routes(t, stage, 0, err));
     if (!(t->checkpoints = sail__path_join(t->arena, t->o.dir, "checkpoints")))
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");

@@ -360,8 +360,66 @@ static void rloo(void **state)
     report("rloo", &all);
 }
 
+/* ---- sail_revkl: in expectation, its penalty is the gradient of the reverse KL divergence ---- */
+
+enum { V = 5 }; /* responses of one token */
+
+/* d/d theta of sum pi log(pi/ref), pi = softmax theta. */
+static void divergence(const double *p, const double *q, double *out)
+{
+    double kl = 0;
+    for (int y = 0; y < V; y++)
+        kl += p[y] * log(p[y] / q[y]);
+    for (int y = 0; y < V; y++)
+        out[y] = p[y] * (log(p[y] / q[y]) - kl);
+}
+
+static void sail_revkl(void **state)
+{
+    world *w = *state;
+    static const sail_route none = {"dpp", 1, SAIL_BY_POLICY, SAIL_BY_POLICY, 0}; /* without the extra terms; the label's own has mean 0 */
+    const double kappa = 0.02, beta = 0.7;
+    double p[V], q[V], sum_p = 0, sum_q = 0, got[V] = {0}, want[V];
+    tally all = {0};
+    for (int y = 0; y < V; y++) {
+        sum_p += p[y] = exp(sin(3 * y));
+        sum_q += q[y] = exp(cos(5 * y));
+    }
+    for (int y = 0; y < V; y++) {
+        p[y] /= sum_p;
+        q[y] /= sum_q;
+    }
+    const variant v = load(w, "sail_revkl", NULL, NULL);
+    sail_tape *t = sail_tape_new(NULL);
+    static const int64_t of_pair[] = {0, 2}, of_response[] = {0, 1, 2};
+    for (int pair = 0; pair < V * V; pair++)
+        for (int32_t outcome = 0; outcome < 2; outcome++) {
+            const int y[2] = {pair / V, pair % V};
+            const double logp[2] = {log(p[y[0]]), log(p[y[1]])}, ref[2] = {log(q[y[0]]), log(q[y[1]])};
+            const double margin = beta * (logp[0] - ref[0] - logp[1] + ref[1]), label = 1 / (1 + exp(outcome ? margin : -margin));
+            static const uint8_t route[1] = {0};
+            sail__batch rows = {.layout = {1, 2, 2, of_pair, of_response, 1, 2, 2}, .logp = logp, .ref = ref, .outcome = &outcome, .route = route,
+                                .routes = &none, .n_routes = 1, .beta = beta, .preference = v.preference};
+            sail_pairs b;
+            sail_loss loss;
+            double weight[2];
+            if (sail__pairs_build(w->arena, t, &rows, &b, &w->err) || sail__objective_loss(&v.objective, t, &b, &loss, &w->err) ||
+                sail__pairs_weights(&b, weight, NULL, NULL, &w->err))
+                fail_msg("%s", w->err.message);
+            for (int s = 0; s < 2; s++) /* d log pi(y) / d theta_z = [y = z] - pi(z) */
+                for (int z = 0; z < V; z++)
+                    got[z] += p[y[0]] * p[y[1]] * label * weight[s] * ((y[s] == z) - p[z]);
+        }
+    divergence(p, q, want);
+    for (int z = 0; z < V; z++)
+        compare(&all, "sail_revkl", got[z], kappa * want[z], kappa);
+    sail__recipe_free(v.recipe);
+    sail_tape_free(t);
+    report("sail_revkl", &all);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(online_dpo), TEST(xpo), TEST(nash_md), TEST(selm), TEST(grpo), TEST(rloo)};
+    const struct CMUnitTest tests[] = {TEST(online_dpo), TEST(xpo), TEST(nash_md), TEST(selm), TEST(grpo), TEST(rloo), TEST(sail_revkl)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
