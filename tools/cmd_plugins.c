@@ -115,6 +115,35 @@ static sail_code show_json(sail__cli *c, const sail_loaded *l, sail_node *items,
     return SAIL_OK;
 }
 
+/* What the capabilities say, in words. */
+static void words(sail__cli *c, uint32_t caps, const char *title, bool modifiers)
+{
+    static const struct {
+        uint32_t cap;
+        const char *text;
+        bool modifier;
+    } rows[] = {{SAIL_CAP_PAIRS, "pairs", false},
+                {SAIL_CAP_UNPAIRED, "single responses", false},
+                {SAIL_CAP_REFERENCE, "reference log-probabilities", false},
+                {SAIL_CAP_ENTROPY, "token entropies", false},
+                {SAIL_CAP_LSS, "log sum p^2 per token", false},
+                {SAIL_CAP_STEP, "the whole step", false},
+                {SAIL_CAP_ONLINE, "responses of the policy", false},
+                {SAIL_CAP_PROMPT, "prompt log-probabilities", false},
+                {SAIL_CAP_SCORES, "scores of a reward model", false},
+                {SAIL_CAP_MISMATCHED, "other prompts' responses", false},
+                {SAIL_CAP_TAKES_DIVERGENCE, "f_divergence_type", true},
+                {SAIL_CAP_TAKES_LENGTH, "ld_alpha", true},
+                {SAIL_CAP_TAKES_WEIGHTS, "use_weighting", true}};
+    sail_buf b = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if ((caps & rows[i].cap) && rows[i].modifier == modifiers)
+            sail__buf_printf(&b, "%s%s", b.len ? ", " : "", rows[i].text);
+    if (b.len)
+        sail__cli_line(c, "%s: %s", title, b.data);
+    sail__buf_free(&b);
+}
+
 static void show(sail__cli *c, const sail_loaded *l)
 {
     const sail_plugin *p = &l->plugin;
@@ -122,19 +151,8 @@ static void show(sail__cli *c, const sail_loaded *l)
     sail__cli_line(c, "%s%s%s (%s): %s", bold, p->name, off, sail__kind_name((sail_kind)p->kind), p->doc ? p->doc : "");
     if (p->source && *p->source)
         sail__cli_line(c, "source: %s", p->source);
-    static const struct {
-        uint32_t cap;
-        const char *needs;
-    } caps[] = {{SAIL_CAP_PAIRS, "pairs"}, {SAIL_CAP_UNPAIRED, "single responses"}, {SAIL_CAP_REFERENCE, "reference log-probabilities"},
-                {SAIL_CAP_ENTROPY, "token entropies"}, {SAIL_CAP_LSS, "log sum p^2 per token"}, {SAIL_CAP_STEP, "the whole step"},
-                {SAIL_CAP_ONLINE, "responses of the policy"}, {SAIL_CAP_PROMPT, "prompt log-probabilities"}, {SAIL_CAP_SCORES, "scores of a reward model"}};
-    sail_buf needs = {0};
-    for (size_t i = 0; i < sizeof caps / sizeof caps[0]; i++)
-        if (p->caps & caps[i].cap)
-            sail__buf_printf(&needs, "%s%s", needs.len ? ", " : "", caps[i].needs);
-    if (needs.len)
-        sail__cli_line(c, "works on: %s", needs.data);
-    sail__buf_free(&needs);
+    words(c, p->caps, "works on", false);
+    words(c, p->caps, "takes", true); /* of the method's modifiers */
     sail__cli_line(c, "file: %s", l->path);
     sail_buf b = {0};
     if (p->opts && p->opts->name)
