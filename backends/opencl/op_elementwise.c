@@ -141,7 +141,9 @@ static sail_code rope(sail_device *d, const sail_call *c, sail_err *err)
     ocl_i32(&l, (int32_t)c->in[2].rows);
     ocl_f32(&l, c->attr.inverse ? -1 : 1);
     ocl_faults(&l);
-    return map(&l, rows, cols, 6);
+    l.flops = 6 * (double)rows * (double)(c->out[0].cols / head) * (turning / 2);
+    l.bytes = (double)rows * ((double)c->out[0].cols * 2 * (double)sail_dtype_block_bytes(c->out[0].dtype) + 4 * (turning + 1));
+    return ocl_start_map(&l, rows, cols);
 }
 
 static sail_code dropout(sail_device *d, const sail_call *c, sail_err *err)

@@ -23,6 +23,17 @@ static const char *types_of(const product *p, sail_dtype y, char out[128])
     return out;
 }
 
+/* For profiles: bytes of a matrix, and of all that a product reads and writes. */
+static double size_of(const sail_tensor *t)
+{
+    return t->buffer ? (double)sail_dtype_bytes(t->dtype, (uint64_t)(t->rows * t->cols)) : 0;
+}
+
+static double traffic(const product *p)
+{
+    return size_of(&p->a) + size_of(&p->b) + size_of(&p->bias) + size_of(&p->residual) + size_of(&p->y) * (p->call->attr.accumulate ? 2 : 1);
+}
+
 static sail_code merge(sail_device *d, const product *p, cl_mem parts, int n_parts, int64_t ld, sail_err *err)
 {
     char types[128];
@@ -39,6 +50,8 @@ static sail_code merge(sail_device *d, const product *p, cl_mem parts, int n_par
     ocl_i32(&l, (int32_t)p->n);
     ocl_f32(&l, p->call->attr.scale);
     ocl_i32(&l, p->flags);
+    l.flops = (double)n_parts * (double)p->m * (double)p->n;
+    l.bytes = 4 * l.flops + size_of(&p->bias) + size_of(&p->residual) + size_of(&p->y);
     return ocl_start_map(&l, p->m, up(p->n, 4));
 }
 
@@ -70,6 +83,7 @@ static sail_code tiled(sail_device *d, const product *p, const ocl_plan *plan, s
               "%s %s -D TRANS_A=%d -D TRANS_B=%d -D TM=%d -D TN=%d -D TK=%d -D WM=%d -D WN=%d", dot, types_of(p, y.dtype, types),
               p->call->attr.trans_a, p->call->attr.trans_b, t[TM], t[TN], t[TK], t[WM], t[WN]);
     l.flops = 2.0 * (double)p->m * (double)p->n * (double)p->k;
+    l.bytes = parts > 1 ? size_of(&p->a) + size_of(&p->b) + 4.0 * parts * (double)p->m * (double)p->n : traffic(p);
     ocl_matrix(&l, &p->a);
     ocl_matrix(&l, &p->b);
     ocl_matrix(&l, &p->bias);
@@ -104,6 +118,7 @@ static sail_code pack(sail_device *d, const product *p, const sail_tensor *x, bo
     ocl_memory(&l, *out);
     ocl_i32(&l, (int32_t)lines);
     ocl_i32(&l, (int32_t)p->k);
+    l.bytes = size_of(x) + 4 * (double)lines * (double)p->k;
     const size_t global[2] = {(size_t)up(p->k, BLOCK), (size_t)up(lines, w)}, local[2] = {1, 1};
     return ocl_start(&l, 2, global, local);
 }
@@ -123,6 +138,7 @@ static sail_code by_panels(sail_device *d, const product *p, const ocl_plan *pla
     ocl_begin(&l, d, p->call, err, "matmul matmul_packed", "packed", "%s -D LENGTH=%d -D MW=%d -D NV=%d", strstr(types, "-D TD"),
               length, mw, nv);
     l.flops = 2.0 * (double)p->m * (double)p->n * (double)p->k;
+    l.bytes = traffic(p) - size_of(&p->a) - size_of(&p->b) + 4 * (double)p->k * (double)(p->m + p->n);
     ocl_memory(&l, a);
     ocl_memory(&l, b);
     ocl_matrix(&l, &p->bias);
@@ -155,6 +171,7 @@ static sail_code by_lines(sail_device *d, const product *p, const ocl_plan *plan
               "%s %s -D M=%d -D V=%d -D NB=%d -D ITEMS=%d -D LANES=%d%s", sub, types_of(p, p->y.dtype, types), m, t[WIDTH], t[LINES_OF], t[ITEMS],
               t[LANES], along ? " -D ALONG" : "");
     l.flops = 2.0 * (double)p->m * (double)p->n * (double)p->k;
+    l.bytes = traffic(p);
     ocl_matrix(&l, &p->a);
     ocl_matrix(&l, &p->b);
     ocl_matrix(&l, &p->bias);

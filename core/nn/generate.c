@@ -8,7 +8,7 @@
 #include "mixture.h"
 #include "outputs.h"
 
-enum { PAGE = 64, PREFILL_TOKENS = 2048 };
+enum { PAGE = 64, MOST_AHEAD = 16, PREFILL_TOKENS = 2048 };
 
 typedef struct group { /* a prompt whose children are being decoded */
     const sail__gen_request *request;
@@ -29,7 +29,7 @@ typedef struct sequence {
 struct sail__generator {
     sail__model *model;
     sail__model_view view;
-    int batch;
+    int batch, ahead;
     sail_graph *graph;
     sail_exec *exec;
     sail_tensor *bind;
@@ -116,6 +116,7 @@ static sail_code generator_new(sail__model *m, sail__role_kind role, sail__head_
     sail__model_view_of(m, role, &g->view);
     sail__inputs_init(&g->inputs, g->view.rt);
     sail__outputs_init(&g->outputs, g->view.rt);
+    g->ahead = strcmp(g->view.rt->info.kind, "gpu") == 0 ? 8 : 1;
     g->first_cache = g->view.n_bind;
     g->n_bind = g->first_cache + 2 * g->view.config->layers;
     g->bind = sail__calloc((size_t)g->n_bind, sizeof *g->bind);
@@ -192,6 +193,8 @@ void sail__generator_free(sail__generator *g)
     sail__free(g);
 }
 
+void sail__generator_ahead(sail__generator *g, int tokens) { g->ahead = tokens < 1 ? 1 : tokens > MOST_AHEAD ? MOST_AHEAD : tokens; }
+
 void sail__generator_counters(sail__generator *g, sail__gen_counters *out) { *out = g->counters; }
 
 /* ---- one step ---- */
@@ -228,15 +231,16 @@ static sail_code rows_room(sail__generator *g, size_t n, sail_err *err)
     } while (0)
     ROOM(g->params, SAIL_SAMPLE_PARAMS);
     ROOM(g->keys, 6);
-    ROOM(g->logp, 1);
-    ROOM(g->drawn, 1);
-    ROOM(g->ids, 1);
+    ROOM(g->logp, MOST_AHEAD);
+    ROOM(g->drawn, MOST_AHEAD);
+    ROOM(g->ids, MOST_AHEAD);
 #undef ROOM
     g->cap_rows = each;
     return SAIL_OK;
 }
 
-static sail_code add_row(sail__generator *g, size_t *n, sequence *s, uint64_t seed, sail_err *err)
+/* ahead: tokens that were drawn and that the host does not know yet. */
+static sail_code add_row(sail__generator *g, size_t *n, sequence *s, int ahead, uint64_t seed, sail_err *err)
 {
     SAIL_TRY(rows_room(g, *n + 1, err));
     const sail__gen_request *r = s->group->request;
@@ -254,7 +258,7 @@ static sail_code add_row(sail__generator *g, size_t *n, sequence *s, uint64_t se
     k[2] = (int32_t)(uint32_t)r->key;
     k[3] = (int32_t)(uint32_t)(r->key >> 32);
     k[4] = s->response->child;
-    k[5] = (int32_t)s->response->n;
+    k[5] = (int32_t)s->response->n + ahead;
     g->row_of[(*n)++] = s;
     return SAIL_OK;
 }
@@ -272,12 +276,13 @@ static sail_code add_prompt(sail__generator *g, group *q, int copies, sail_err *
     return sail__forest_add_cached(&g->forest, q->request->prompt, n, 0, g->slots, g->runs, runs, SAIL__HEAD_LAST, copies, err);
 }
 
-/* One token of a sequence: its newest, or the prompt's last again where a child came too late for the prompt. */
-static sail_code add_token(sail__generator *g, sequence *s, sail_err *err)
+/* One token of a sequence: its newest (which only the device knows when `ahead`), or the prompt's last again where a child came too late
+ * for the prompt. */
+static sail_code add_token(sail__generator *g, sequence *s, int ahead, sail_err *err)
 {
     const sail__gen_request *r = s->group->request;
-    int64_t own = s->response->n, at = own - 1;
-    int32_t id = own ? s->response->ids[at] : r->prompt[r->n_prompt - 1];
+    int64_t own = s->response->n + ahead, at = own - 1;
+    int32_t id = ahead ? 0 : own ? s->response->ids[at] : r->prompt[r->n_prompt - 1];
     int64_t slot_at = own ? at : r->n_prompt - 1;
     const int32_t *pages = own ? s->pages : s->group->pages;
     int32_t slot = pages[slot_at / PAGE] * PAGE + (int32_t)(slot_at % PAGE);
@@ -330,8 +335,10 @@ static sail_code run_mixture(sail__generator *g, size_t rows, sail_err *err)
     return SAIL_OK;
 }
 
-static sail_code run_step(sail__generator *g, size_t rows, sail_err *err)
+/* The pass for what is in the forest; what it draws is kept on the device, for the host's place number `ahead`. */
+static sail_code run_step(sail__generator *g, size_t rows, int ahead, sail_err *err)
 {
+    const size_t to = (size_t)ahead * rows;
     sail__inputs *in = &g->inputs;
     g->forest.n_keys = g->pages * PAGE;
     sail__inputs_begin(in);
@@ -343,13 +350,13 @@ static sail_code run_step(sail__generator *g, size_t rows, sail_err *err)
     SAIL_TRY(sail__inputs_send(in, 0, 0, err));
     if (g->beside)
         return run_mixture(g, rows, err);
+    if (ahead) /* the tokens drawn last, row by row as the forest has them */
+        SAIL_TRY(sail__outputs_copy(&g->outputs, 3 * (size_t)(ahead - 1), in->block, in->tensors[SAIL__IN_IDS].offset, err));
     sail_tensor out[SAIL__OUT_COUNT] = {{0}};
     SAIL_TRY(execute(g, g, out, err));
-    SAIL_TRY(sail__outputs_begin(&g->outputs, 3 * sail__outputs_room(&g->outputs, SAIL_F32, (int64_t)rows, 1), 3, err));
-    SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_IDS], g->ids, err));
-    SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_LOGP], g->logp, err));
-    SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_SAMPLED], g->drawn, err));
-    return sail__outputs_get(&g->outputs, err);
+    SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_IDS], g->ids + to, err));
+    SAIL_TRY(sail__outputs_take(&g->outputs, &out[SAIL__OUT_LOGP], g->logp + to, err));
+    return sail__outputs_take(&g->outputs, &out[SAIL__OUT_SAMPLED], g->drawn + to, err);
 }
 
 /* ---- the whole job ---- */
@@ -429,7 +436,7 @@ static sail_code admit_new(job *j, size_t *rows, sail_err *err)
             SAIL_TRY(admit_child(j, q, err));
         SAIL_TRY(add_prompt(g, q, g->n_live - first, err));
         for (int i = first; i < g->n_live; i++)
-            SAIL_TRY(add_row(g, rows, &g->live[i], j->seed, err));
+            SAIL_TRY(add_row(g, rows, &g->live[i], 0, j->seed, err));
         tokens += r->n_prompt;
     }
     return SAIL_OK;
@@ -479,6 +486,34 @@ static void retire(job *j, bool *done)
     g->n_live = kept;
 }
 
+/* Tokens of every live sequence that can be decoded before the host has to look. */
+static int tokens_ahead(const job *j)
+{
+    int64_t n = j->on_token || j->g->beside ? 1 : j->g->ahead;
+    for (int i = 0; i < j->g->n_live; i++) {
+        const sequence *s = &j->g->live[i];
+        const int64_t left = s->group->request->max_new - s->response->n;
+        n = s->response->n == 0 ? 1 : left < n ? left : n; /* 0: a prompt is in the pass */
+    }
+    return (int)n;
+}
+
+/* The sequences' next tokens but the first, which is in work. */
+static sail_code go_ahead(job *j, int tokens, sail_err *err)
+{
+    sail__generator *g = j->g;
+    for (int ahead = 1; ahead < tokens; ahead++) {
+        size_t rows = 0;
+        sail__forest_reset(&g->forest);
+        for (int i = 0; i < g->n_live; i++) {
+            SAIL_TRY(add_token(g, &g->live[i], ahead, err));
+            SAIL_TRY(add_row(g, &rows, &g->live[i], ahead, j->seed, err));
+        }
+        SAIL_TRY(run_step(g, rows, ahead, err));
+    }
+    return SAIL_OK;
+}
+
 static sail_code step(job *j, bool *done, sail_err *err)
 {
     sail__generator *g = j->g;
@@ -488,21 +523,30 @@ static sail_code step(job *j, bool *done, sail_err *err)
     sail__forest_reset(&g->forest);
     SAIL_TRY(admit_late(j, err));
     for (int i = 0; i < g->n_live; i++) {
-        SAIL_TRY(add_token(g, &g->live[i], err));
-        SAIL_TRY(add_row(g, &rows, &g->live[i], j->seed, err));
+        SAIL_TRY(add_token(g, &g->live[i], 0, err));
+        SAIL_TRY(add_row(g, &rows, &g->live[i], 0, j->seed, err));
     }
     SAIL_TRY(admit_new(j, &rows, err));
     if (rows == 0)
         return sail_fail(err, SAIL_E_BUG, "generate: nothing fits the cache of %lld pages", (long long)g->pages);
-    SAIL_TRY(run_step(g, rows, err));
-    for (size_t r = 0; r < rows; r++) {
-        sequence *s = g->row_of[r];
-        done[s - g->live] = take_token(j, s, g->ids[r], g->logp[r], g->drawn[r]);
-    }
-    g->counters.new_tokens += (int64_t)rows;
+    const int tokens = tokens_ahead(j);
+    SAIL_TRY(sail__outputs_begin(&g->outputs, (uint64_t)(3 * tokens) * sail__outputs_room(&g->outputs, SAIL_F32, (int64_t)rows, 1),
+                                 (size_t)(3 * tokens), err));
+    SAIL_TRY(run_step(g, rows, 0, err));
+    SAIL_TRY(go_ahead(j, tokens, err));
+    SAIL_TRY(sail__outputs_get(&g->outputs, err));
+    for (int i = 0; i < tokens; i++)
+        for (size_t r = 0; r < rows; r++) {
+            sequence *s = g->row_of[r];
+            const size_t at = (size_t)i * rows + r;
+            if (done[s - g->live]) /* drawn beyond its end */
+                continue;
+            done[s - g->live] = take_token(j, s, g->ids[at], g->logp[at], g->drawn[at]);
+            g->counters.new_tokens++;
+        }
     retire(j, done);
     double spent = sail__now() - start;
-    g->counters.steps++;
+    g->counters.steps += tokens;
     g->counters.seconds += spent;
     if (g->counters.prompt_tokens > prompts)
         g->counters.prefill_seconds += spent;

@@ -43,6 +43,9 @@ sail_code sail__generator_new(sail__model *m, sail__role_kind role, int batch, s
  * logits, which come down for it. */
 sail_code sail__generator_new_mixture(sail__model *m, int batch, sail__generator **out, sail_err *err);
 void sail__generator_free(sail__generator *g);
+/* Tokens decoded between two looks at them, at most (1 to 16): a look waits for the device, and what a sequence draws beyond its end is
+ * computed in vain. Only where on_token is NULL and the device draws alone. What is drawn stays the same. Unless set: 8 on a GPU, else 1. */
+void sail__generator_ahead(sail__generator *g, int tokens);
 
 /* Responses in the order of (request, child), in the arena. ends [n_ends]: end tokens (the model's where NULL). */
 sail_code sail__generate(sail__generator *g, uint64_t seed, const sail__gen_request *requests, size_t n, const int32_t *ends,

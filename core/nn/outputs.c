@@ -56,6 +56,13 @@ sail_code sail__outputs_take(sail__outputs *o, const sail_tensor *t, void *to, s
     return o->rt->backend->copy(o->rt->device, o->block, x->offset, t->buffer, t->offset, x->bytes, err);
 }
 
+sail_code sail__outputs_copy(sail__outputs *o, size_t i, sail_buffer *to, uint64_t offset, sail_err *err)
+{
+    if (i >= o->n)
+        return sail_fail(err, SAIL_E_BUG, "outputs: %zu matrices were taken, not %zu", o->n, i + 1);
+    return o->rt->backend->copy(o->rt->device, to, offset, o->block, o->items[i].offset, o->items[i].bytes, err);
+}
+
 sail_code sail__outputs_get(sail__outputs *o, sail_err *err)
 {
     if (o->n == 0)

@@ -28,6 +28,8 @@ sail_code sail__outputs_begin(sail__outputs *o, uint64_t room, size_t items, sai
 uint64_t sail__outputs_room(const sail__outputs *o, sail_dtype t, int64_t rows, int64_t cols);
 /* Keep a matrix without gaps between its rows as it is now on the device; `to` gets it with the next get. */
 sail_code sail__outputs_take(sail__outputs *o, const sail_tensor *t, void *to, sail_err *err);
+/* Copy what was taken as number i (from 0) to other memory of the device. */
+sail_code sail__outputs_copy(sail__outputs *o, size_t i, sail_buffer *to, uint64_t offset, sail_err *err);
 /* One download; everything taken is where it was wanted. Nothing was taken: nothing is done. */
 sail_code sail__outputs_get(sail__outputs *o, sail_err *err);
 

@@ -117,6 +117,66 @@ static float *in_file_order(rig *r, const char *name, float *g, size_t n)
     return out;
 }
 
+/* Tokens that are fed back on the device: what is drawn does not depend on how many are, nor where the end is found; one download for
+ * so many. */
+static void decoding_ahead(rig *r, const char *where, const golden_file *f)
+{
+    enum { NEW = 11 };
+    sail_err err = {0};
+    sail__gen_request requests[3];
+    sail__gen_response *first = NULL, *out;
+    size_t n_rows, width, n_out = 0;
+    int64_t *lengths = golden_ints(f, "lengths", &n_rows);
+    int32_t *ids = rig_ids(r, f, "input_ids", &width), end = -1;
+    width /= n_rows;
+    for (size_t i = 0; i < 3; i++) /* four children of one prompt where three fit, one of another, a short one */
+        requests[i] = (sail__gen_request){.prompt = ids + i % n_rows * width, .n_prompt = lengths[i % n_rows], .children = i ? 1 : 4, .key = i,
+                                          .max_new = i < 2 ? NEW : 3, .sampling = {.temperature = 1, .top_p = 1, .typical = 1, .penalty = 1}};
+    for (int way = 0; way < 8; way++) {
+        const int ahead = (const int[]){1, 2, 4, 16}[way / 2], ends = way % 2;
+        sail_counters before, after;
+        sail__gen_counters count;
+        sail__generator *g;
+        assert_int_equal(sail__generator_new(r->model, SAIL__POLICY, 3, &g, &err), SAIL_OK);
+        sail__generator_ahead(g, ahead);
+        r->rt->backend->counters(r->rt->device, &before);
+        if (sail__generate(g, 5, requests, 3, &end, ends, NULL, NULL, r->arena, &out, &n_out, &err) != SAIL_OK)
+            fail_msg("%s: %s", where, err.message);
+        r->rt->backend->counters(r->rt->device, &after);
+        sail__generator_counters(g, &count);
+        sail__generator_free(g);
+        assert_int_equal(n_out, 6);
+        if (!first) {
+            first = out;
+            end = out[0].ids[NEW / 2]; /* so that some end early */
+        }
+        int64_t tokens = 0, ended = 0;
+        for (size_t k = 0; k < n_out; k++) {
+            int64_t n = 0;
+            while (n < first[k].n && !(ends && n > 0 && first[k].ids[n - 1] == end))
+                n++;
+            assert_int_equal(out[k].n, n);
+            assert_int_equal(out[k].finish, ends && first[k].ids[n - 1] == end ? SAIL__FINISH_STOP : SAIL__FINISH_LENGTH);
+            assert_memory_equal(out[k].ids, first[k].ids, (size_t)n * sizeof *out->ids);
+            for (int64_t t = 0; t < n; t++) { /* what else is in a pass may change the last bits */
+                const double limit = r->variant.dtype == SAIL_BF16 ? 0.05 : 1e-4;
+                rig_judge(r, "decoding ahead", where, fabs((double)out[k].logp[t] - (double)first[k].logp[t]), limit);
+                rig_judge(r, "decoding ahead", where, fabs((double)out[k].drawn[t] - (double)first[k].drawn[t]), limit);
+            }
+            tokens += n;
+            ended += out[k].finish == SAIL__FINISH_STOP;
+        }
+        assert_int_equal(count.new_tokens, tokens);
+        assert_true(ends ? ended > 0 : ended == 0);
+        const uint64_t downloads = after.downloads - before.downloads;
+        assert_int_equal(after.uploads - before.uploads, count.steps);
+        if (ahead == 1)
+            assert_int_equal(downloads, count.steps);
+        else
+            assert_true(downloads < (uint64_t)count.steps && downloads * (uint64_t)ahead >= (uint64_t)count.steps);
+    }
+}
+
 static void compare_gradients(rig *r, const char *where, const golden_file *f)
 {
     const limits *l = limits_of(r);
@@ -212,6 +272,7 @@ static void families(void **state)
         golden_open(&f, sail__arena_printf(r.arena, "models/families/%s/expected.safetensors", names[i]));
         compare_scores(&r, names[i], &f);
         compare_greedy(&r, names[i], &f);
+        decoding_ahead(&r, names[i], &f);
         const char *old = rig_with_config(&r, path, "config.old.json");
         rig_load(&r, &(rig_spec){.path = old});
         compare_scores(&r, sail__arena_printf(r.arena, "%s, old config,", names[i]), &f);
