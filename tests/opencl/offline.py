@@ -80,8 +80,8 @@ method: {{objective: sail, routes: {{dpp: {{weight: 0.5, coef: 0.2}}}}}}
 train: {{steps: 2, batch: 2, lr: 1e-4}}
 eval: {{before: false, every: 0}}
 """)
-            status, seconds, log = b.run(f"offline-{name}-{dtype}-{'lora' if adapter == lora else 'all'}", [os.path.join(b.build, "sail"), "run", "--force", "recipe.yaml",
-                                         "name=x"], env, 900, work)
+            command = [os.path.join(b.build, "sail"), "run", "--force", "recipe.yaml", "name=x"]
+            status, seconds, log = b.run(f"offline-{name}-{dtype}-{'lora' if adapter == lora else 'all'}", command, env, 900, work)
             if status != 0:
                 return f"a run of {name} in {dtype} to see what it compiles: {seconds}, status {status}, see {log}"
     return None
@@ -203,7 +203,8 @@ def row(b, environment, tail):
                                                for c in (cells.get(chip) for chip, _ in chips)))
     for chip, _ in chips:
         lines = "".join(f"\n         {x[:300]}" for x in failed[chip][:8])
-        b.verdict(not failed[chip], f"offline: {len(found)} programs for {chip}{': ' + str(len(failed[chip])) + ' problems' + lines if failed[chip] else ', none spills'}")
+        what = f": {len(failed[chip])} problems{lines}" if failed[chip] else ", none spills"
+        b.verdict(not failed[chip], f"offline: {len(found)} programs for {chip}{what}")
     if b.args.table:
         floors(b)
 
@@ -226,7 +227,8 @@ eval: {{before: false, every: 0}}
     if status != 0:
         raise RuntimeError(f"status {status} after {seconds}, see {log}")
     with open(lines) as f:
-        return {tuple(x.split()[:3]): int(x.split()[3]) for x in f if not x.startswith("host")}, [x for x in open(lines) if x.startswith("host")][0].split()
+        rows = [x.split() for x in f]
+    return {tuple(r[:3]): int(r[3]) for r in rows if r[0] != "host"}, [r for r in rows if r[0] == "host"][0]
 
 
 def floors(b):
