@@ -74,7 +74,7 @@ def dump(b, environment, out):
             with open(os.path.join(work, "recipe.yaml"), "w") as f:
                 f.write(f"""
 seed: 1
-model: {{path: {name}, backend: {{kind: opencl, cache: "off"}}, dtype: {dtype}, adapter: {adapter}{'' if adapter == lora else ', reference: copy'}}}
+model: {{path: {name}, backend: {{kind: opencl, cache: "off", variants: none}}, dtype: {dtype}, adapter: {adapter}{'' if adapter == lora else ', reference: copy'}}}
 data: {{train: pairs.jsonl, held_out: 0, max_response: 8}}
 method: {{objective: sail, routes: {{dpp: {{weight: 0.5, coef: 0.2}}}}}}
 train: {{steps: 2, batch: 2, lr: 1e-4}}

@@ -208,7 +208,7 @@ EXPORT cl_int clBuildProgram(cl_program p, cl_uint n, const cl_device_id *ids, c
 EXPORT cl_kernel clCreateKernel(cl_program p, const char *name, cl_int *status)
 {
     cl_kernel k = REAL(clCreateKernel)(p, name, status);
-    for (int i = 0; i < n_programs && k; i++)
+    for (int i = n_programs - 1; i >= 0 && k; i--) /* the latest: a handle may be used again */
         if (programs[i].program == p && programs[i].hash && n_kernels < MOST) {
             kernels[n_kernels].kernel = k;
             kernels[n_kernels].hash = programs[i].hash;
@@ -220,9 +220,11 @@ EXPORT cl_kernel clCreateKernel(cl_program p, const char *name, cl_int *status)
 
 EXPORT cl_int clSetKernelArg(cl_kernel k, cl_uint i, size_t size, const void *value)
 {
-    for (int j = 0; j < n_kernels && !value; j++)
-        if (kernels[j].kernel == k && i < 64)
+    for (int j = n_kernels - 1; j >= 0 && !value; j--)
+        if (kernels[j].kernel == k && i < 64) {
             kernels[j].local[i] = size > kernels[j].local[i] ? size : kernels[j].local[i];
+            break;
+        }
     return REAL(clSetKernelArg)(k, i, size, value);
 }
 
@@ -232,12 +234,13 @@ EXPORT cl_int clEnqueueNDRangeKernel(cl_command_queue q, cl_kernel k, cl_uint di
     const cl_int bad = fault(LAUNCH);
     if (bad)
         return bad;
-    for (int i = 0; i < n_kernels; i++)
+    for (int i = n_kernels - 1; i >= 0; i--)
         if (kernels[i].kernel == k) {
             size_t items = local ? 1 : 0;
             for (cl_uint j = 0; j < dims && local; j++)
                 items *= local[j];
             kernels[i].items = items > kernels[i].items ? items : kernels[i].items;
+            break;
         }
     return REAL(clEnqueueNDRangeKernel)(q, k, dims, offset, global, local, n, before, event);
 }
