@@ -371,9 +371,9 @@ static bool absolute(sail__jvm *vm, const sail__jv *self, const sail__jargs *arg
         *out = SAIL__JV(FLOAT, .number = fabs(self->number));
     else if (self->kind == SAIL__J_INT || self->kind == SAIL__J_BOOL) {
         sail__jint i = self->kind == SAIL__J_BOOL ? self->boolean : self->integer;
-        if (i == (sail__jint)1 << 126 << 1)
+        if (i < 0 && __builtin_sub_overflow((sail__jint)0, i, &i))
             return sail__jfail(vm, SAIL__JINJA_LIMIT, "a number is too large");
-        *out = SAIL__JV(INT, .integer = i < 0 ? -i : i);
+        *out = SAIL__JV(INT, .integer = i);
     } else
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "bad operand type for abs(): '%s'", sail__jtype(self));
     return true;

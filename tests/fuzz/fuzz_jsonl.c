@@ -1,5 +1,5 @@
 /* fuzz_jsonl.c - any bytes as a data file: rows through the readers that come with sail, or an error that names a place.
- * The first byte chooses the reader and what a bad row does; the rest is the file (JSONL, a list, or either in gzip). */
+ * The first byte chooses the reader, what a bad row does, fields and weights; the rest is the file (JSONL, a list, or either packed). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +11,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The plugins' own sources, linked in (see meson.build). */
-const sail_plugin *sail_plugin_query_SAIL_KIND_DATASET_preference(void);
-const sail_plugin *sail_plugin_query_SAIL_KIND_DATASET_prompts(void);
-const sail_plugin *sail_plugin_query_SAIL_KIND_DATASET_sft(void);
-const sail_plugin *sail_plugin_query_SAIL_KIND_DATASET_hh_rlhf(void);
+#define READERS(R) R(preference) R(prompts) R(sft) R(hh_rlhf) R(unpaired) R(ranked) \
+    R(pku_saferlhf) R(ultrafeedback) R(webgpt) R(summarize_from_feedback)
+#define DECLARE(name) const sail_plugin *sail_plugin_query_SAIL_KIND_DATASET_##name(void);
+READERS(DECLARE)
 
 static void read_parts(const sail_row *row)
 {
@@ -59,9 +59,9 @@ static void read_file(const sail__data_options *o)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static sail_plugin_query_fn *const readers[] = {
-        sail_plugin_query_SAIL_KIND_DATASET_preference, sail_plugin_query_SAIL_KIND_DATASET_prompts,
-        sail_plugin_query_SAIL_KIND_DATASET_sft, sail_plugin_query_SAIL_KIND_DATASET_hh_rlhf};
+#define QUERY(name) sail_plugin_query_SAIL_KIND_DATASET_##name,
+    static sail_plugin_query_fn *const readers[] = {READERS(QUERY)};
+    static const double weights[] = {2.5};
     char path[64];
     if (!size)
         return 0;
@@ -71,15 +71,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     sail_arena *a = sail__arena_new();
     sail_problems problems = {.arena = a};
-    sail_loaded loaded = {.plugin = *readers[data[0] & 3](), .path = "fuzz"};
+    sail_loaded loaded = {.plugin = *readers[(data[0] & 15) % (sizeof readers / sizeof *readers)](), .path = "fuzz"};
     void *options = sail__arena_alloc(a, loaded.plugin.opts_size + 1);
     loaded.ops = loaded.plugin.ops;
     if (loaded.plugin.opts)
         sail__opt_parse(loaded.plugin.opts, NULL, "", NULL, NULL, NULL, options, &problems);
     sail_slot slot = {.loaded = &loaded, .options = options};
     const char *paths[] = {path};
-    read_file(&(sail__data_options){.paths = paths, .n_paths = 1, .reader = &slot,
-                                    .on_bad_row = data[0] & 4 ? SAIL__BAD_ROW_SKIP : SAIL__BAD_ROW_ERROR});
+    sail_node *fields = NULL;
+    sail_err err = {0};
+    static const char names[] = "{\"prompt\": [\"instruction\", \"input\"], \"chosen\": \"out.0.text\"}";
+    if (data[0] & 32 && sail__json_parse(a, names, sizeof names - 1, "fuzz", 1, &fields, &err) != SAIL_OK)
+        abort();
+    read_file(&(sail__data_options){.paths = paths, .n_paths = 1, .reader = &slot, .fields = fields, .weights = data[0] & 64 ? weights : NULL,
+                                    .on_bad_row = data[0] & 16 ? SAIL__BAD_ROW_SKIP : SAIL__BAD_ROW_ERROR});
     sail__arena_free(a);
     close(fd);
     return 0;
