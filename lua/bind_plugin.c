@@ -603,6 +603,7 @@ static const kind_row kind_rows[] = {
     {SAIL_KIND_PREFERENCE, "preference", "logprob", &preference_ops, "a preference model of the recipe, in Lua"},
     {SAIL_KIND_JUDGE, "judge", "label", &judge_ops, "a judge of the recipe, in Lua"},
     {SAIL_KIND_STRATEGY, "strategy", "responses", &sail__lua_strategy, "a strategy of the recipe, in Lua"},
+    {SAIL_KIND_DATASET, "reader", "row", &sail__lua_dataset, "a reader of the recipe, in Lua"},
 };
 
 typedef struct word {
@@ -730,11 +731,12 @@ static int make_objective(lua_State *L) { return make(L, &kind_rows[0]); }
 static int make_preference(lua_State *L) { return make(L, &kind_rows[1]); }
 static int make_judge(lua_State *L) { return make(L, &kind_rows[2]); }
 static int make_strategy(lua_State *L) { return make(L, &kind_rows[3]); }
+static int make_reader(lua_State *L) { return make(L, &kind_rows[4]); }
 
 const char *sail__lua_plugin_name(lua_State *L, int i, sail_kind kind)
 {
     const handle *h = luaL_testudata(L, i, PLUGIN);
-    static const lua_CFunction makers[] = {make_objective, make_preference, make_judge, make_strategy};
+    static const lua_CFunction makers[] = {make_objective, make_preference, make_judge, make_strategy, make_reader};
     for (size_t k = 0; !h && lua_type(L, i) == LUA_TFUNCTION && k < sizeof makers / sizeof *makers; k++)
         if (kind_rows[k].kind == kind) {
             lua_pushcfunction(L, makers[k]);
@@ -751,7 +753,8 @@ const char *sail__lua_plugin_name(lua_State *L, int i, sail_kind kind)
 void sail__lua_open_plugin(lua_State *L)
 {
     static const luaL_Reg module[] = {
-        {"objective", make_objective}, {"preference", make_preference}, {"judge", make_judge}, {"strategy", make_strategy}, {NULL, NULL}};
+        {"objective", make_objective}, {"preference", make_preference}, {"judge", make_judge}, {"strategy", make_strategy}, {"reader", make_reader},
+        {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__index", outcomes_index}, {"__len", outcomes_length}, {NULL, NULL}};
     luaL_setfuncs(L, module, 0);
     luaL_newmetatable(L, PLUGIN);

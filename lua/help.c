@@ -59,6 +59,7 @@ static const entry module[] = {
     {"  takes = {…}", "\"f_divergence_type\", \"ld_alpha\", \"use_weighting\": modifiers of the method that mean something with it; \"single\": single responses with labels"},
     {"sail.preference{logprob [, name, outcomes]}", "logprob = function(s, outcome, k); outcomes: a number, or function(k); 2"},
     {"sail.judge{label [, name]}", "label = function(item): scores, the winner (1 or 2), \"tie\", or nil to abstain"},
+    {"sail.reader{row [, name]}", "row = function(record): a row of r.data.reader, or nil and a reason to leave the record out"},
     {"sail.constant({…} [, domain])", "numbers as a value without derivative"},
     {"sail.log(…), print(…)", "a line to the user"},
     {"sail.null", "a key that is to be deleted where a recipe is extended"},
@@ -99,6 +100,13 @@ static const entry judge[] = {
     {NULL, NULL},
 };
 
+static const entry reader[] = {
+    {"record.field", "what the file's record has, as tables, strings, numbers"},
+    {"return {prompt, chosen, rejected}", "texts or lists of {role, content}; also messages, completion, label, score_chosen, score_rejected"},
+    {"return nil, \"reason\"", "the record is left out, and counted under the reason"},
+    {NULL, NULL},
+};
+
 static const entry hooks[] = {
     {"r.on.step = function(s)", "after each step: s.step, s.steps, s.metrics[\"objective/kl\"] (nan where the policy wrote nothing) …"},
     {"s:backoff(f)", "multiply the extra coefficients by f in (0, 1] from now on"},
@@ -123,6 +131,7 @@ void sail__lua_help(sail_buf *out)
     entries(out, "Preference models: r.method.preference = sail.preference { logprob = function(s, outcome, k) … end }",
             preference);
     entries(out, "Judges: r.method.judge = sail.judge { label = function(item) … end }", judge);
+    entries(out, "Readers: r.data.reader = function(record) … end", reader);
     entries(out, "Hooks", hooks);
     sail__buf_printf(out, "\nLimits\n"
                           "  math, string, table and utf8 are there; files, clocks, random numbers, coroutines, finalisers and\n"

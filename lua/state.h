@@ -55,6 +55,7 @@ typedef struct sail__lua_plugin {
 } sail__lua_plugin;
 
 extern const sail_strategy sail__lua_strategy;
+extern const struct sail_dataset sail__lua_dataset;
 /* Raises an error unless the table is a strategy's. */
 int sail__lua_strategy_check(lua_State *L, int table);
 

@@ -76,6 +76,10 @@ int64_t sail__drops_total(const sail__drops *d);
 /* "6 of 2312 rows dropped: 4 empty response (lines 12, 99, …); …"; nothing where none was. */
 void sail__drops_print(const sail__drops *d, int64_t rows, sail_buf *out);
 
+/* Readers in Lua: a record as a node, and a row from a map {prompt or messages, chosen, rejected, completion, label, drop …}. */
+sail_code sail__record_to_node(const sail_json *v, sail_arena *a, sail_node **out, sail_err *err);
+sail_code sail__row_from_node(sail_row *row, const sail_node *n, sail_err *err);
+
 /* Files as a stream of rows; memory does not grow with the file. */
 typedef struct sail__source sail__source;
 sail_code sail__source_open(const sail__data_options *o, sail__source **out, sail_err *err); /* options are borrowed */

@@ -4,6 +4,7 @@
 #include "../../lua_world.h"
 #include "align/batch.h"
 #include "align/check.h"
+#include "io/data.h"
 #include "sail/rng.h"
 
 enum { PAIRS = 8, MOST = 6 };
@@ -369,6 +370,57 @@ static void a_judge_in_lua_labels(void **state)
     assert_true(v.score[2] == 3);
 }
 
+/* Records of a file through a function: rows, reasons, mistakes with their place. */
+static void a_reader_in_lua_makes_rows(void **state)
+{
+    world *w = *state;
+    static const struct {
+        const char *body, *chosen, *dropped, *error;
+    } cases[] = {
+        {"return {prompt = r.q .. '?', chosen = r.answers[2].text, rejected = r.answers[1].text, score_chosen = 2}", "good", NULL, NULL},
+        {"return {messages = {{role = 'user', content = r.q}}, chosen = {role = 'assistant', content = 'm'}, rejected = {role = 'assistant', content = 'n'}}", NULL, NULL, NULL},
+        {"if r.flag then return nil, 'flagged' end", NULL, "flagged", NULL},
+        {"return nil", NULL, "left out by the reader", NULL},
+        {"return {drop = 'dull'}", NULL, "dull", NULL},
+        {"return {prompt = 'p', choosen = 'c'}", NULL, NULL, "did you mean 'chosen'"},
+        {"return 'x'", NULL, NULL, "a reader must give a row"},
+        {"return {prompt = 3}", NULL, NULL, "'prompt' must be a string or a list of messages"},
+        {"return r.none.field", NULL, NULL, "r.lua:2"},
+        {"while true do end", NULL, NULL, "r.lua:2"},
+    };
+    char path[] = "/tmp/sail_reader_XXXXXX";
+    int fd = mkstemp(path);
+    static const char record[] = "{\"q\": \"why\", \"flag\": true, \"answers\": [{\"text\": \"bad\"}, {\"text\": \"good\"}]}\n";
+    assert_true(fd >= 0 && write(fd, record, sizeof record - 1) == (ssize_t)sizeof record - 1);
+    close(fd);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sail_node *n = read_lua(w, sail__arena_printf(w->arena, "return {data = {reader = function(r)\n%s\nend}}", cases[i].body));
+        const sail_loaded *p = plugin(w, SAIL_KIND_DATASET, sail__node_find(n, "data.reader")->string.data);
+        sail_slot slot = {.loaded = p, .options = (void *)p->plugin.self};
+        const char *paths[] = {path};
+        sail__rows rows;
+        sail_code code = sail__rows_load(&(sail__data_options){.paths = paths, .n_paths = 1, .reader = &slot}, NULL, &rows, &w->err);
+        if (cases[i].error) {
+            if (!code || !strstr(w->err.message, cases[i].error) || !strstr(w->err.message, path))
+                fail_msg("%s: '%s'", cases[i].body, code ? w->err.message : "gave a row");
+            w->err = (sail_err){0};
+            continue;
+        }
+        if (code)
+            fail_msg("%s: %s", cases[i].body, w->err.message);
+        if (cases[i].dropped)
+            assert_string_equal(rows.drops.items[0].reason, cases[i].dropped);
+        else
+            assert_int_equal(rows.n, 1);
+        if (cases[i].chosen)
+            assert_string_equal(rows.rows[0]->part[SAIL_PART_CHOSEN].text, cases[i].chosen);
+        else if (rows.n)
+            assert_string_equal(rows.rows[0]->part[SAIL_PART_PROMPT].messages[0].content, "why");
+        sail__rows_free(&rows);
+    }
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +431,7 @@ int main(void)
         TEST(objectives_give_metrics_and_are_told_their_mistakes),
         TEST(a_preference_model_in_lua_equals_c),
         TEST(a_judge_in_lua_labels),
+        TEST(a_reader_in_lua_makes_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
