@@ -356,17 +356,9 @@ static sail_code build(builder *b, sail_err *err)
     return sail_graph_status(b->g, err);
 }
 
-static sail_code supported(const sail__model_config *c, sail_err *err)
-{
-    const char *what = c->ropes[0].kind == SAIL__ROPE_LONGROPE ? "long rope" : NULL;
-    return what ? sail_fail(err, SAIL_E_FORMAT, "model family `%s` needs %s, which this version does not run", c->model_type, what)
-                : SAIL_OK;
-}
-
 sail_code sail__decoder_build(const sail__decoder_spec *spec, sail_graph **out, sail_err *err)
 {
     *out = NULL;
-    SAIL_TRY(supported(spec->config, err));
     sail_graph *g = sail_graph_new();
     if (!g)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for a graph");

@@ -179,6 +179,14 @@ sail_code sail__forest_add(sail__forest *f, int parent, const int32_t *ids, int6
     return SAIL_OK;
 }
 
+sail_code sail__forest_add_row(sail__forest *f, int32_t row, int32_t target, sail_err *err)
+{
+    SAIL_TRY(room(f, 0, 1, 0, 0, err));
+    add_row(f, row, target);
+    f->first_row[f->n_segments] = (int32_t)f->n_rows;
+    return SAIL_OK;
+}
+
 sail_code sail__forest_add_cached(sail__forest *f, const int32_t *ids, int64_t n, int64_t position, const int32_t *slots,
                                   const int32_t *runs, int64_t n_runs, enum sail__forest_head head, int copies,
                                   sail_err *err)

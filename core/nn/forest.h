@@ -42,6 +42,9 @@ void sail__forest_reset(sail__forest *f);
 sail_code sail__forest_add(sail__forest *f, int parent, const int32_t *ids, int64_t n, enum sail__forest_head head,
                            int32_t dropout_key, int *segment, sail_err *err);
 
+/* One more row for the head, of the segment added last. */
+sail_code sail__forest_add_row(sail__forest *f, int32_t row, int32_t target, sail_err *err);
+
 /* A root whose earlier keys lie in a cache: tokens at positions position.. ; their keys go to cache rows slots[n]; `runs`
  * [n_runs][3] = first cache row, keys, position of the first, covering everything before and the tokens themselves, in
  * order of position. copies: how often the rows that the head sees are repeated (a prompt with several children).

@@ -334,21 +334,25 @@ static sail_code rope_tables(sail__model *m, sail_err *err)
     const sail__model_config *c = m->config;
     for (int k = 0; k < c->n_ropes; k++) {
         const sail__rope *r = &c->ropes[k];
-        int half = r->rotary / 2;
+        const int half = r->rotary / 2, forms = sail__short_length(c) ? 2 : 1;
         sail_tensor t;
         double *angle = sail__arena_array(m->arena, (size_t)half + 1, sizeof *angle);
-        float *table = sail__malloc((size_t)m->positions * (size_t)r->rotary * sizeof *table + 1);
+        float *table = sail__malloc((size_t)(forms * m->positions) * (size_t)r->rotary * sizeof *table + 1);
         if (!angle || !table) {
             sail__free(table);
             return sail_fail(err, SAIL_E_NOMEM, "out of memory for rotary tables of %lld positions", (long long)m->positions);
         }
-        sail__rope_frequencies(r, false, angle);
-        for (int64_t p = 0; p < m->positions; p++)
-            for (int i = 0; i < half; i++) {
-                table[p * r->rotary + i] = (float)(r->attention_factor * cos((double)p * angle[i]));
-                table[p * r->rotary + half + i] = (float)(r->attention_factor * sin((double)p * angle[i]));
+        for (int form = 0; form < forms; form++) {
+            sail__rope_frequencies(r, form == 1, angle);
+            for (int64_t p = 0; p < m->positions; p++) {
+                float *row = table + (form * m->positions + p) * r->rotary;
+                for (int i = 0; i < half; i++) {
+                    row[i] = (float)(r->attention_factor * cos((double)p * angle[i]));
+                    row[half + i] = (float)(r->attention_factor * sin((double)p * angle[i]));
+                }
             }
-        sail_code code = sail__tensor_alloc(m->rt, SAIL_F32, m->positions, r->rotary, &t, err);
+        }
+        sail_code code = sail__tensor_alloc(m->rt, SAIL_F32, forms * m->positions, r->rotary, &t, err);
         if (code == SAIL_OK) {
             m->rope_param[k] = bind_new(m, t, true);
             code = sail__tensor_put(m->rt, &t, table, err);
@@ -377,7 +381,7 @@ static void fill_view(sail__model *m, sail__role_kind role)
                               .lora_dropout = m->spec.adapter ? m->spec.adapter->dropout : 0,
                               .seed = m->spec.seed,
                               .rope_param = {m->rope_param[0], m->rope_param[1]},
-                              .positions = m->positions,
+                              .positions = m->positions * (sail__short_length(m->config) ? 2 : 1),
                               .recompute = m->spec.recompute};
 }
 
@@ -446,6 +450,7 @@ void sail__model_free(sail__model *m)
     sail__flat_free(m->flat);
     sail__inputs_free(&m->inputs);
     sail__outputs_free(&m->outputs);
+    sail__forest_free(&m->forms);
     sail__arena_free(m->arena);
     sail__free(m);
 }

@@ -3,6 +3,7 @@
 #define SAIL_MODEL_IMPL_H
 
 #include "inputs.h"
+#include "long_rope.h"
 #include "outputs.h"
 #include "model.h"
 
@@ -44,6 +45,7 @@ struct sail__model {
     uint64_t kept_tables;
     sail__inputs inputs;
     sail__outputs outputs;
+    sail__forest forms; /* of the last pass, where tokens turn by more than one form */
 };
 
 /* model_memory.c: SAIL_E_NOMEM, with what is needed, what there is and what would fit, when weights and what training them takes exceed the

@@ -94,6 +94,10 @@ static sail_code forward(sail__model *m, sail__role_kind role, sail__head_kind h
     if (f->cached)
         return sail_fail(err, SAIL_E_BUG, "model: a cached forest is for decoding");
     SAIL_TRY(check(m, f, err));
+    if (sail__short_length(m->config)) {
+        SAIL_TRY(sail__forest_forms(f, sail__short_length(m->config), m->positions, &m->forms, err));
+        f = &m->forms;
+    }
     sail__program *p = NULL;
     SAIL_TRY(program_of(m, role, head, want, keep, &p, err));
     sail__inputs_begin(&m->inputs);
@@ -146,6 +150,8 @@ sail_code sail__model_backward(sail__model *m, const sail__forest *f, const floa
         return sail_fail(err, SAIL_E_STATE, "backward needs a kept forward pass before it");
     if ((g_entropy && !(m->spec.grad_want & SAIL_WANT_ENTROPY)) || (g_lss && !(m->spec.grad_want & SAIL_WANT_LSS)))
         return sail_fail(err, SAIL_E_BUG, "model: grad_want does not name this derivative");
+    if (sail__short_length(m->config))
+        f = &m->forms;
     m->inputs.size = m->kept_tables;
     derivatives(&m->inputs, f, g_logp, g_entropy, g_lss);
     return backward(m, f, err);
