@@ -5,6 +5,7 @@
 
 #include "../sail/rng.h"
 #include "inputs.h"
+#include "long_rope.h"
 #include "mixture.h"
 #include "outputs.h"
 
@@ -24,6 +25,7 @@ typedef struct sequence {
     sail__gen_response *response;
     int32_t *pages;
     int n_pages;
+    bool whole; /* its pages hold the prompt, too: it has been computed again in the long form */
 } sequence;
 
 struct sail__generator {
@@ -89,6 +91,13 @@ static sail_code make_cache(sail__generator *g, int64_t pages, sail_err *err)
     return g->beside ? make_cache(g->beside, pages, err) : SAIL_OK;
 }
 
+/* Whether a response may outgrow the short form of the rotary factors: then prompt and response are computed again. */
+static bool may_outgrow(const sail__generator *g, const sail__gen_request *r)
+{
+    const int64_t most = sail__short_length(g->view.config);
+    return most > 0 && r->n_prompt <= most && r->n_prompt + r->max_new > most;
+}
+
 static int pages_for(int64_t tokens) { return (int)((tokens + PAGE - 1) / PAGE); }
 
 static void take(sail__generator *g, int32_t *pages, int n)
@@ -101,6 +110,12 @@ static void give(sail__generator *g, const int32_t *pages, int n)
 {
     for (int i = n; i-- > 0;)
         g->free_pages[g->n_free++] = pages[i];
+}
+
+/* Pages of a child of its own. */
+static int child_pages(const sail__generator *g, const sail__gen_request *r)
+{
+    return pages_for(may_outgrow(g, r) ? r->n_prompt + r->max_new : r->max_new);
 }
 
 /* ---- making and freeing ---- */
@@ -263,6 +278,14 @@ static sail_code add_row(sail__generator *g, size_t *n, sequence *s, int ahead, 
     return SAIL_OK;
 }
 
+/* The tokens from `first` on belong to a sequence of n: the form that they turn by. */
+static void turn(sail__generator *g, int64_t first, int64_t n)
+{
+    const int64_t most = sail__short_length(g->view.config);
+    if (most > 0 && n > most)
+        sail__forest_long_form(&g->forest, first, sail__model_positions(g->model));
+}
+
 /* The prompt of a new group, computed once for those of its children that are live. */
 static sail_code add_prompt(sail__generator *g, group *q, int copies, sail_err *err)
 {
@@ -273,7 +296,33 @@ static sail_code add_prompt(sail__generator *g, group *q, int copies, sail_err *
         g->slots[i] = q->pages[i / PAGE] * PAGE + (int32_t)(i % PAGE);
     int64_t runs = add_runs(g->runs, 0, q->pages, n, 0);
     g->counters.prompt_tokens += n;
-    return sail__forest_add_cached(&g->forest, q->request->prompt, n, 0, g->slots, g->runs, runs, SAIL__HEAD_LAST, copies, err);
+    const int64_t first = g->forest.n_tokens;
+    SAIL_TRY(sail__forest_add_cached(&g->forest, q->request->prompt, n, 0, g->slots, g->runs, runs, SAIL__HEAD_LAST, copies, err));
+    turn(g, first, n);
+    return SAIL_OK;
+}
+
+/* Prompt and response so far once more, when they have become too long for the short form. */
+static sail_code add_whole(sail__generator *g, sequence *s, sail_err *err)
+{
+    const sail__gen_request *r = s->group->request;
+    const int64_t own = s->response->n, n = r->n_prompt + own, first = g->forest.n_tokens;
+    SAIL_TRY(sail__grow(&g->slots, &g->cap_slots, (size_t)n, sizeof *g->slots, err));
+    SAIL_TRY(sail__grow(&g->runs, &g->cap_runs, (size_t)s->n_pages + 1, 3 * sizeof *g->runs, err));
+    int32_t *ids = sail__malloc((size_t)n * sizeof *ids);
+    if (!ids)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld tokens", (long long)n);
+    memcpy(ids, r->prompt, (size_t)r->n_prompt * sizeof *ids);
+    memcpy(ids + r->n_prompt, s->response->ids, (size_t)own * sizeof *ids);
+    for (int64_t i = 0; i < n; i++)
+        g->slots[i] = s->pages[i / PAGE] * PAGE + (int32_t)(i % PAGE);
+    s->whole = true;
+    g->counters.prompt_tokens += n;
+    sail_code code = sail__forest_add_cached(&g->forest, ids, n, 0, g->slots, g->runs, add_runs(g->runs, 0, s->pages, n, 0), SAIL__HEAD_LAST,
+                                             1, err);
+    sail__free(ids);
+    turn(g, first, n);
+    return code;
 }
 
 /* One token of a sequence: its newest (which only the device knows when `ahead`), or the prompt's last again where a child came too late
@@ -282,15 +331,20 @@ static sail_code add_token(sail__generator *g, sequence *s, int ahead, sail_err 
 {
     const sail__gen_request *r = s->group->request;
     int64_t own = s->response->n + ahead, at = own - 1;
+    const int64_t before = s->whole ? r->n_prompt : 0, first = g->forest.n_tokens; /* of the sequence's own pages */
+    if (!s->whole && may_outgrow(g, r) && r->n_prompt + own > sail__short_length(g->view.config))
+        return add_whole(g, s, err);
     int32_t id = ahead ? 0 : own ? s->response->ids[at] : r->prompt[r->n_prompt - 1];
-    int64_t slot_at = own ? at : r->n_prompt - 1;
+    int64_t slot_at = own ? before + at : r->n_prompt - 1;
     const int32_t *pages = own ? s->pages : s->group->pages;
     int32_t slot = pages[slot_at / PAGE] * PAGE + (int32_t)(slot_at % PAGE);
     SAIL_TRY(sail__grow(&g->runs, &g->cap_runs, (size_t)(s->group->n_pages + s->n_pages + 2), 3 * sizeof *g->runs, err));
-    int64_t runs = add_runs(g->runs, 0, s->group->pages, r->n_prompt, 0);
-    runs = add_runs(g->runs, runs, s->pages, own, r->n_prompt);
-    return sail__forest_add_cached(&g->forest, &id, 1, own ? r->n_prompt + at : r->n_prompt - 1, &slot, g->runs, runs, SAIL__HEAD_LAST,
-                                   1, err);
+    int64_t runs = s->whole ? 0 : add_runs(g->runs, 0, s->group->pages, r->n_prompt, 0);
+    runs = add_runs(g->runs, runs, s->pages, before + own, r->n_prompt - before);
+    SAIL_TRY(sail__forest_add_cached(&g->forest, &id, 1, own ? r->n_prompt + at : r->n_prompt - 1, &slot, g->runs, runs, SAIL__HEAD_LAST, 1,
+                                     err));
+    turn(g, first, r->n_prompt + own);
+    return SAIL_OK;
 }
 
 /* One forward pass over the step's forest with the weights and cache of e: g itself, or what stands beside it. */
@@ -385,7 +439,7 @@ static sail_code admit_child(job *j, group *q, sail_err *err)
     memset(s, 0, sizeof *s);
     s->group = q;
     s->response = &j->responses[j->first[q->index] + (size_t)q->next_child];
-    s->n_pages = pages_for(r->max_new);
+    s->n_pages = child_pages(g, r);
     s->pages = sail__arena_array(j->arena, (size_t)s->n_pages + 1, sizeof *s->pages);
     if (!s->pages)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -402,7 +456,7 @@ static sail_code admit_late(job *j, sail_err *err)
     sail__generator *g = j->g;
     for (size_t i = 0; i < j->next; i++) {
         group *q = &j->groups[i];
-        while (q->next_child < q->request->children && g->n_live < g->batch && g->n_free >= pages_for(q->request->max_new))
+        while (q->next_child < q->request->children && g->n_live < g->batch && g->n_free >= child_pages(g, q->request))
             SAIL_TRY(admit_child(j, q, err));
     }
     return SAIL_OK;
@@ -413,7 +467,7 @@ static bool fits(const job *j, const sail__gen_request *r, int64_t tokens)
     const sail__generator *g = j->g;
     int want = r->children < g->batch ? r->children : g->batch;
     return g->batch - g->n_live >= want && (tokens == 0 || tokens + r->n_prompt <= PREFILL_TOKENS) &&
-           g->n_free >= pages_for(r->n_prompt) + (int64_t)want * pages_for(r->max_new);
+           g->n_free >= pages_for(r->n_prompt) + (int64_t)want * child_pages(g, r);
 }
 
 /* New groups while there is room; their prompts go into this step. */
@@ -494,6 +548,8 @@ static int tokens_ahead(const job *j)
         const sequence *s = &j->g->live[i];
         const int64_t left = s->group->request->max_new - s->response->n;
         n = s->response->n == 0 ? 1 : left < n ? left : n; /* 0: a prompt is in the pass */
+        if (may_outgrow(j->g, s->group->request) && !s->whole)
+            n = 1; /* what becomes too long is computed again from ids that the host knows */
     }
     return (int)n;
 }
@@ -565,11 +621,11 @@ static sail_code plan(job *j, sail_err *err)
             return sail_fail(err, SAIL_E_LIMIT, "prompt %zu: %lld tokens and %lld new ones are more than the model's %lld positions", i,
                              (long long)r->n_prompt, (long long)r->max_new, (long long)sail__model_positions(g->model));
         int want = r->children < g->batch ? r->children : g->batch;
-        int64_t need = pages_for(r->n_prompt) + (int64_t)want * pages_for(r->max_new);
+        int64_t need = pages_for(r->n_prompt) + (int64_t)want * child_pages(g, r);
         int64_t groups = g->batch / want + 1;
         largest = need > largest ? need : largest;
         pages = need * groups > pages ? need * groups : pages;
-        total += pages_for(r->n_prompt) + (int64_t)r->children * pages_for(r->max_new);
+        total += pages_for(r->n_prompt) + (int64_t)r->children * child_pages(g, r);
     }
     SAIL_TRY(make_cache(g, pages < total ? pages : total, err));
     return SAIL_OK;
