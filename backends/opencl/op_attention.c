@@ -130,12 +130,107 @@ static int splits_for(const sail_device *d, const attention *f, size_t groups)
     return n > 1 && f->queries <= 64 ? (int)n : 1;
 }
 
+/* ---- on processors ---- */
+
+enum { MOST_HEAD = 512 };
+
+/* Heads' room in attention_blocks.cl: few programs serve all sizes. */
+static int room_of(int64_t head) { return head <= 64 ? 64 : head <= 128 ? 128 : head <= 256 ? 256 : MOST_HEAD; }
+static int vector_of(const sail_device *d) { return d->facts.vector >= 16 ? 16 : d->facts.vector >= 8 ? 8 : 4; }
+static bool by_blocks(const sail_device *d, int64_t head) { return d->facts.cpu && head <= MOST_HEAD; }
+
+static void begin_blocks(ocl_launch *l, sail_device *d, const sail_call *c, sail_err *err, const attention *f, const char *entry,
+                         const char *part)
+{
+    const int room = room_of(f->a->head_dim);
+    ocl_begin(l, d, c, err, "attention_forest attention_blocks", entry,
+              "-D T=%s -D HD=%d -D HEADS=1 -D SHARE=1 -D TX=1 -D TY=1 -D LENGTH=%d -D %s", ocl_type(f->q->dtype), room, vector_of(d), part);
+}
+
+static sail_code start_blocks(ocl_launch *l, const attention *f, size_t along)
+{
+    const size_t global[3] = {along, (size_t)f->tiles, (size_t)f->a->kv_heads}, local[3] = {1, 1, 1};
+    return ocl_start(l, 3, global, local);
+}
+
+/* Lines an item takes: LINES in attention_blocks.cl. */
+static int64_t lines_of(const attention *f) { return room_of(f->a->head_dim) <= 128 ? 48 : 24; }
+
+static sail_code forward_blocks(sail_device *d, const sail_call *c, const attention *f, sail_err *err)
+{
+    ocl_launch l;
+    begin_blocks(&l, d, c, err, f, "attention_blocks", "FORWARD");
+    for (int i = 0; i < 6; i++)
+        ocl_matrix(&l, &c->in[i]);
+    ocl_matrix(&l, &c->out[0]);
+    ocl_matrix(&l, &c->out[1]);
+    ocl_i32(&l, (int32_t)f->queries);
+    ocl_i32(&l, (int32_t)f->keys);
+    ocl_i32(&l, (int32_t)f->segments);
+    ocl_i32(&l, (int32_t)f->ranges);
+    ocl_i32(&l, f->a->head_dim);
+    ocl_i32(&l, f->share);
+    ocl_i32(&l, f->a->window);
+    ocl_f32(&l, f->a->scale);
+    ocl_f32(&l, f->a->softcap);
+    ocl_faults(&l);
+    l.flops = 4 * pairs(f) * (double)f->q->cols;
+    l.bytes = (double)(2 * f->q->cols * f->queries + 2 * c->in[1].cols * f->keys) * element(f->q);
+    return start_blocks(&l, f, chunks(f, lines_of(f)));
+}
+
+static sail_code back_blocks(sail_device *d, const sail_call *c, const attention *f, cl_mem dots, sail_err *err)
+{
+    ocl_launch l;
+    begin_blocks(&l, d, c, err, f, "attention_dots_blocks", "BACK");
+    ocl_matrix(&l, &c->in[0]);
+    ocl_matrix(&l, &c->in[4]);
+    ocl_i32(&l, (int32_t)f->queries);
+    ocl_i32(&l, f->a->heads);
+    ocl_i32(&l, f->a->head_dim);
+    ocl_memory(&l, dots);
+    l.flops = 2 * (double)f->queries * (double)f->q->cols;
+    l.bytes = 2 * (double)f->queries * (double)f->q->cols * element(f->q);
+    const size_t items = (size_t)((f->queries + 15) / 16), one = 1;
+    SAIL_TRY(ocl_start(&l, 1, &items, &one));
+    for (int keys = 0; keys < 2; keys++) {
+        begin_blocks(&l, d, c, err, f, keys ? "attention_back_key_blocks" : "attention_back_query_blocks", "BACK");
+        for (int i = 0; i < 9; i++)
+            if (i != 4) /* o is in the dots */
+                ocl_matrix(&l, &c->in[i]);
+        ocl_matrix(&l, &c->out[keys ? 1 : 0]);
+        if (keys)
+            ocl_matrix(&l, &c->out[2]);
+        ocl_i32(&l, (int32_t)f->queries);
+        ocl_i32(&l, (int32_t)f->segments);
+        ocl_i32(&l, (int32_t)f->ranges);
+        ocl_i32(&l, (int32_t)f->tiles);
+        ocl_i32(&l, f->a->heads);
+        ocl_i32(&l, f->a->head_dim);
+        ocl_i32(&l, f->share);
+        ocl_i32(&l, f->a->window);
+        ocl_f32(&l, f->a->scale);
+        ocl_f32(&l, f->a->softcap);
+        ocl_memory(&l, dots);
+        ocl_faults(&l);
+        l.flops = (keys ? 8 : 6) * pairs(f) * (double)f->q->cols;
+        l.bytes = (double)((keys ? 2 : 3) * f->q->cols * f->queries + (keys ? 4 : 2) * c->in[2].cols * f->keys) * element(f->q);
+        const int64_t most = f->queries - f->tiles + 1, block = 2 * vector_of(d);
+        SAIL_TRY(start_blocks(&l, f, keys ? (size_t)(((most < 64 ? most : 64) + block - 1) / block) : chunks(f, lines_of(f))));
+    }
+    return SAIL_OK;
+}
+
+/* ---- both ---- */
+
 static sail_code forward(sail_device *d, const sail_call *c, sail_err *err)
 {
     attention f;
     ocl_launch l;
     shape s;
     SAIL_TRY(attention_of(c, 0, 3, &f, err));
+    if (by_blocks(d, f.a->head_dim))
+        return forward_blocks(d, c, &f, err);
     const bool decode = (f.queries - f.tiles + 1) * f.share <= 8;
     if (!shape_for(d, decode ? DECODE : FORWARD, f.a->head_dim, &s))
         return sail_fail(err, SAIL_E_DTYPE, "opencl: attention: heads of %d do not fit local memory", (int)f.a->head_dim);
@@ -221,6 +316,8 @@ static sail_code backward(sail_device *d, const sail_call *c, sail_err *err)
     cl_mem dots;
     SAIL_TRY(attention_of(c, 1, 6, &f, err));
     SAIL_TRY(ocl_scratch(d, 0, (uint64_t)(f.queries * f.a->heads) * 4, &dots, err));
+    if (by_blocks(d, f.a->head_dim))
+        return back_blocks(d, c, &f, dots, err);
     begin(&l, d, c, err, &f, "attention_forest attention_back", "attention_dots", (shape){1, 1, 1, 1}, "-D DOTS");
     ocl_matrix(&l, &c->in[0]);
     ocl_matrix(&l, &c->in[4]);

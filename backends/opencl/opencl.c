@@ -7,6 +7,7 @@
 #include "sail/plugin.h"
 
 static const char *const tunes[] = {"cached", "off", "on", NULL}, *const variants[] = {"auto", "none", "subgroups", "pairs", NULL};
+static const char *const shapes[] = {"auto", "processor", "gpu", NULL};
 
 static const sail_opt opts[] = {
     SAIL_OPT_INT(ocl_options, memory, .def = 0, .min = 0, .max = 9e15, .unit = "bytes",
@@ -20,6 +21,9 @@ static const sail_opt opts[] = {
                     .help = "ways of matrix products: cached uses what `sail doctor --tune` found, on times each new shape, off neither"),
     SAIL_OPT_CHOICE(ocl_options, variants, .def = OCL_VARIANTS_AUTO, .choices = variants,
                     .help = "kernels beyond OpenCL C 1.2: auto uses those that a test on the device found right; or one kind wherever it fits"),
+    SAIL_OPT_CHOICE(ocl_options, kernels, .def = OCL_KERNELS_AUTO, .choices = shapes,
+                    .help = "which kernels: auto takes what suits the device; a processor's (few items, vectors, no barriers) or a gpu's run "
+                            "anywhere, only slower"),
     {0},
 };
 
@@ -97,6 +101,8 @@ static sail_code choose(sail_device *d, int index, sail_err *err)
         return code;
     }
     d->facts = list[index];
+    if (d->options.kernels != OCL_KERNELS_AUTO)
+        d->facts.cpu = d->options.kernels == OCL_KERNELS_PROCESSOR;
     list[index].extensions = NULL;
     ocl_list_free(list, n);
     return SAIL_OK;

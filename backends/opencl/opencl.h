@@ -29,12 +29,14 @@ typedef struct ocl_options {
     int64_t largest;    /* bytes of one allocation; 0: what the device allows */
     const char *cache;  /* directory of compiled programs; unset: the user's; "off": none */
     const char *build;  /* more options for the compiler */
-    int tune, variants;
+    int tune, variants, kernels;
 } ocl_options;
 
-/* tune: what is used of timings of matrix products' ways. variants: which kernels beyond OpenCL C 1.2. */
+/* tune: what is used of timings of matrix products' ways. variants: which kernels beyond OpenCL C 1.2. kernels: what facts.cpu says, or
+ * else. */
 enum { OCL_TUNE_CACHED, OCL_TUNE_OFF, OCL_TUNE_ON };
 enum { OCL_VARIANTS_AUTO, OCL_VARIANTS_NONE, OCL_VARIANTS_SUBGROUPS, OCL_VARIANTS_PAIRS };
+enum { OCL_KERNELS_AUTO, OCL_KERNELS_PROCESSOR, OCL_KERNELS_GPU };
 
 /* ---- what a device can do (device.c) ---- */
 
@@ -43,7 +45,7 @@ typedef struct ocl_facts {
     cl_device_id id;
     char name[128], vendor[64], driver[64], version[96], c_version[64], platform_name[96], platform_version[96];
     char *extensions; /* NULL: none */
-    bool gpu, cpu;    /* neither: an accelerator */
+    bool gpu, cpu;    /* neither: an accelerator. cpu: kernels are those for processors (option `kernels`) */
     bool usable;      /* else `why` */
     bool unified;     /* shares the host's memory */
     bool fp64, fp16;
