@@ -27,20 +27,6 @@ static const sail_opt opts[] = {
     {0},
 };
 
-static sail_code devices(sail_ctx *ctx, const void *options, sail_device_info *out, int cap, int *n, sail_err *err)
-{
-    ocl_api api;
-    ocl_facts *list = NULL;
-    *n = 0;
-    SAIL_TRY(ocl_api_open(&api, err));
-    const sail_code code = ocl_list(&api, &list, n, err);
-    for (int i = 0; i < *n && i < cap; i++)
-        ocl_describe(&list[i], options, &out[i]);
-    ocl_list_free(list, *n);
-    ocl_api_close(&api);
-    return code;
-}
-
 /* The directory of compiled programs; NULL: none. */
 static char *cache_dir(const ocl_options *o)
 {
@@ -57,6 +43,27 @@ static char *cache_dir(const ocl_options *o)
     else
         return NULL;
     return strdup(path);
+}
+
+static sail_code devices(sail_ctx *ctx, const void *options, sail_device_info *out, int cap, int *n, sail_err *err)
+{
+    ocl_api api;
+    ocl_facts *list = NULL;
+    *n = 0;
+    SAIL_TRY(ocl_api_open(&api, err));
+    const sail_code code = ocl_list(&api, &list, n, err);
+    char *cache = options ? cache_dir(options) : NULL;
+    for (int i = 0; i < *n && i < cap; i++) {
+        const sail_device as_known = {.ctx = ctx, .facts = list[i], .cache = cache};
+        ocl_describe(&list[i], options, &out[i]);
+        const size_t used = strlen(out[i].note);
+        if (list[i].usable)
+            ocl_variants_describe(&as_known, out[i].note + used, sizeof out[i].note - used);
+    }
+    free(cache);
+    ocl_list_free(list, *n);
+    ocl_api_close(&api);
+    return code;
 }
 
 static void device_close(sail_device *d)

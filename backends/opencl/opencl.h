@@ -111,8 +111,8 @@ void ocl_subgroup_options(const sail_device *d, int size, char *out, size_t room
 int ocl_pairs(sail_device *d, sail_dtype t);
 /* SAIL_E_OPTION where a variant was asked for that the device has not. */
 sail_code ocl_variants_check(sail_device *d, sail_err *err);
-/* "sub-groups of 16; f16 pairs converted; bf16 pairs shifted" */
-void ocl_variants_describe(sail_device *d, char *out, size_t room);
+/* What was found before, on disk: "; sub-groups of 16 work; pairs of bf16 shifted". Asks the device nothing: needs only facts and cache. */
+void ocl_variants_describe(const sail_device *d, char *out, size_t room);
 
 /* ---- the cache on disk (cache.c): also for the choices of a tuner ---- */
 

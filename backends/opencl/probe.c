@@ -40,6 +40,9 @@ static sail_code ask(sail_device *d, const char *sources, const char *entry, con
 
 /* ---- answers on disk ---- */
 
+enum { SUBGROUPS, PAIRS_F16, PAIRS_BF16 };
+static const char *const questions[] = {"sub-groups", "pairs of f16", "pairs of bf16"};
+
 static bool known(const sail_device *d, const char *question, int *answer)
 {
     ocl_key key;
@@ -109,7 +112,7 @@ int ocl_subgroup_size(sail_device *d)
         return d->subgroup_size > 0 ? d->subgroup_size : 0;
     int answer = 0; /* negative: by attribute */
     d->subgroup_size = 0; /* what is built for the question must not ask it */
-    if (!known(d, "sub-groups", &answer)) {
+    if (!known(d, questions[SUBGROUPS], &answer)) {
         for (int i = 0; i < 4 && answer == 0; i++) {
             int size = sizes[i];
             if (subgroups_work(d, true, &size))
@@ -118,7 +121,7 @@ int ocl_subgroup_size(sail_device *d)
         int size = 0;
         if (answer == 0 && subgroups_work(d, false, &size))
             answer = size;
-        keep(d, "sub-groups", answer);
+        keep(d, questions[SUBGROUPS], answer);
     }
     d->subgroups_by_attribute = answer < 0;
     d->subgroup_size = answer < 0 ? -answer : answer;
@@ -159,7 +162,7 @@ int ocl_pairs(sail_device *d, sail_dtype t)
 {
     static const int f16[] = {2, 1, 0}, bf16[] = {4, 5, 3, 0};
     int *const slot = &d->pairs[t == SAIL_BF16];
-    const char *const question = t == SAIL_BF16 ? "pairs of bf16" : "pairs of f16";
+    const char *const question = questions[t == SAIL_BF16 ? PAIRS_BF16 : PAIRS_F16];
     if ((t != SAIL_F16 && t != SAIL_BF16) || d->options.variants == OCL_VARIANTS_NONE)
         return 0;
     if (*slot >= 0)
@@ -184,13 +187,18 @@ sail_code ocl_variants_check(sail_device *d, sail_err *err)
     return SAIL_OK;
 }
 
-void ocl_variants_describe(sail_device *d, char *out, size_t room)
+void ocl_variants_describe(const sail_device *d, char *out, size_t room)
 {
-    static const char *const how[] = {"", "converted", "AMD's dot", "shifted", "AMD's dot", "converted"};
-    const int size = ocl_subgroup_size(d), half = ocl_pairs(d, SAIL_F16), bfloat = ocl_pairs(d, SAIL_BF16);
-    size_t at = size ? (size_t)snprintf(out, room, "sub-groups of %d", size) : (size_t)snprintf(out, room, "no sub-groups");
-    if (at < room)
-        at += (size_t)snprintf(out + at, room - at, "; f16 pairs %s", half ? how[half] : "none");
-    if (at < room)
-        snprintf(out + at, room - at, "; bf16 pairs %s", bfloat ? how[bfloat] : "none");
+    static const char *const how[] = {"", "converted", "by AMD's dot", "shifted", "by AMD's dot", "converted"};
+    static const char *const pairs[] = {"f16", "bf16"};
+    int answer;
+    size_t at = 0;
+    *out = '\0';
+    if (known(d, questions[SUBGROUPS], &answer))
+        at += (size_t)(answer ? snprintf(out, room, "; sub-groups of %d work", answer < 0 ? -answer : answer)
+                              : snprintf(out, room, "; no sub-groups that work"));
+    for (int i = 0; i < 2 && at < room; i++)
+        if (known(d, questions[PAIRS_F16 + i], &answer))
+            at += (size_t)(answer > 0 && answer < 6 ? snprintf(out + at, room - at, "; pairs of %s %s", pairs[i], how[answer])
+                                                    : snprintf(out + at, room - at, "; no pairs of %s", pairs[i]));
 }

@@ -1,6 +1,7 @@
 /* bench_opencl.c - float32 matrix products of the opencl backend at training shapes, beside CLBlast on the same device and the cpu
- * backend, in turns in one run: bench_opencl [--tokens LIST] [--rounds N] [--layouts nt,nn,tn]. --few ROWS: instead, products of so many
- * rows with weights of several types, as in decoding, and the memory's speed that follows.
+ * backend, in turns in one run: bench_opencl [--tokens LIST] [--rounds N] [--layouts nt,nn,tn] [--only NxK]
+ * [--peers no]. --few ROWS: instead, products of so many rows with weights of several types, as in decoding, and the memory's speed that
+ * follows.
  *
  * CLBlast is found at run time, and only here; without it its columns are left out. Medians of rounds, geometric means of ratios. */
 #include <time.h>
@@ -214,12 +215,17 @@ static void few(rig *r, const char *rows, int rounds)
 int main(int argc, char **argv)
 {
     static const int64_t widths[][2] = {{576, 576}, {1152, 576}, {1536, 576}, {576, 1536}, {896, 896}, {1536, 1536}};
-    const char *tokens = "512,1024,2048,4096", *layouts = "nt", *few_rows = NULL;
+    const char *tokens = "512,1024,2048,4096", *layouts = "nt", *few_rows = NULL, *only = NULL;
+    bool peers = true;
     int rounds = 7, n = 0;
     double sums[PEERS] = {0};
     for (int i = 1; i + 1 < argc; i += 2)
         if (!strcmp(argv[i], "--tokens"))
             tokens = argv[i + 1];
+        else if (!strcmp(argv[i], "--only"))
+            only = argv[i + 1];
+        else if (!strcmp(argv[i], "--peers"))
+            peers = strcmp(argv[i + 1], "no") != 0;
         else if (!strcmp(argv[i], "--few"))
             few_rows = argv[i + 1];
         else if (!strcmp(argv[i], "--layouts"))
@@ -227,7 +233,7 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--rounds"))
             rounds = atoi(argv[i + 1]) < 1 ? 1 : atoi(argv[i + 1]) > MOST_ROUNDS ? MOST_ROUNDS : atoi(argv[i + 1]);
         else
-            give_up(argv[i], "unknown; --tokens LIST, --rounds N, --layouts LIST, --few LIST");
+            give_up(argv[i], "unknown; --tokens LIST, --rounds N, --layouts LIST, --only NxK, --peers no, --few LIST");
     rig r, cpu;
     blast b;
     sail_device_info info;
@@ -238,20 +244,29 @@ int main(int argc, char **argv)
         rig_close(&r);
         return 0;
     }
-    const bool have_cpu = rig_open(&cpu, "cpu", NULL);
+    const bool have_cpu = peers && rig_open(&cpu, "cpu", NULL);
     r.ops->info(r.device, &info);
     printf("%s, %s, %d units; float32\n", info.name, info.note, info.compute_units);
-    blast_open(&b, info.name);
+    memset(&b, 0, sizeof b);
+    if (peers)
+        blast_open(&b, info.name);
     for (const char *l = layouts; *l; l += strcspn(l, ","), l += *l == ',')
         for (const char *t = tokens; *t; t += strcspn(t, ","), t += *t == ',')
-            for (size_t i = 0; i < sizeof widths / sizeof *widths; i++, n++) {
+            for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
                 const int64_t m = atoll(t), rows = widths[i][0], cols = widths[i][1];
+                char name[48];
+                snprintf(name, sizeof name, "%lldx%lld", (long long)rows, (long long)cols);
+                if (only && strcmp(only, name) != 0)
+                    continue;
+                n++;
                 /* forward; the derivative of the rows; of the weights */
                 const shape s = !strncmp(l, "nt", 2)   ? (shape){m, rows, cols, false, true}
                                 : !strncmp(l, "nn", 2) ? (shape){m, cols, rows, false, false}
                                                        : (shape){rows, cols, m, true, false};
                 one(&r, have_cpu ? &cpu : NULL, &b, &s, rounds, sums);
             }
+    if (n == 0)
+        give_up(only ? only : tokens, "no such shape");
     printf("geometric means of %d shapes: %.1f Gflop/s", n, exp(sums[OURS] / n));
     if (b.sgemm)
         printf(", %.2f x CLBlast", exp(sums[BLAST] / n));
