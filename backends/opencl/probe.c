@@ -48,7 +48,7 @@ static bool known(const sail_device *d, const char *question, int *answer)
     ocl_key key;
     unsigned char *data;
     size_t n;
-    ocl_key_of(d, (const char *const[]){"probe 1", question, NULL}, &key);
+    ocl_key_of(d, (const char *const[]){"probe 2", question, NULL}, &key);
     if (!ocl_cache_get(d, "probe", &key, &data, &n))
         return false;
     const bool good = n == sizeof *answer;
@@ -61,7 +61,7 @@ static bool known(const sail_device *d, const char *question, int *answer)
 static void keep(const sail_device *d, const char *question, int answer)
 {
     ocl_key key;
-    ocl_key_of(d, (const char *const[]){"probe 1", question, NULL}, &key);
+    ocl_key_of(d, (const char *const[]){"probe 2", question, NULL}, &key);
     ocl_cache_put(d, "probe", &key, (const unsigned char *)&answer, sizeof answer);
 }
 
@@ -113,13 +113,14 @@ int ocl_subgroup_size(sail_device *d)
     int answer = 0; /* negative: by attribute */
     d->subgroup_size = 0; /* what is built for the question must not ask it */
     if (!known(d, questions[SUBGROUPS], &answer)) {
-        for (int i = 0; i < 4 && answer == 0; i++) {
+        const bool claimed = d->facts.major >= 2 || ocl_has(&d->facts, "cl_khr_subgroups") || ocl_has(&d->facts, "cl_intel_subgroups");
+        for (int i = 0; i < 4 && answer == 0 && ocl_has(&d->facts, "cl_intel_required_subgroup_size"); i++) {
             int size = sizes[i];
             if (subgroups_work(d, true, &size))
                 answer = -size;
         }
         int size = 0;
-        if (answer == 0 && subgroups_work(d, false, &size))
+        if (answer == 0 && claimed && subgroups_work(d, false, &size))
             answer = size;
         keep(d, questions[SUBGROUPS], answer);
     }
@@ -129,6 +130,19 @@ int ocl_subgroup_size(sail_device *d)
 }
 
 /* ---- pairs of 16-bit numbers ---- */
+
+/* Whether to ask at all: some compilers end the process over what they do not know. */
+static bool may_have(const ocl_facts *f, int how)
+{
+    const bool amd = strstr(f->vendor, "AMD") || strstr(f->vendor, "Advanced Micro Devices");
+    switch (how) {
+    case 1: return f->fp16;
+    case 2: return f->fp16 && f->gpu && amd;
+    case 4: return f->gpu && amd;
+    case 5: return ocl_has(f, "cl_intel_bfloat16_conversions") || ocl_has(f, "cl_intel_bfloat16");
+    default: return true;
+    }
+}
 
 static bool pairs_work(sail_device *d, sail_dtype t, int how)
 {
@@ -170,7 +184,7 @@ int ocl_pairs(sail_device *d, sail_dtype t)
     int answer = 0;
     if (!known(d, question, &answer)) {
         for (const int *how = t == SAIL_BF16 ? bf16 : f16; *how && !answer; how++)
-            answer = pairs_work(d, t, *how) ? *how : 0;
+            answer = may_have(&d->facts, *how) && pairs_work(d, t, *how) ? *how : 0;
         keep(d, question, answer);
     }
     return *slot = answer;
@@ -181,9 +195,9 @@ sail_code ocl_variants_check(sail_device *d, sail_err *err)
     if (d->options.variants == OCL_VARIANTS_SUBGROUPS && ocl_subgroup_size(d) == 0)
         return sail_fail(err, SAIL_E_OPTION, "opencl: variants: subgroups: %s, driver %s, has no sub-groups that compute rightly; `auto` uses "
                          "what there is", d->facts.name, d->facts.driver);
-    if (d->options.variants == OCL_VARIANTS_PAIRS && ocl_pairs(d, SAIL_F16) == 0)
-        return sail_fail(err, SAIL_E_OPTION, "opencl: variants: pairs: %s, driver %s, has no half arithmetic that computes rightly; `auto` uses "
-                         "what there is", d->facts.name, d->facts.driver);
+    if (d->options.variants == OCL_VARIANTS_PAIRS && ocl_pairs(d, SAIL_F16) == 0 && ocl_pairs(d, SAIL_BF16) == 0)
+        return sail_fail(err, SAIL_E_OPTION, "opencl: variants: pairs: %s, driver %s, multiplies pairs of neither f16 nor bf16 rightly; `auto` "
+                         "uses what there is", d->facts.name, d->facts.driver);
     return SAIL_OK;
 }
 

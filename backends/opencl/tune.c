@@ -180,6 +180,7 @@ static sail_code choose(bench *b, const ocl_shape *class_, ocl_plan *best, sail_
     bool right[OCL_CANDIDATES];
     char problems[OCL_CANDIDATES][256], text[128];
     double seconds[OCL_CANDIDATES];
+    const double flops = 2.0 * (double)b->s.m * (double)b->s.n * (double)b->s.k;
     const int n = ocl_candidates(b->d, class_, all);
     int first = -1;
     SAIL_TRY(set_up(b, err));
@@ -194,13 +195,13 @@ static sail_code choose(bench *b, const ocl_shape *class_, ocl_plan *best, sail_
     for (int i = 0; i < n; i++) {
         ocl_plan_text(&all[i], text, sizeof text);
         if (b->tell)
-            b->tell(b->user, text, right[i] ? seconds[i] : -1, 2.0 * (double)b->s.m * (double)b->s.n * (double)b->s.k, right[i] ? NULL : problems[i]);
+            b->tell(b->user, text, right[i] ? seconds[i] : -1, flops, right[i] ? NULL : problems[i]);
         if (right[i] && (first < 0 || seconds[i] < 0.97 * seconds[first])) /* what comes first was thought the best */
             first = i;
     }
     if (first < 0)
-        return sail_fail(err, SAIL_E_DEVICE, "opencl: no way of making a matrix product computes rightly on %s, driver %s: use another driver, or "
-                         "--backend cpu", b->d->facts.name, b->d->facts.driver);
+        return sail_fail(err, SAIL_E_DEVICE, "opencl: no way of making a matrix product computes rightly on %s, driver %s: use another "
+                         "driver, or --backend cpu", b->d->facts.name, b->d->facts.driver);
     *best = all[first];
     return SAIL_OK;
 }
