@@ -105,14 +105,19 @@ static int preference_logprob(lua_State *L)
         outcome = outcomes_at(L, 3, &n);
         luaL_argcheck(L, n == b->n, 3, "these outcomes belong to another batch");
     }
-    sail__lua_push_var(L, sail_preference_logprob(b->tape, &b->preference, scores, outcome));
+    bool vectors = b->width > 1 && scores.id == b->scores.id; /* a reward model's, which b.scores stand for */
+    sail__lua_push_var(L, vectors ? sail_preference_logprob_of(b->tape, &b->preference, b->width, b->head, outcome)
+                                  : sail_preference_logprob(b->tape, &b->preference, scores, outcome));
     return 1;
 }
 
 static int preference_entropy(lua_State *L)
 {
     const sail_pairs *b = running(L)->b;
-    sail__lua_push_var(L, sail_preference_entropy(b->tape, &b->preference, sail__lua_check_var(L, 2)));
+    sail_var scores = sail__lua_check_var(L, 2);
+    bool vectors = b->width > 1 && scores.id == b->scores.id;
+    sail__lua_push_var(L, vectors ? sail_preference_entropy_of(b->tape, &b->preference, b->width, b->head)
+                                  : sail_preference_entropy(b->tape, &b->preference, scores));
     return 1;
 }
 

@@ -170,17 +170,45 @@ static void sum_responses(sail_tape *t, const sail__batch *rows, double *scratch
     out->whole_logp = rows->modifiers.length ? sail_sum_tokens(t, out->token_logp) : out->logp;
 }
 
+/* The numbers of a reward model's scores, each a leaf, and what they amount to in a pair. scratch: [responses]. */
+static sail_code head_leaves(sail_arena *a, sail_tape *t, const sail__batch *rows, double *scratch, sail_pairs *out, sail_err *err)
+{
+    const sail_layout *l = &rows->layout;
+    const int width = rows->width > 1 ? rows->width : 1;
+    sail_var *head = sail__arena_array(a, (size_t)width, sizeof *head);
+    int32_t *first = sail__arena_array(a, (size_t)l->pairs + 1, sizeof *first), *second = sail__arena_array(a, (size_t)l->pairs + 1, sizeof *second);
+    if (!head || !first || !second)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for %lld pairs", (long long)l->pairs);
+    for (int d = 0; d < width; d++) {
+        for (int64_t i = 0; i < l->responses; i++)
+            scratch[i] = rows->head[i * width + d];
+        head[d] = sail_tape_leaf(t, SAIL_RESPONSE, l->responses, scratch);
+    }
+    out->head = head;
+    out->width = width;
+    out->scores = head[0];
+    if (width == 1)
+        return SAIL_OK;
+    for (int64_t i = 0; i < l->pairs; i++) {
+        second[i] = 1;
+        for (int64_t r = l->response_of_pair[i]; r < l->response_of_pair[i + 1]; r++)
+            scratch[r] = r == l->response_of_pair[i] ? 0.5 : -0.5;
+    }
+    sail_var lead = sail_sub(t, sail_preference_logprob_of(t, &rows->preference, width, head, first),
+                             sail_preference_logprob_of(t, &rows->preference, width, head, second));
+    out->scores = sail_mul(t, sail_spread(t, lead, SAIL_RESPONSE), sail_tape_constant(t, SAIL_RESPONSE, l->responses, scratch));
+    return SAIL_OK;
+}
+
 /* What carries the derivatives: log-probabilities of tokens, or the scores of a head. scratch: zeros, to be written over. */
-static void leaves(sail_tape *t, const sail__batch *rows, double *scratch, sail_pairs *out)
+static sail_code leaves(sail_arena *a, sail_tape *t, const sail__batch *rows, double *scratch, sail_pairs *out, sail_err *err)
 {
     const sail_layout *l = &rows->layout;
     const sail_var none = {-1};
     out->token_logp = out->token_ref = out->token_entropy = out->token_lss = out->token_drawn = none;
     out->logp = out->ref = out->rho = out->drawn = out->whole_logp = none;
-    if (rows->head) {
-        out->scores = sail_tape_leaf(t, SAIL_RESPONSE, l->responses, rows->head);
-        return;
-    }
+    if (rows->head)
+        return head_leaves(a, t, rows, scratch, out, err);
     out->token_logp = sail_tape_leaf(t, SAIL_TOKEN, l->tokens, rows->logp);
     out->token_ref = sail_tape_constant(t, SAIL_TOKEN, l->tokens, rows->ref ? rows->ref : scratch);
     if (rows->entropy)
@@ -192,6 +220,13 @@ static void leaves(sail_tape *t, const sail__batch *rows, double *scratch, sail_
     sum_responses(t, rows, scratch, out);
     out->rho = sail_sub(t, out->logp, out->ref);
     out->scores = sail_mul(t, sail__divergence_var(&rows->modifiers, t, out->rho), sail_number(t, rows->beta));
+    sail_var *head = sail__arena_array(a, 1, sizeof *head);
+    if (!head)
+        return sail_fail(err, SAIL_E_NOMEM, "no memory for %lld pairs", (long long)l->pairs);
+    *head = out->scores;
+    out->head = head;
+    out->width = 1;
+    return SAIL_OK;
 }
 
 /* What only some objectives are given: no value where it is not known. */
@@ -233,7 +268,7 @@ sail_code sail__pairs_build(sail_arena *a, sail_tape *t, const sail__batch *rows
     sail_tape_reset(t, l);
     out->tape = t;
     out->margin = sail_tape_constant(t, SAIL_PAIR, l->pairs, rows->margin ? rows->margin : scratch);
-    leaves(t, rows, scratch, out);
+    SAIL_TRY(leaves(a, t, rows, scratch, out, err));
     SAIL_TRY(build_extras(a, t, rows, out, err));
     out->has_sides = true;
     for (int64_t i = 0; i < l->responses; i++)
@@ -362,5 +397,14 @@ sail_code sail__pairs_weights(const sail_pairs *b, double *logp, double *entropy
 
 sail_code sail__pairs_score_weights(const sail_pairs *b, double *out, sail_err *err)
 {
-    return copy_weights(b, b->scores, "the score of response", out, err);
+    double *one = sail__malloc((size_t)b->layout->responses * sizeof *one + 1);
+    sail_code code = one ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "no memory for %lld responses", (long long)b->layout->responses);
+    for (int d = 0; one && d < b->width; d++) {
+        sail_code found = copy_weights(b, b->head[d], "the score of response", one, code == SAIL_OK ? err : NULL);
+        code = code == SAIL_OK ? found : code;
+        for (int64_t i = 0; i < b->layout->responses; i++)
+            out[i * b->width + d] = one[i];
+    }
+    sail__free(one);
+    return code;
 }

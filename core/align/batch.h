@@ -33,7 +33,8 @@ typedef struct sail__batch {
     const sail_route *routes; /* of the strategy at this step; coefficients as they are to be used */
     int n_routes;
     const double *baseline;     /* [pairs] from prepare; NULL: 0 */
-    const double *head;         /* [responses] scores of a reward model: they are the leaves then, and logp, ref, entropy, lss are not
+    int32_t width;              /* of head; 0: 1 */
+    const double *head;         /* [responses][width] scores of a reward model: they are the leaves then, and logp, ref, entropy, lss are not
                                  * read; NULL: a language model */
     const double *margin;       /* [pairs] of the data; NULL: 0 */
     const int64_t *prompt_id;   /* [pairs] NULL: all different */
@@ -90,7 +91,7 @@ sail_code sail__pairs_weights(const sail_pairs *b, double *logp, double *entropy
 /* The same for the prompts' tokens, as many as prompt_of_pair says. */
 sail_code sail__pairs_prompt_weights(const sail_pairs *b, double *out, sail_err *err);
 
-/* The same of a score head: d loss / d score, [responses]. */
+/* The same of a score head: d loss / d score, [responses][width]. */
 sail_code sail__pairs_score_weights(const sail_pairs *b, double *out, sail_err *err);
 
 /* ---- metrics: sums over the parts of a step ---- */

@@ -3,14 +3,13 @@
 
 #include <math.h>
 
-sail_code sail__win_probability(const sail_preference_model *m, double better, double worse, double *p, sail_err *err)
+sail_code sail__win_probability(const sail_preference_model *m, const double *scores, double *p, sail_err *err)
 {
     double q[3] = {0};
-    const double score[2] = {better, worse};
     if (m->ops->outcomes(m->self, 2) > 3)
         return sail_fail(err, SAIL_E_ARG, "preference model %s has more outcomes of two responses than two wins and a tie", m->name);
-    SAIL_TRY(sail_preference_probabilities(m, 2, score, q, err));
-    *p = q[0] + q[1] > 0 ? q[0] / (q[0] + q[1]) : better > worse; /* both 0 far out in the tails of a model with ties */
+    SAIL_TRY(sail_preference_probabilities(m, 2, scores, q, err));
+    *p = q[0] + q[1] > 0 ? q[0] / (q[0] + q[1]) : scores[0] > scores[1]; /* both 0 far out in the tails of a model with ties */
     return SAIL_OK;
 }
 

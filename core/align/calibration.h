@@ -18,8 +18,8 @@ typedef struct sail__calibration {
     double n, log_loss; /* log_loss: sum of -log p */
 } sail__calibration;
 
-/* Probability that `better` wins over `worse`, between the two. NAN where the model has none. */
-sail_code sail__win_probability(const sail_preference_model *m, double better, double worse, double *p, sail_err *err);
+/* Probability that the first response wins over the second, among outcomes that somebody wins. scores: [2][width of the model]. */
+sail_code sail__win_probability(const sail_preference_model *m, const double *scores, double *p, sail_err *err);
 void sail__calibration_add(sail__calibration *c, double p);
 double sail__calibration_error(const sail__calibration *c); /* NAN: no pairs */
 

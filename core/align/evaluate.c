@@ -46,8 +46,11 @@ static sail_code calibration(const sail__stage *live, const sail__step *s, sail_
     const sail_preference_model m = {live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
     sail__calibration c = {0};
     for (int64_t i = 0; i < s->n; i++) {
-        double p;
-        SAIL_TRY(sail__win_probability(&m, s->groups[i].r[0].head[0], s->groups[i].r[1].head[0], &p, err));
+        double p, scores[2 * SAIL_MAX_WIDTH];
+        const int width = sail_preference_width(&m);
+        for (int d = 0; d < 2 * width && d < 2 * SAIL_MAX_WIDTH; d++)
+            scores[d] = s->groups[i].r[d / width].head[d % width];
+        SAIL_TRY(sail__win_probability(&m, scores, &p, err));
         sail__calibration_add(&c, p);
     }
     return sail__metrics_mean(out, "eval_calibration/error", sail__calibration_error(&c), c.n > 0, err);

@@ -178,7 +178,7 @@ static sail_code back(const update *u, int64_t i, const sail__step_part *p, sail
     const int64_t pair = u->m[i].first - b->first, at = b->layout.token_of_response[b->layout.response_of_pair[pair]];
     int want = u->l->grad_want;
     if (b->head)
-        return sail__passes_scores_backward(&u->l->passes, &u->m[i], p->d_head + b->layout.response_of_pair[pair], err);
+        return sail__passes_scores_backward(&u->l->passes, &u->m[i], p->d_head + b->layout.response_of_pair[pair] * b->width, err);
     return sail__passes_backward(&u->l->passes, u->s, &u->m[i], p->d[0] + at, want & SAIL_WANT_ENTROPY ? p->d[1] + at : NULL,
                                  want & SAIL_WANT_LSS ? p->d[2] + at : NULL, p->d_prompt ? p->d_prompt + b->prompt_of_pair[pair] : NULL, err);
 }

@@ -170,8 +170,9 @@ sail_code sail__step_part_make(const sail__learner *l, const sail__stage *live, 
         v[i] = need(s, tokens, sizeof **v, &ok);
     for (int i = 0; i < 3; i++)
         p->d[i] = need(s, tokens, sizeof **v, &ok);
-    double *head = need(s, responses, sizeof *head, &ok), *margin = need(s, pairs, sizeof *margin, &ok);
-    p->d_head = need(s, responses, sizeof *p->d_head, &ok);
+    const size_t width = l->passes.labels > 1 ? (size_t)l->passes.labels : 1;
+    double *head = need(s, responses * width, sizeof *head, &ok), *margin = need(s, pairs, sizeof *margin, &ok);
+    p->d_head = need(s, responses * width, sizeof *p->d_head, &ok);
     uint8_t *route = need(s, (size_t)s->n, sizeof *route, &ok);
     sail_route *routes = need(s, SAIL_MAX_ROUTES, sizeof *routes, &ok);
     p->outcome = need(s, pairs, sizeof *p->outcome, &ok);
@@ -192,7 +193,7 @@ sail_code sail__step_part_make(const sail__learner *l, const sail__stage *live, 
         weight[i] = g->weight > 0 ? g->weight : 1;
         for (int k = 0; k < g->k; k++, r++) {
             const sail__response *y = &g->r[k];
-            head[r] = y->head ? y->head[0] : 0;
+            widen(head + (size_t)r * width, y->head, y->head ? (int64_t)width : 0);
             of_response[r] = t;
             response_id[r] = y->id;
             widen(v[0] + t, y->logp ? y->logp : prior ? y->old_logp : NULL, y->n);
@@ -230,6 +231,7 @@ sail_code sail__step_part_make(const sail__learner *l, const sail__stage *live, 
     b->logp = v[0];
     b->ref = sail__stage_needs_reference(live) ? v[1] : NULL;
     b->head = l->passes.labels ? head : NULL;
+    b->width = (int32_t)width;
     b->margin = margin;
     b->entropy = entropy ? v[2] : NULL;
     b->lss = lss ? v[3] : NULL;

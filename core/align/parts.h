@@ -11,7 +11,7 @@ typedef struct sail__step_part {
     sail__batch batch;
     int32_t *outcome;
     double *d[3]; /* derivatives by token */
-    double *d_head; /* … by response, of a score head */
+    double *d_head; /* … by response and number, of a score head */
     double *d_prompt; /* … of the prompts' but their first ones; NULL: not asked for */
 } sail__step_part;
 

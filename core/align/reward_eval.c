@@ -83,18 +83,26 @@ static sail_code flush(sail__scorer *s, batch *b, const sail_preference_model *m
         return SAIL_OK;
     SAIL_TRY(sail__scorer_run(s, b->scores, err));
     for (size_t i = 0; i < b->n; i++) {
-        double chosen = b->scores[2 * i], rejected = b->scores[2 * i + 1], p;
-        if (!isfinite(chosen) || !isfinite(rejected))
-            return sail_fail(err, SAIL_E_NUMERIC, "the reward model gives pair %.0f the scores %g and %g", r->pairs + 1, chosen, rejected);
-        SAIL_TRY(sail__win_probability(m, chosen, rejected, &p, err));
+        double score[2 * SAIL_MAX_WIDTH], p;
+        const int n = 2 * s->labels;
+        for (int d = 0; d < n; d++) {
+            score[d] = b->scores[i * (size_t)n + (size_t)d];
+            if (!isfinite(score[d]))
+                return sail_fail(err, SAIL_E_NUMERIC, "the reward model gives pair %.0f the score %g", r->pairs + 1, score[d]);
+        }
+        SAIL_TRY(sail__win_probability(m, score, &p, err));
+        if (n > 2) { /* of vectors: what they amount to in this pair */
+            score[0] = 0.5 * log(fmax(p, 1e-300) / fmax(1 - p, 1e-300));
+            score[1] = -score[0];
+        }
         sail__calibration_add(&r->calibration, p);
         r->pairs++;
-        r->right += chosen > rejected;
-        r->chosen += chosen;
-        r->rejected += rejected;
-        r->margin += chosen - rejected;
+        r->right += score[0] > score[1];
+        r->chosen += score[0];
+        r->rejected += score[1];
+        r->margin += score[0] - score[1];
         if (b->subset[i])
-            SAIL_TRY(count_subset(r, b->subset[i], chosen > rejected, err));
+            SAIL_TRY(count_subset(r, b->subset[i], score[0] > score[1], err));
     }
     b->n = 0;
     return SAIL_OK;
@@ -153,9 +161,9 @@ sail_code sail__reward_assess(sail_ctx *ctx, sail__scorer *s, const sail__reward
     sail_arena *keep = out->arena;
     *out = (sail__reward_report){.arena = keep};
     sail_code code = a && b ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (code == SAIL_OK && s->labels != 1)
-        code = sail_fail(err, SAIL_E_ARG, "%s gives %d numbers for a response: pairs are told apart by one", s->session->path, s->labels);
-    if (code == SAIL_OK && !(b->scores = sail__malloc(2 * MOST * sizeof *b->scores)))
+    if (code == SAIL_OK)
+        code = sail__scorer_compared_by(s, m, err);
+    if (code == SAIL_OK && !(b->scores = sail__malloc(2 * MOST * (size_t)s->labels * sizeof *b->scores)))
         code = sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (code == SAIL_OK)
         code = sail__source_open(data->rows, &in, err);

@@ -69,6 +69,7 @@ static sail_code open_scorer(sail__scorer *s, sail_ctx *ctx, const sail__scorer_
     sail_node *left = NULL;
     SAIL_TRY(read_note(s, spec->adapter ? spec->adapter : spec->path, &left, err));
     s->fitted_on = said(left, "fitted_on");
+    s->preference = said(left, "preference");
     bool text = s->fitted_on && !strcmp(s->fitted_on, "text");
     const char *form = spec->template_name ? spec->template_name : said(left, "template");
     sail__model_section m = {.path = spec->path, .adapter_path = spec->adapter, .tokenizer = spec->tokenizer, .dtype = spec->dtype, .device = spec->device,
@@ -125,6 +126,18 @@ void sail__scorer_close(sail__scorer *s)
     sail__session_close(s->session);
     sail__arena_free(s->arena);
     sail__free(s);
+}
+
+sail_code sail__scorer_compared_by(const sail__scorer *s, const sail_preference_model *m, sail_err *err)
+{
+    const int width = sail_preference_width(m);
+    if (width == s->labels)
+        return SAIL_OK;
+    if (s->labels == 1)
+        return sail_fail(err, SAIL_E_RECIPE, "%s gives one number for a response, and preference model %s compares %d: choose bradley_terry, thurstone, …",
+                         s->session->path, m->name, width);
+    return sail_fail(err, SAIL_E_RECIPE, "%s gives %d numbers for a response, and preference model %s compares %d: vectors are compared by "
+                     "{kind: general, dimension: %d}, where the model was fitted with it", s->session->path, s->labels, m->name, width, s->labels);
 }
 
 /* ---- encoding ---- */

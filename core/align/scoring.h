@@ -26,6 +26,7 @@ typedef struct sail__scorer {
     int32_t labels; /* numbers a response gets */
     bool has_form;          /* messages can be rendered */
     bool text_is_message;
+    const char *preference; /* preference model that it was fitted with; NULL: not said */
     const char *fitted_on;  /* "text", "messages"; NULL: not said */
     sail__encode_options encode;
     sail__ids closing;
@@ -37,6 +38,9 @@ typedef struct sail__scorer {
 /* Refused, with what would be right: a model without a score head, or whose tokenizer has more tokens than its embedding has rows. */
 sail_code sail__scorer_open(sail_ctx *ctx, const sail__scorer_spec *spec, sail__scorer **out, sail_err *err);
 void sail__scorer_close(sail__scorer *s); /* NULL is fine */
+
+/* That a preference model compares what this one gives: as many numbers. */
+sail_code sail__scorer_compared_by(const sail__scorer *s, const sail_preference_model *m, sail_err *err);
 
 /* Add a prompt and its k responses to the batch: one tree, the prompt once. Parts are text, messages or ids. */
 sail_code sail__scorer_add(sail__scorer *s, const sail__part *prompt, const sail__part *responses, int k, sail_err *err);

@@ -43,6 +43,7 @@ static sail_code open_session(sail__trainer *t, sail_err *err)
     sail_optimizer_plan plan;
     SAIL_TRY(optimizer_plan(stage, &plan));
     uint32_t caps = stage->objective.loaded->plugin.caps;
+    const sail_preference_model preference = {stage->preference.loaded->ops, stage->preference.options, stage->preference.loaded->plugin.name};
     if (stage->kind == SAIL__REWARD)
         caps &= ~(uint32_t)(SAIL_CAP_ENTROPY | SAIL_CAP_LSS);
     sail__session_spec spec = {.model = &stage->model,
@@ -53,7 +54,7 @@ static sail_code open_session(sail__trainer *t, sail_err *err)
                                .decay_all = stage->train.decay == SAIL__DECAY_ALL,
                                .grad_want = sail__objective_grad_want(caps),
                                .reference = sail__stage_needs_reference(stage) || stage->rollout.rival != SAIL__RIVAL_POLICY,
-                               .labels = stage->kind == SAIL__REWARD ? 1 : 0,
+                               .labels = stage->kind == SAIL__REWARD ? sail_preference_width(&preference) : 0,
                                .fresh_reference = needs_fresh_reference(stage),
                                .seed = stage->seed};
     return sail__session_open(t->o.ctx, &spec, &t->session, err);

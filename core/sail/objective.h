@@ -61,6 +61,10 @@ typedef struct sail_pairs {
     /* TOKEN and RESPONSE: log-probability under the distribution that a response was really drawn from: at a temperature, under filters,
      * from an earlier step's policy. Of responses that the policy did not write: logp as it is now, so that the ratio is 1. */
     sail_var token_drawn, drawn;
+    /* What the preference model compares: `width` numbers a response, RESPONSE each. One, the scores, but for reward models with a head of
+     * vectors: scores is then half of log q(1 over 2) - log q(2 over 1), and minus that. Since ABI 1.1 */
+    int32_t width;
+    const sail_var *head;
     sail_var margin;   /* PAIR, a constant: by how much the data say that slot 0 leads (score_chosen - score_rejected); 0 where they do
                         * not say. Since ABI 1.1 */
 

@@ -10,8 +10,9 @@ static const struct {
 } models[] = {
     {"bradley_terry", {NULL}},           {"thurstone", {"scale", "0.7", NULL}}, {"plackett_luce", {"temperature", "2", NULL}},
     {"rao_kupper", {"nu", "1.5", NULL}}, {"davidson", {"nu", "0.8", NULL}},     {"noisy_bradley_terry", {"epsilon", "0.1", NULL}},
+    {"general", {"dimension", "4", NULL}}, /* last: vectors need a head of their own */
 };
-enum { MODELS = sizeof models / sizeof *models };
+enum { MODELS = sizeof models / sizeof *models - 1 };
 
 /* A loss of the pairs at hand. */
 static void begin(lesson *l, rig *r, int which, const golden_file *f, bool centred)
@@ -92,50 +93,58 @@ static void whole_model(void **state)
 }
 
 /* The language model gets a head and an adapter: only they learn, and the head is saved with the adapter. */
-static void adapter_and_new_head(void **state)
+static void new_head(rig *r, int which, int32_t labels, const golden_file *f)
 {
-    rig r;
-    golden_file f;
     sail_err err = {0};
-    GOLDEN_OR_SKIP();
-    rig_open(&r, (int)(intptr_t)*state);
-    golden_open(&f, "models/families/llama/dpo.safetensors");
     sail_optimizer_plan plan = {0};
-    lesson_plan(&r, test_map(r.arena, "kind", "\"sgd\"", NULL), &plan);
-    rig_load(&r, &(rig_spec){.path = sail__path_join(r.arena, golden_dir(), "models/families/llama")});
-    sail__model_free(r.model);
-    r.model = NULL;
+    lesson_plan(r, test_map(r->arena, "kind", "\"sgd\"", NULL), &plan);
+    rig_load(r, &(rig_spec){.path = sail__path_join(r->arena, golden_dir(), "models/families/llama")});
+    sail__model_free(r->model);
+    r->model = NULL;
     const sail__model_config *config;
     sail__param_source source;
-    assert_int_equal(sail__score_head_config(r.arena, sail__weights_config(r.weights), 1, NULL, &config, &err), SAIL_OK);
-    assert_int_equal(sail__score_head_source(r.arena, config, sail__weights_source(r.weights), 7, &source, &err), SAIL_OK);
+    assert_int_equal(sail__score_head_config(r->arena, sail__weights_config(r->weights), labels, NULL, &config, &err), SAIL_OK);
+    assert_int_equal(sail__score_head_source(r->arena, config, sail__weights_source(r->weights), 7, &source, &err), SAIL_OK);
     assert_string_equal(config->architecture, "LlamaForSequenceClassification");
     const char *targets[] = {"q_proj", "down_proj"}, **modules;
     size_t n;
-    assert_int_equal(sail__linear_modules(r.arena, config, targets, 2, &modules, &n, &err), SAIL_OK);
-    sail__adapter_layer *layers = sail__arena_array(r.arena, n, sizeof *layers);
+    assert_int_equal(sail__linear_modules(r->arena, config, targets, 2, &modules, &n, &err), SAIL_OK);
+    sail__adapter_layer *layers = sail__arena_array(r->arena, n, sizeof *layers);
     for (size_t i = 0; i < n; i++) {
         const sail__lora_layer shape[] = {{.in = strstr(modules[i], "down") ? config->ff : config->width, .out = config->width}};
-        float *b = sail__arena_array(r.arena, (size_t)(shape->out * 4), sizeof *b);
+        float *b = sail__arena_array(r->arena, (size_t)(shape->out * 4), sizeof *b);
         for (int64_t k = 0; k < shape->out * 4; k++)
             b[k] = 0.05f * (float)((k * 37 + (int64_t)i) % 11 - 5);
         layers[i] = (sail__adapter_layer){modules[i], 4, 0.5, NULL, b};
     }
     sail__peft peft = {.rank = 4, .alpha = 2};
     sail__adapter adapter = {layers, n, NULL, 0, 0};
-    assert_int_equal(sail__score_head_save(r.arena, config, &source, &peft, &adapter, &err), SAIL_OK);
+    assert_int_equal(sail__score_head_save(r->arena, config, &source, &peft, &adapter, &err), SAIL_OK);
     assert_int_equal(adapter.n_saved, 1);
     assert_string_equal(peft.task_type, "SEQ_CLS");
     assert_string_equal(peft.save_names[0], "score");
-    sail__model_spec spec = {.config = config, .source = &source, .dtype = r.variant.dtype, .train = SAIL__TRAIN_ADAPTER, .adapter = &adapter,
+    sail__model_spec spec = {.config = config, .source = &source, .dtype = r->variant.dtype, .train = SAIL__TRAIN_ADAPTER, .adapter = &adapter,
                              .optimizer = &plan, .seed = 3};
-    if (sail__model_new(r.rt, &spec, &r.model, &err) != SAIL_OK)
+    if (sail__model_new(r->rt, &spec, &r->model, &err) != SAIL_OK)
         fail_msg("%s", err.message);
     lesson l;
-    begin(&l, &r, 0, &f, true);
-    assert_int_equal(sail__model_flat(r.model)->n_entries, 2 * (int)n + 1);
-    along_gradients(&l, "bradley_terry", 1e-3);
+    begin(&l, r, which, f, true);
+    assert_int_equal(sail__model_flat(r->model)->n_entries, 2 * (int)n + 1);
+    along_gradients(&l, models[which].name, 1e-3);
+    double margin = sail__metrics_get(&l.metrics, "rewards/margins");
+    assert_true(isfinite(margin));
     lesson_end(&l);
+}
+
+static void adapter_and_new_head(void **state)
+{
+    rig r;
+    golden_file f;
+    GOLDEN_OR_SKIP();
+    rig_open(&r, (int)(intptr_t)*state);
+    golden_open(&f, "models/families/llama/dpo.safetensors");
+    new_head(&r, 0, 1, &f);
+    new_head(&r, MODELS, 4, &f);
     golden_close(&f);
     rig_report(&r, "reward: adapter and head");
     rig_close(&r);
