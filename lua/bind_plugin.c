@@ -241,12 +241,14 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     set_var(L, "whole_logp", b->whole_logp);
     set_var(L, "ref", b->ref);
     set_var(L, "rho", b->rho);
+    set_var(L, "drawn", b->drawn);
     set_var(L, "scores", b->scores);
     set_var(L, "length", b->length);
     set_var(L, "margin", b->margin);
     lua_createtable(L, 0, 4);
     set_var(L, "logp", b->token_logp);
     set_var(L, "ref", b->token_ref);
+    set_var(L, "drawn", b->token_drawn);
     set_var(L, "old", b->token_old);
     if ((caps & SAIL_CAP_ENTROPY) && b->token_entropy.id > 0)
         set_var(L, "entropy", b->token_entropy);

@@ -60,6 +60,7 @@ static const entry module[] = {
     {"sail.preference{logprob [, name, outcomes]}", "logprob = function(s, outcome, k); outcomes: a number, or function(k); 2"},
     {"sail.judge{label [, name]}", "label = function(item): scores, the winner (1 or 2), \"tie\", or nil to abstain"},
     {"sail.reader{row [, name]}", "row = function(record): a row of r.data.reader, or nil and a reason to leave the record out"},
+    {"sail.strategy{plan, prompts, responses [, name]}", "which prompts and responses are learned from; a function alone is `responses`"},
     {"sail.constant({…} [, domain])", "numbers as a value without derivative"},
     {"sail.log(…), print(…)", "a line to the user"},
     {"sail.null", "a key that is to be deleted where a recipe is extended"},
@@ -76,6 +77,7 @@ static const entry batch[] = {
     {"winner, loser, decided = b.sides()", "the same by the label, and 1 where somebody won, else 0"},
     {"b.margin", "pair: score_chosen - score_rejected of the data, 0 where unknown; in stage reward b.scores are the head's, and there are no log p"},
     {"b.tokens.logp, .ref, .old [, .entropy, .lss]", "token: what the head gives; old: when the response was written"},
+    {"b.drawn, b.tokens.drawn", "response, token: log p under the distribution that was drawn from (temperature, filters, an earlier policy); exp(b.logp - b.drawn): importance weights"},
     {"b.outcome, b.reversed", "outcomes, counted from 1: b.outcome[i], #b.outcome, b.outcome:is(k) (pair, 1 or 0)"},
     {"b.preference:logprob(scores, outcome)", "pair: log q(outcome); outcome: b.outcome, b.reversed or a number"},
     {"b.preference:entropy(scores)", "pair: entropy over the outcomes"},
@@ -107,6 +109,17 @@ static const entry reader[] = {
     {NULL, NULL},
 };
 
+static const entry strategy[] = {
+    {"plan = function(step)", "{responses = written to a prompt, pool = prompts looked at for each one used, judged = true: ask the judge about all, replay = share, keep = prompts, age = steps}"},
+    {"prompts = function(list, want)", "a list of `want` numbers; list[i].tokens, .visits, .margin (at the last visit, or nil), .gap (of the data's scores, or nil); list.random()"},
+    {"responses = function(c)", "a list of two or more of 1 … c.k; what is left aside counts in T1"},
+    {"c.reward[i], c.logp[i], c.tokens[i]", "implicit reward, log p, length"},
+    {"c.score[i], c.place[i]", "the judge's score and place (1 the best), or nil where it was not asked or has none"},
+    {"c.entropy(i, j), c.random()", "of the policy's preference between two, nats; a number in (0, 1), the same when a run is resumed"},
+    {"c.route, c.judged, c.step", "name; whether a judge labels; step from 0"},
+    {NULL, NULL},
+};
+
 static const entry hooks[] = {
     {"r.on.step = function(s)", "after each step: s.step, s.steps, s.metrics[\"objective/kl\"] (nan where the policy wrote nothing) …"},
     {"s:backoff(f)", "multiply the extra coefficients by f in (0, 1] from now on"},
@@ -132,6 +145,7 @@ void sail__lua_help(sail_buf *out)
             preference);
     entries(out, "Judges: r.method.judge = sail.judge { label = function(item) … end }", judge);
     entries(out, "Readers: r.data.reader = function(record) … end", reader);
+    entries(out, "Strategies: r.method.strategy = sail.strategy { responses = function(c) … end }", strategy);
     entries(out, "Hooks", hooks);
     sail__buf_printf(out, "\nLimits\n"
                           "  math, string, table and utf8 are there; files, clocks, random numbers, coroutines, finalisers and\n"

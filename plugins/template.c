@@ -99,7 +99,8 @@ static const sail_opt opts[] = {
 };
 
 /* The routes of this step: name, probability (together 1), who writes the responses, who labels them, coefficient. A
- * function of the step and the options alone: a run that is resumed asks again. */
+ * function of the step and the options alone: a run that is resumed asks again. What else a strategy may say (how many
+ * responses to write, which prompts and responses are learned from) is in sail/strategy.h; plugins/strategy has examples. */
 static int routes(const void *self, int64_t step, sail_route *out)
 {
     const struct template *o = self;

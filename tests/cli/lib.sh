@@ -1,4 +1,5 @@
 # lib.sh - what the command line tests share. usage: source lib.sh; it sets SAIL, WORK and counts failures.
+export SAIL
 SAIL=$(realpath "$1")
 WORK=$(mktemp -d /tmp/sail-cli-XXXXXX)
 trap 'rm -rf "$WORK"' EXIT

@@ -80,6 +80,9 @@ static void a_derivative_that_is_lost_is_found(void **state) { expect("lost", "d
 static void probabilities_that_do_not_sum_to_one_are_found(void **state) { expect("sum", "not to 1"); }
 static void a_probability_that_underflows_is_found(void **state) { expect("tail", "log q is -inf"); }
 static void a_strategy_that_goes_wrong_later_is_found(void **state) { expect("later", "step 1000"); }
+static void a_response_chosen_twice_is_found(void **state) { expect("twice", "slots are different numbers"); }
+static void a_choice_that_changes_is_found(void **state) { expect("dice", "others when asked again"); }
+static void a_strategy_that_does_nothing_is_found(void **state) { expect("mute", "would change nothing"); }
 static void an_outcome_that_does_not_exist_is_found(void **state) { expect("ties", "outcome 6 does not exist for 3"); }
 static void an_error_without_words_is_found(void **state) { expect("silent", "without a message"); }
 static void moments_that_collide_are_found(void **state) { expect("one", "same operand"); }
@@ -111,6 +114,9 @@ int main(void)
         cmocka_unit_test(probabilities_that_do_not_sum_to_one_are_found),
         cmocka_unit_test(a_probability_that_underflows_is_found),
         cmocka_unit_test(a_strategy_that_goes_wrong_later_is_found),
+        cmocka_unit_test(a_response_chosen_twice_is_found),
+        cmocka_unit_test(a_choice_that_changes_is_found),
+        cmocka_unit_test(a_strategy_that_does_nothing_is_found),
         cmocka_unit_test(an_outcome_that_does_not_exist_is_found),
         cmocka_unit_test(an_error_without_words_is_found),
         cmocka_unit_test(moments_that_collide_are_found),

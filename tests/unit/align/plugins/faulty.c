@@ -44,6 +44,33 @@ static int routes(const void *self, int64_t step, sail_route *out)
 static const sail_strategy ops = {.size = sizeof ops, .routes = routes};
 PLUGIN(SAIL_KIND_STRATEGY, later)
 
+#elif FAULT == 10 /* one response twice */
+static sail_code responses(const void *self, const sail_moment *at, const sail_candidates *c, int *slot, int *n, sail_err *err)
+{
+    slot[0] = slot[1] = c->k > 5 ? 3 : 0;
+    slot[0] = c->k > 5 ? 3 : 1;
+    *n = 2;
+    return SAIL_OK;
+}
+static const sail_strategy ops = {.size = sizeof ops, .responses = responses};
+PLUGIN(SAIL_KIND_STRATEGY, twice)
+
+#elif FAULT == 11 /* others when asked again */
+static sail_code prompts(const void *self, const sail_moment *at, const sail_prompt *p, int64_t n, int64_t want, int64_t *chosen, sail_err *err)
+{
+    static int asked;
+    for (int64_t i = 0; i < want; i++)
+        chosen[i] = (i + asked) % n;
+    asked++;
+    return SAIL_OK;
+}
+static const sail_strategy ops = {.size = sizeof ops, .prompts = prompts};
+PLUGIN(SAIL_KIND_STRATEGY, dice)
+
+#elif FAULT == 12 /* does nothing */
+static const sail_strategy ops = {.size = sizeof ops};
+PLUGIN(SAIL_KIND_STRATEGY, mute)
+
 #elif FAULT == 5 /* a tie among three */
 static sail_code label(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out, sail_err *err)
 {
