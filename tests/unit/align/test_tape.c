@@ -342,6 +342,23 @@ static void means_divide_by_the_counts_of_the_step(void **state)
     sail_tape_free(t);
 }
 
+/* Three pairs, two of which are of one prompt; the step has a weight of 4 in all. */
+static void pairs_that_count_less_weigh_less_in_means(void **state)
+{
+    const double x[] = {3, 5, -7}, weight[] = {1, 0.25, 0.75};
+    sail_layout l = layout;
+    l.pair_weight = weight;
+    l.step_weight = 4;
+    sail_tape *t = sail_tape_new(&l);
+    sail_var v = sail_tape_leaf(t, SAIL_PAIR, 3, x), m = sail_mean(t, v);
+    assert_true(fabs(*sail_value_of(t, m) - (3 + 1.25 - 5.25) / 4) < 1e-15);
+    assert_int_equal(sail_tape_backward(t, m), SAIL_OK);
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(sail_gradient_of(t, v)[i] - weight[i] / 4) < 1e-15);
+    assert_true(fabs(*sail_value_of(t, sail_sum(t, v)) - 1) < 1e-15); /* sums are sums */
+    sail_tape_free(t);
+}
+
 static void a_misfit_is_told_once_and_the_rest_is_harmless(void **state)
 {
     sail_tape *t = sail_tape_new(&layout);
@@ -465,6 +482,7 @@ int main(void)
         cmocka_unit_test(logsumexp_shifts_by_the_largest),
         cmocka_unit_test(what_is_not_selected_sends_no_derivative),
         cmocka_unit_test(means_divide_by_the_counts_of_the_step),
+        cmocka_unit_test(pairs_that_count_less_weigh_less_in_means),
         cmocka_unit_test(a_misfit_is_told_once_and_the_rest_is_harmless),
         cmocka_unit_test(a_value_that_was_never_given_is_refused),
         cmocka_unit_test(what_couples_pairs_is_known),
