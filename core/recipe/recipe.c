@@ -293,6 +293,9 @@ static void check_responses(builder *b, const sail__stage *s)
     if (s->kind == SAIL__ALIGN && s->rollout.rival != SAIL__RIVAL_POLICY && (s->strategy.loaded || s->rollout.pairing == SAIL__PAIR_BEST_WORST))
         sail__problem(b->problems, s->node, "rollout.rival", "with a rival that writes there is nothing to choose from: leave method.strategy out, and "
                       "rollout.pairing: ranking or all");
+    if (s->kind == SAIL__ALIGN && s->rollout.pairing != SAIL__PAIR_RANKING && k == 2 && !s->strategy.loaded)
+        sail__problem(b->problems, sail__node_find(s->node, "rollout.pairing"), "rollout.pairing", "two responses are one pair: rollout.responses: 3 "
+                      "to %d, or leave pairing out", SAIL_MAX_RESPONSES);
     if (s->kind != SAIL__ALIGN || s->rollout.pairing != SAIL__PAIR_RANKING || s->strategy.loaded || !model ||
         model->outcomes(s->preference.options, k) > 0 || sail__routes_of(s, 0, routes, &n, &ignored) != SAIL_OK)
         return;
