@@ -149,7 +149,7 @@ static sail_code show(sail__cli *c, const plan *p, const sail_row *row, const sa
 {
     const struct data *o = c->options;
     const field fields[] = {{"prompt", e->prompt, e->n_prompt, e->cut_prompt},
-                            {"chosen", e->chosen, e->n_chosen, e->cut_chosen},
+                            {row->label ? row->label > 0 ? "desirable" : "undesirable" : "chosen", e->chosen, e->n_chosen, e->cut_chosen},
                             {"rejected", e->rejected, e->n_rejected, e->cut_rejected}};
     sail_node *map = sail__cli_map(c);
     sail__cli_put_string(c, map, "file", row->file);

@@ -88,10 +88,10 @@ static sail_code loss(const void *self, sail_tape *t, const sail_pairs *b, sail_
         }
         pairwise = pairwise && l.per_pair.id > 0;
         const sail_var w = sail_number(t, m->weight);
-        const sail_var share = c->n > 1 ? sail_mul(t, w, l.loss) : l.loss;
+        const sail_var share = m->weight != 1 ? sail_mul(t, w, l.loss) : l.loss;
         out->loss = i ? sail_add(t, out->loss, share) : share;
         if (pairwise) {
-            const sail_var own = c->n > 1 ? sail_mul(t, w, l.per_pair) : l.per_pair;
+            const sail_var own = m->weight != 1 ? sail_mul(t, w, l.per_pair) : l.per_pair;
             per = i ? sail_add(t, per, own) : own;
         }
         for (int k = 0; k < l.n_metrics; k++)

@@ -494,6 +494,31 @@ static void divergences_are_what_they_are_far_out(void **state)
     assert_true(large(&one, 3.25) == 3.25);
 }
 
+/* T1 is about what the policy wrote: the score function of a rival's response is not the policy's. */
+static void a_rival_s_response_has_no_score_function_term(void **state)
+{
+    static const uint8_t wrote[] = {SAIL_BY_DATA, SAIL_BY_DATA, SAIL_BY_DATA, SAIL_BY_DATA, SAIL_BY_POLICY, SAIL_BY_REFERENCE,
+                                    SAIL_BY_POLICY, SAIL_BY_MIXTURE, SAIL_BY_POLICY, SAIL_BY_POLICY, SAIL_BY_REFERENCE, SAIL_BY_POLICY};
+    sail_route bare[4];
+    double with[TOKENS], without[TOKENS], loss;
+    memcpy(bare, routes, sizeof bare);
+    for (int i = 0; i < 4; i++)
+        bare[i].coefficient = 0;
+    for (int k = 0; k < 2; k++) {
+        step s;
+        start(&s, "sail", NULL);
+        s.rows.response_writer = wrote;
+        s.rows.routes = k ? bare : routes;
+        assert_int_equal(weights(&s, k ? without : with, &loss), SAIL_OK);
+        stop(&s);
+    }
+    /* pair 3 is labelled by a judge: T1 is all that its coefficient brings */
+    for (int64_t j = of_response[6]; j < of_response[8]; j++)
+        assert_true((fabs(with[j] - without[j]) > 1e-6) == (j < of_response[7]));
+    for (int64_t j = of_response[10]; j < of_response[12]; j++)
+        assert_true((fabs(with[j] - without[j]) > 1e-6) == (j >= of_response[11]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +535,7 @@ int main(void)
         cmocka_unit_test(a_loss_that_is_no_number_is_an_error),
         cmocka_unit_test(what_prepare_reads_is_told),
         cmocka_unit_test(outcomes_reverse_in_slots_0_and_1),
+        cmocka_unit_test(a_rival_s_response_has_no_score_function_term),
         cmocka_unit_test(a_refused_modifier_names_objectives_that_take_it),
         cmocka_unit_test(labels_are_drawn_by_the_scores_of_the_divergence),
         cmocka_unit_test(divergences_are_what_they_are_far_out),
