@@ -1,5 +1,5 @@
--- GRPO, group relative policy optimisation (arXiv 2402.03300, eq. 3 and 4): K responses to a prompt, each worth as much as the judge's
--- score says beside the group's; the ratio to the policy that wrote them is clipped, the divergence estimated without bias (k3).
+-- GRPO, group relative policy optimisation (arXiv 2402.03300, eq. 3 and 4): K responses, each worth its judge's score beside the group's.
+-- The ratio to the policy that wrote them is clipped, the divergence estimated without bias (k3).
 --   A_k  = (r_k - mean r) / std r
 --   loss = -mean over responses and their tokens of min(q A, clip(q, 1 - eps, 1 + eps) A) - beta (e^d - d - 1)
 --   q = pi(t)/pi_old(t),   d = log ref(t) - log pi(t)

@@ -1,6 +1,6 @@
--- Nash-MD (arXiv 2312.00886, eq. 8 and algorithm 1): the policy plays against the geometric mixture of itself and the reference, and
--- learns to be preferred, at a price for leaving the reference. The divergence is that of whole responses: a product token by token
--- would be biased.
+-- Nash-MD (arXiv 2312.00886, eq. 8 and algorithm 1): the policy plays against the geometric mixture of itself and the reference.
+-- It learns to be preferred, at a price for leaving the reference; the divergence is that of whole responses, since a product token by
+-- token would be biased.
 --   loss = mean of (beta sg(rho(y)) - (P(y over y') - 1/2)) log pi(y|x),   y ~ pi, y' ~ pi^(1-w) ref^w, rho = log pi/ref
 -- P is the preference model's probability on the judge's scores.
 local sail = require "sail"

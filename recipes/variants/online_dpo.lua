@@ -1,5 +1,4 @@
--- Online DPO (arXiv 2402.04792): the policy writes both responses to each prompt, a judge says which is better, and DPO learns from the
--- pair; nothing is taken through the sampling (c = 0).
+-- Online DPO (arXiv 2402.04792): DPO on pairs that the policy writes and a judge labels; nothing goes through the sampling (c = 0).
 --   loss = mean over pairs of -log sigmoid(beta (rho_w - rho_l)),   rho = log pi(y|x) - log ref(y|x)
 local sail = require "sail"
 local r = sail.recipe "../sail-dpr.yaml"

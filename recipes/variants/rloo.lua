@@ -1,5 +1,5 @@
--- RLOO, REINFORCE with a leave-one-out baseline (arXiv 2402.14740, eq. 6 and 7): K responses to a prompt; what each is worth beyond the
--- others weighs its log-probability. The divergence is part of the reward.
+-- RLOO, REINFORCE with a leave-one-out baseline (arXiv 2402.14740, eq. 6 and 7): K responses, each weighed by what it is worth beyond the others.
+-- The divergence is part of the reward.
 --   R_k  = r_k - beta rho_k,   rho = log pi/ref
 --   loss = -mean over responses of sg(R_k - mean of the other R) log pi(y_k|x)
 local sail = require "sail"

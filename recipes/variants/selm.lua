@@ -1,6 +1,6 @@
--- SELM, self-exploring language models (arXiv 2405.19332, algorithm 1 and its loss): DPO on judged pairs whose implicit reward is pulled
--- away from what the reference would write, in units of the reward itself. Here the pair is a response of the policy and one of the
--- reference (the paper's analysis); its experiments rank a fresh response among the data's.
+-- SELM, self-exploring language models (arXiv 2405.19332, algorithm 1 and its loss): DPO with a reward that is optimistic away from the reference.
+-- Here the pair is a response of the policy and one of the reference, as in the paper's analysis; its experiments rank a fresh response
+-- among the data's.
 --   loss = mean over pairs of -log sigmoid(beta (rho_w - rho_l)) + alpha beta rho(y'),   y ~ pi, y' ~ ref, rho = log pi/ref
 local sail = require "sail"
 local r = sail.recipe "../sail-dpr.yaml"

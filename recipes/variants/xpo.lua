@@ -1,5 +1,5 @@
--- XPO, exploratory preference optimisation (arXiv 2405.21046, eq. 6): online DPO between a response of the policy and one of the
--- reference, with a term that lowers the likelihood of the reference's: where the reference would not have gone is worth a look.
+-- XPO, exploratory preference optimisation (arXiv 2405.21046, eq. 6): online DPO against the reference, with a taste for what it would not write.
+-- The pair is a response of the policy and one of the reference; the likelihood of the latter is lowered besides.
 --   loss = mean over pairs of -log sigmoid(beta (rho_w - rho_l)) + alpha log pi(y'|x),   y ~ pi, y' ~ ref, rho = log pi/ref
 local sail = require "sail"
 local r = sail.recipe "../sail-dpr.yaml"

@@ -295,12 +295,49 @@ static void every_modifier(void **state)
     rig_close(&r);
 }
 
+/* KTO's divergence is of the next other prompt's response, after this prompt: its log-probabilities against a pass of that sequence alone. */
+static void another_prompts_response_is_scored_after_this_prompt(void **state)
+{
+    rig r;
+    lesson l;
+    sail_err err = {0};
+    GOLDEN_OR_SKIP();
+    rig_open(&r, (int)(intptr_t)*state);
+    load(&r);
+    const sail__modifiers none = {.ld_alpha = 1};
+    method(&l, &r, "kto", NULL, NULL, "bradley_terry", &none);
+    make_step(&l, 1, 1, true);
+    l.step.groups[1].prompt = l.step.groups[0].prompt; /* the same prompt twice: its own responses do not serve it */
+    lesson_gradients(&l);
+    for (int i = 0; i < GROUPS; i++) {
+        const sail__group *g = &l.step.groups[i];
+        const int other = i == 0 ? 2 : (i + 1) % GROUPS;
+        assert_ptr_equal(g->mismatched, &l.step.groups[other].r[0]);
+        for (int role = 0; role < 2; role++) {
+            float alone[LONGEST];
+            sail__forest f = {0};
+            int parent;
+            if (sail__forest_add(&f, -1, g->prompt, g->n_prompt, SAIL__HEAD_NONE, 0, &parent, &err) ||
+                sail__forest_add(&f, parent, g->mismatched->ids, g->mismatched->n, SAIL__HEAD_EACH, 1, NULL, &err) ||
+                sail__model_logprobs(r.model, role ? SAIL__REFERENCE : SAIL__POLICY, &f, false, alone, NULL, NULL, &err))
+                fail_msg("%s", err.message);
+            for (int64_t t = 0; t < g->mismatched->n; t++)
+                rig_judge(&r, "log-probability", role ? "reference" : "policy", fabs(alone[t] - (role ? g->beside.ref : g->beside.logp)[t]), 2e-5);
+            sail__forest_free(&f);
+        }
+    }
+    lesson_end(&l);
+    rig_report(&r, "other prompts' responses");
+    rig_close(&r);
+}
+
 #define VARIANT(test, i, label) {#test " on " label, test, NULL, NULL, (void *)(intptr_t)(i)}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VARIANT(every_objective_under_every_preference_model, 0, "ref"),
+        VARIANT(another_prompts_response_is_scored_after_this_prompt, 0, "ref"),
         VARIANT(every_modifier, 0, "ref"),
         VARIANT(every_modifier, 2, "cpu f32"),
     };
