@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "inputs.h"
+#include "long_rope.h"
 
 typedef struct sequence {
     const sail__gen_request *request;
@@ -32,7 +33,7 @@ typedef struct search {
     int n_bind, first_cache;
     sail__inputs inputs;
     sail__forest forest;
-    int64_t width, vocab, keys;
+    int64_t width, vocab, keys, positions;
     sequence *live;
     float *hidden, *logits; /* of a pass's rows */
     const int32_t *ends;
@@ -83,7 +84,11 @@ static sail_code add(search *s, const sequence *q, const int32_t *ids, int64_t n
         memcpy(runs, (int32_t[]){(int32_t)(q->base + slot - before), (int32_t)(before + n), 0}, 3 * sizeof *runs);
     for (int64_t i = 0; i < n; i++)
         slots[i] = (int32_t)(q->base + slot + i);
-    return sail__forest_add_cached(&s->forest, ids, n, position, slots, runs, joined || before == 0 ? 1 : 2, head, 1, err);
+    const int64_t first = s->forest.n_tokens, most = sail__short_length(s->view.config);
+    SAIL_TRY(sail__forest_add_cached(&s->forest, ids, n, position, slots, runs, joined || before == 0 ? 1 : 2, head, 1, err));
+    if (most > 0 && q->request->n_prompt > most)
+        sail__forest_long_form(&s->forest, first, s->positions);
+    return SAIL_OK;
 }
 
 /* ---- choosing ---- */
@@ -308,8 +313,10 @@ sail_code sail__contrastive_search(sail__model *m, sail__role_kind role, const s
     s.n_ends = ends ? n_ends : s.view.config->n_end_ids;
     s.width = s.view.config->width;
     s.vocab = s.view.config->vocab;
+    s.positions = sail__model_positions(m);
     s.first_cache = s.view.n_bind;
     s.n_bind = s.first_cache + 2 * s.view.config->layers;
+    const int64_t most = sail__short_length(s.view.config);
     sail_code code = SAIL_OK;
     if (!(o->alpha > 0 && o->alpha <= 1) || o->k < 1 || o->k > SAIL__MOST_CANDIDATES)
         code = sail_fail(err, SAIL_E_OPTION, "contrastive search needs penalty_alpha above 0 and up to 1 and top_k from 1 to %d; it got %g and %d",
@@ -325,6 +332,11 @@ sail_code sail__contrastive_search(sail__model *m, sail__role_kind role, const s
         else if (requests[i].n_prompt + requests[i].max_new > sail__model_positions(m))
             code = sail_fail(err, SAIL_E_LIMIT, "prompt %zu: %lld tokens and %lld new ones are more than the model's %lld positions", i,
                              (long long)requests[i].n_prompt, (long long)requests[i].max_new, (long long)sail__model_positions(m));
+        else if (requests[i].n_prompt <= most && requests[i].n_prompt + requests[i].max_new > most)
+            code = sail_fail(err, SAIL_E_LIMIT, "prompt %zu: %lld tokens and %lld new ones cross %lld, from where this model's rotary factors are "
+                             "others; contrastive search stays on one side: ask for at most %lld new tokens, or sample", i,
+                             (long long)requests[i].n_prompt, (long long)requests[i].max_new, (long long)most,
+                             (long long)(most - requests[i].n_prompt));
     }
     if (code == SAIL_OK && n > 0)
         code = search_all(&s, requests, n, r, err);
