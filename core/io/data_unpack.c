@@ -54,7 +54,8 @@ static sail_code open_kind(sail__unpack *u, const unsigned char *magic, size_t n
                               6) == 0)
         u->kind = XZ;
     if (u->kind == GZIP) {
-        fclose(u->file);
+        if (u->file)
+            fclose(u->file);
         u->file = NULL;
         errno = 0;
         u->gz = gzopen(u->path, "rbe");
@@ -90,7 +91,9 @@ sail_code sail__unpack_open(const char *path, sail__unpack **out, sail_err *err)
     }
     unsigned char magic[6];
     sail_code code;
-    if (!(u->file = fopen(path, "rbe")))
+    if (!S_ISREG(st.st_mode)) /* a pipe is read once: as it is, or gzip */
+        code = open_kind(u, magic, 0, err);
+    else if (!(u->file = fopen(path, "rbe")))
         code = sail_fail(err, SAIL_E_IO, "%s: %s", path, strerror(errno));
     else
         code = open_kind(u, magic, fread(magic, 1, sizeof magic, u->file), err);
