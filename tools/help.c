@@ -146,6 +146,10 @@ static void topic_recipe(sail_buf *out)
     for (const sail__section *s = sail__sections; s->name; s++) {
         sail__buf_printf(out, "\n%s: %s\n", s->name, s->help);
         sail__opt_describe(out, s->options, "  ");
+        if (s->options == sail__method_table) {
+            sail__buf_str(out, "  each of routes:\n");
+            sail__opt_describe(out, sail__route_table, "    ");
+        }
     }
 }
 
