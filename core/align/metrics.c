@@ -195,8 +195,10 @@ static sail_code add_scores(sail__metrics *m, const sail_pairs *b, sail_err *err
 
 static sail_code add_routes(sail__metrics *m, const sail__batch *r, const sail_pairs *b, sail_err *err)
 {
-    double own = 0, flipped = 0;
+    double own = 0, flipped = 0, whole = 0;
+    const double *weight = r->layout.pair_weight;
     for (int64_t i = 0; i < b->n; i++) {
+        whole += weight ? weight[i] : 1;
         bool data_by_policy = b->writer[i] == SAIL_BY_DATA && b->labeller[i] == SAIL_BY_POLICY;
         own += data_by_policy;
         flipped += data_by_policy && b->outcome[i] != 0;
@@ -211,9 +213,9 @@ static sail_code add_routes(sail__metrics *m, const sail__batch *r, const sail_p
         if (counted)
             continue;
         for (int64_t i = 0; i < b->n; i++)
-            n += strcmp(r->routes[r->route[i]].name, r->routes[k].name) == 0;
+            n += strcmp(r->routes[r->route[i]].name, r->routes[k].name) == 0 ? (weight ? weight[i] : 1) : 0;
         snprintf(name, sizeof name, "sail/route_%s", r->routes[k].name);
-        SAIL_TRY(sail__metrics_mean(m, name, n, (double)b->n, err));
+        SAIL_TRY(sail__metrics_mean(m, name, n, whole, err));
     }
     return SAIL_OK;
 }
