@@ -266,6 +266,8 @@ static void check_judge_model(builder *b, size_t i, const char *key)
 /* Objectives read log-probabilities, or scores; those in Lua what they find. */
 static void check_objective(builder *b, const sail__stage *s)
 {
+    if (!s->objective.loaded) /* told already, or there was no memory for it */
+        return;
     const sail_plugin *o = &s->objective.loaded->plugin;
     const sail_node *at = s->method.objective ? s->method.objective : s->node;
     bool scores = (o->caps & SAIL_CAP_SCORES) != 0;
