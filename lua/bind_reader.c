@@ -1,5 +1,5 @@
-/* bind_reader.c - readers of data in Lua: r.data.reader = function(record) … end, or sail.reader {row = function(record) … end}. A record
- * is a table; what comes back is a row {prompt = …, chosen = …, rejected = …}, or nil and a reason. */
+/* bind_reader.c - readers of data in Lua: r.data.reader = function(record) … end, or sail.reader {row = function(record) … end}.
+ * A record is a table; what comes back is a row {prompt = …, chosen = …, rejected = …}, or nil and a reason. */
 #include "state.h"
 
 #include <stdio.h>
@@ -21,11 +21,14 @@ static int row_body(lua_State *L)
     sail__lua_push_data(L, c->record);
     lua_call(L, 1, 2);
     if (lua_isnil(L, -2)) {
-        snprintf(c->reason, sizeof c->reason, "%s", lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "left out by the reader");
+        snprintf(c->reason, sizeof c->reason, "%s",
+                 lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "left out by the reader");
         return 0;
     }
     if (lua_type(L, -2) != LUA_TTABLE)
-        return luaL_error(L, "%s: a reader must give a row {prompt = …, chosen = …, rejected = …}, or nil and a reason to leave the record out; it gave a %s",
+        return luaL_error(L,
+                          "%s: a reader must give a row {prompt = …, chosen = …, rejected = …}, or nil and a reason to leave the "
+                          "record out; it gave a %s",
                           c->plugin->name, luaL_typename(L, -2));
     c->row = sail__lua_to_node(L, lua_gettop(L) - 1, c->arena, "row", false);
     return 0;

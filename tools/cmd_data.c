@@ -1,5 +1,5 @@
-/* cmd_data.c - sail data preview | check: rows as the model will see them, why others are left out, and how long they are. Files are
- * streamed: memory does not grow with them. */
+/* cmd_data.c - sail data preview | check: rows as the model will see them, why others are left out, and how long they are. Files
+ * are streamed: memory does not grow with them. */
 #include <string.h>
 
 #include "align/config.h"
@@ -18,7 +18,8 @@ static const char *const truncates[] = {"drop", "start", "end", NULL}, *const sp
 #define T struct data
 static const sail_opt options[] = {
     SAIL_OPT_STR(T, reader, .def_str = "preference", .help = "NAME or {kind: NAME, …}; `sail plugins` lists the dataset plugins"),
-    SAIL_OPT_STR(T, fields, .unit = "MAP", .help = "{prompt: instruction, …}: what the reader calls a field, and what the file calls it"),
+    SAIL_OPT_STR(T, fields, .unit = "MAP",
+                 .help = "{prompt: instruction, …}: what the reader calls a field, and what the file calls it"),
     SAIL_OPT_INT(T, rows, .def = 3, .min = 0, .max = 1e9, .help = "preview: rows shown; all are counted"),
     SAIL_OPT_INT(T, max_prompt, .min = 0, .max = 1e9, .unit = "tokens", .help = "as in a recipe; 0: no limit"),
     SAIL_OPT_INT(T, max_response, .min = 0, .max = 1e9, .unit = "tokens", .help = "as in a recipe; 0: no limit"),
@@ -87,7 +88,8 @@ static sail_code from_options(sail__cli *c, plan *p, sail_err *err)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (o->fields)
         SAIL_TRY(sail__yaml_parse(c->arena, o->fields, strlen(o->fields), "--fields", &fields, err));
-    p->data = (sail__data_options){.held_out = o->held_out, .split = o->split, .on_bad_row = SAIL__BAD_ROW_SKIP, .fields = fields};
+    p->data =
+        (sail__data_options){.held_out = o->held_out, .split = o->split, .on_bad_row = SAIL__BAD_ROW_SKIP, .fields = fields};
     SAIL_TRY(sail__data_check_fields(fields, err));
     SAIL_TRY(sail__data_files(c->arena, files, "data", &p->data, err));
     p->encode = (sail__encode_options){.max_prompt = o->max_prompt, .max_response = o->max_response, .truncate = o->truncate};
@@ -110,15 +112,19 @@ static sail_code from_recipe(sail__cli *c, const sail__recipe *r, plan *p, sail_
     const struct data *o = c->options;
     const sail__stage *s = pick_stage(r, o->stage);
     if (!s || !s->data.train)
-        return sail_fail(err, SAIL_E_RECIPE, "%s: %s%s%s has no data.train", c->args[1], o->stage ? "stage `" : "no stage", o->stage ? o->stage : "",
-                         o->stage ? "`" : "");
+        return sail_fail(err, SAIL_E_RECIPE, "%s: %s%s%s has no data.train", c->args[1], o->stage ? "stage `" : "no stage",
+                         o->stage ? o->stage : "", o->stage ? "`" : "");
     p->reader = s->reader;
-    p->data = (sail__data_options){.held_out = s->data.eval ? 0 : s->data.held_out, .split = SAIL__SPLIT_TRAIN,
-                                   .on_bad_row = SAIL__BAD_ROW_SKIP, .max_rows = s->data.max_rows, .fields = s->data.fields};
+    p->data = (sail__data_options){.held_out = s->data.eval ? 0 : s->data.held_out,
+                                   .split = SAIL__SPLIT_TRAIN,
+                                   .on_bad_row = SAIL__BAD_ROW_SKIP,
+                                   .max_rows = s->data.max_rows,
+                                   .fields = s->data.fields};
     p->bad_row_is_error = s->data.on_bad_row == SAIL__BAD_ROW_ERROR;
     SAIL_TRY(sail__data_check_fields(s->data.fields, err));
     SAIL_TRY(sail__data_files(c->arena, s->data.train, "data.train", &p->data, err));
-    p->encode = (sail__encode_options){.max_prompt = s->data.max_prompt, .max_response = s->data.max_response, .truncate = s->data.truncate};
+    p->encode = (sail__encode_options){
+        .max_prompt = s->data.max_prompt, .max_response = s->data.max_response, .truncate = s->data.truncate};
     p->model = c->model.model ? c->model.model : s->model.path;
     p->tokenizer_path = s->model.tokenizer;
     p->template_name = s->model.template_name;
@@ -130,7 +136,8 @@ static sail_code from_recipe(sail__cli *c, const sail__recipe *r, plan *p, sail_
 
 static void show_text(sail__cli *c, const char *label, const char *text, size_t n_tokens, const char *note)
 {
-    sail__cli_line(c, "  %s%s%s%s (%zu tokens%s)", sail__tone_code(c, SAIL__CYAN), label, sail__tone_code(c, SAIL__PLAIN), "", n_tokens, note);
+    sail__cli_line(c, "  %s%s%s%s (%zu tokens%s)", sail__tone_code(c, SAIL__CYAN), label, sail__tone_code(c, SAIL__PLAIN), "",
+                   n_tokens, note);
     for (const char *at = text; *at;) {
         size_t n = strcspn(at, "\n");
         sail__cli_line(c, "    %.*s", (int)n, at);
@@ -155,12 +162,15 @@ static sail_code show(sail__cli *c, const plan *p, const sail_row *row, const sa
     sail__cli_put_string(c, map, "file", row->file);
     sail__cli_put_int(c, map, "line", row->line);
     if (!c->json)
-        sail__cli_line(c, "%s%s:%lld%s", sail__tone_code(c, SAIL__BOLD), row->file, (long long)row->line, sail__tone_code(c, SAIL__PLAIN));
+        sail__cli_line(c, "%s%s:%lld%s", sail__tone_code(c, SAIL__BOLD), row->file, (long long)row->line,
+                       sail__tone_code(c, SAIL__PLAIN));
     for (size_t i = 0; i < 3; i++) {
         sail_buf text = {0};
         if (!fields[i].ids)
             continue;
-        sail_code code = p->tokenizer ? sail__decode(p->tokenizer, fields[i].ids, fields[i].n, i ? SAIL__DECODE_CONTINUATION : 0u, &text, err) : SAIL_OK;
+        sail_code code =
+            p->tokenizer ? sail__decode(p->tokenizer, fields[i].ids, fields[i].n, i ? SAIL__DECODE_CONTINUATION : 0u, &text, err)
+                         : SAIL_OK;
         sail_node *ids = sail__cli_list(c), *part = sail__cli_map(c);
         for (size_t k = 0; ids && k < fields[i].n; k++) {
             sail_node *id = sail__node_new(c->arena, SAIL_NODE_INT, "sail", 0, 0);
@@ -237,15 +247,16 @@ static void histogram(sail__cli *c, const lengths *l)
     }
     if (!l->n)
         return;
-    sail__cli_line(c, "%s%s%s: mean %.1f tokens, half up to %lld, nine of ten up to %lld, longest %lld", sail__tone_code(c, SAIL__BOLD), l->name,
-                   sail__tone_code(c, SAIL__PLAIN), l->sum / (double)l->n, (long long)quantile(l, 0.5), (long long)quantile(l, 0.9), (long long)l->longest);
+    sail__cli_line(c, "%s%s%s: mean %.1f tokens, half up to %lld, nine of ten up to %lld, longest %lld",
+                   sail__tone_code(c, SAIL__BOLD), l->name, sail__tone_code(c, SAIL__PLAIN), l->sum / (double)l->n,
+                   (long long)quantile(l, 0.5), (long long)quantile(l, 0.9), (long long)l->longest);
     for (int i = first; i <= last; i++) {
         char bar[3 * WIDE + 1] = "";
         int n = (int)((l->bucket[i] * WIDE + most - 1) / most);
         for (int k = 0; k < n; k++)
             strcat(bar, "█");
-        sail__cli_line(c, "  %7lld … %-7lld %8lld %s%s%s", i ? 1ll << (i - 1) : 0ll, i ? (1ll << i) - 1 : 0ll, (long long)l->bucket[i],
-                       sail__tone_code(c, SAIL__CYAN), bar, sail__tone_code(c, SAIL__PLAIN));
+        sail__cli_line(c, "  %7lld … %-7lld %8lld %s%s%s", i ? 1ll << (i - 1) : 0ll, i ? (1ll << i) - 1 : 0ll,
+                       (long long)l->bucket[i], sail__tone_code(c, SAIL__CYAN), bar, sail__tone_code(c, SAIL__PLAIN));
     }
 }
 
@@ -271,7 +282,8 @@ static void summary(sail__cli *c, const counted *t)
 {
     sail_buf b = {0};
     sail__drops_print(&t->drops, t->records, &b);
-    sail__cli_line(c, "%lld of %lld rows can be used%s", (long long)t->used, (long long)t->records, t->cut ? "" : ", none of them cut");
+    sail__cli_line(c, "%lld of %lld rows can be used%s", (long long)t->used, (long long)t->records,
+                   t->cut ? "" : ", none of them cut");
     if (t->cut)
         sail__cli_line(c, "%lld of them are cut to the limits", (long long)t->cut);
     while (b.len && b.data[b.len - 1] == '\n')
@@ -315,8 +327,8 @@ static sail_code summary_json(sail__cli *c, const counted *t, sail_node *shown, 
 }
 
 /* One row: encoded, counted, shown where it is one of the first. */
-static sail_code one_row(sail__cli *c, const plan *p, const sail_row *row, sail__token_scratch *scratch, sail_arena *a, int64_t show_rows,
-                         counted *t, sail_node *list, sail_err *err)
+static sail_code one_row(sail__cli *c, const plan *p, const sail_row *row, sail__token_scratch *scratch, sail_arena *a,
+                         int64_t show_rows, counted *t, sail_node *list, sail_err *err)
 {
     sail__encoded e = {0};
     const char *dropped;
@@ -328,8 +340,8 @@ static sail_code one_row(sail__cli *c, const plan *p, const sail_row *row, sail_
     return t->used <= show_rows ? show(c, p, row, &e, list, err) : SAIL_OK;
 }
 
-static sail_code go_through(sail__cli *c, const plan *p, sail__source *s, sail__token_scratch *scratch, int64_t show_rows, counted *t,
-                            sail_node *list, sail_err *err)
+static sail_code go_through(sail__cli *c, const plan *p, sail__source *s, sail__token_scratch *scratch, int64_t show_rows,
+                            counted *t, sail_node *list, sail_err *err)
 {
     sail_arena *a = sail__arena_new();
     sail_code code = a ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -385,7 +397,8 @@ static sail_code preview(sail__cli *c, plan *p, sail_err *err)
     sail__token_scratch *scratch = p->tokenizer ? sail__token_scratch_new(p->tokenizer) : NULL;
     sail__source *s = NULL;
     sail_node *list = sail__cli_list(c);
-    sail_code code = list && (scratch || !p->tokenizer) ? sail__source_open(&p->data, &s, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail_code code =
+        list && (scratch || !p->tokenizer) ? sail__source_open(&p->data, &s, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (code == SAIL_OK)
         code = go_through(c, p, s, scratch, check ? 0 : o->rows, &t, list, err);
     if (code == SAIL_OK && c->json)
@@ -426,18 +439,32 @@ static sail_code run(sail__cli *c, sail_err *err)
 static const char *const subcommands[] = {"preview", "check", NULL};
 static const sail__example examples[] = {
     {"sail data preview pairs.jsonl --model SmolLM2-135M-Instruct", "the first rows, rendered and tokenised"},
-    {"sail data preview hh.jsonl.gz --reader hh-rlhf --model SmolLM2-135M-Instruct --max-prompt 128", "with a limit: what is dropped"},
-    {"sail data check 'shards/*.jsonl.zst' --reader ultrafeedback --model SmolLM2-135M-Instruct", "all of many files: drops, lengths, faults"},
-    {"sail data preview rows.jsonl --fields '{prompt: instruction, chosen: output}' --reader sft --model model.gguf", "with the file's own names of fields"},
+    {"sail data preview hh.jsonl.gz --reader hh-rlhf --model SmolLM2-135M-Instruct --max-prompt 128",
+     "with a limit: what is dropped"},
+    {"sail data check 'shards/*.jsonl.zst' --reader ultrafeedback --model SmolLM2-135M-Instruct",
+     "all of many files: drops, lengths, faults"},
+    {"sail data preview rows.jsonl --fields '{prompt: instruction, chosen: output}' --reader sft --model model.gguf",
+     "with the file's own names of fields"},
     {"sail data preview recipes/sail-dpp.yaml data.train=pairs.jsonl", "as a recipe has it"},
     {0},
 };
 const sail__command sail__cmd_data = {
-    .name = "data", .args = "preview|check FILE… | RECIPE [key=value …]", .summary = "show rows as the model will see them, count dropped ones, check files",
-    .doc = "preview shows the first rows; both read everything and tell how many rows can be used, why others are dropped, with the first line "
-           "numbers, and how long they are in tokens. check fails (status 2) where a line is malformed, and (1) where no row can be used. Files "
-           "may be JSONL or JSON lists, plain or packed (.gz, .zst, .xz), and a name may be a pattern. Rows of token ids need no model; all "
+    .name = "data",
+    .args = "preview|check FILE… | RECIPE [key=value …]",
+    .summary = "show rows as the model will see them, count dropped ones, check files",
+    .doc = "preview shows the first rows; both read everything and tell how many rows can be used, why others are dropped, with "
+           "the first line "
+           "numbers, and how long they are in tokens. check fails (status 2) where a line is malformed, and (1) where no row can "
+           "be used. Files "
+           "may be JSONL or JSON lists, plain or packed (.gz, .zst, .xz), and a name may be a pattern. Rows of token ids need no "
+           "model; all "
            "others need its tokenizer and chat template.",
-    .min_args = 1, .max_args = -1, .flags = SAIL__CLI_JSON | SAIL__CLI_SUB | SAIL__CLI_MODEL, .options = options,
-    .options_size = sizeof(struct data), .subcommands = subcommands, .examples = examples, .run = run,
+    .min_args = 1,
+    .max_args = -1,
+    .flags = SAIL__CLI_JSON | SAIL__CLI_SUB | SAIL__CLI_MODEL,
+    .options = options,
+    .options_size = sizeof(struct data),
+    .subcommands = subcommands,
+    .examples = examples,
+    .run = run,
 };

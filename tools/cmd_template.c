@@ -13,8 +13,13 @@ static const char *const prompts[] = {"auto", "yes", "no", NULL};
 enum { AUTO, YES, NO };
 #define T struct template_options
 static const sail_opt options[] = {
-    SAIL_OPT_STR(T, messages, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "a JSON list of messages, or {messages, tools, enable_thinking, …}; unset: a sample"),
-    {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .unit = "NAME", .help = "a template by name, or a file that ends in .jinja; unset: the model's own"},
+    SAIL_OPT_STR(T, messages, .flags = SAIL_OPT_PATH, .unit = "FILE",
+                 .help = "a JSON list of messages, or {messages, tools, enable_thinking, …}; unset: a sample"),
+    {.name = "template",
+     .type = SAIL_OPT_TYPE_STR,
+     .offset = offsetof(T, template_name),
+     .unit = "NAME",
+     .help = "a template by name, or a file that ends in .jinja; unset: the model's own"},
     SAIL_OPT_STR(T, system, .help = "system message of conversations without one"),
     SAIL_OPT_CHOICE(T, prompt, .choices = prompts, .help = "write the generation prompt; auto: unless the assistant speaks last"),
     SAIL_OPT_BOOL(T, ids, .help = "a line for each token"),
@@ -52,7 +57,8 @@ static sail_code read_messages(sail__cli *c, shown *s, sail_err *err)
         sail__node_unset(root, "messages");
     }
     if (!s->messages || s->messages->kind != SAIL_NODE_LIST)
-        return sail_fail(err, SAIL_E_PARSE, "%s: must be a list of messages [{\"role\": …, \"content\": …}, …] or a map with `messages`", where);
+        return sail_fail(err, SAIL_E_PARSE,
+                         "%s: must be a list of messages [{\"role\": …, \"content\": …}, …] or a map with `messages`", where);
     for (size_t i = 0; i < s->messages->list.n; i++) {
         const sail_node *role = sail__node_get(s->messages->list.items[i], "role");
         if (!role || role->kind != SAIL_NODE_STRING)
@@ -107,7 +113,8 @@ static sail_code tokenize(sail__cli *c, shown *s, sail_err *err)
 {
     const char *text = s->text.text.data ? s->text.text.data : "";
     unsigned flags = SAIL__PARSE_SPECIAL | (sail__template_add_special(s->chat) ? SAIL__ADD_SPECIAL : 0);
-    SAIL_TRY(sail__encode_spans(s->tokenizer, NULL, text, s->text.text.len, flags, s->text.foreign.items, s->text.foreign.n, &s->ids, err));
+    SAIL_TRY(sail__encode_spans(s->tokenizer, NULL, text, s->text.text.len, flags, s->text.foreign.items, s->text.foreign.n,
+                                &s->ids, err));
     s->starts = sail__arena_array(c->arena, s->ids.n + 1, sizeof *s->starts);
     if (!s->starts)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -182,7 +189,8 @@ static sail_code show_json(sail__cli *c, const shown *s, sail_err *err)
     text->string.data = s->text.text.data ? s->text.text.data : "";
     text->string.len = s->text.text.len;
     for (size_t i = 0; ids && trained && i < s->ids.n; i++) {
-        sail_node *id = sail__node_new(c->arena, SAIL_NODE_INT, "sail", 0, 0), *t = sail__node_new(c->arena, SAIL_NODE_BOOL, "sail", 0, 0);
+        sail_node *id = sail__node_new(c->arena, SAIL_NODE_INT, "sail", 0, 0),
+                  *t = sail__node_new(c->arena, SAIL_NODE_BOOL, "sail", 0, 0);
         if (!id || !t)
             break;
         id->integer = s->ids.items[i];
@@ -217,8 +225,9 @@ static sail_code work(sail__cli *c, shown *s, sail_err *err)
     size_t trained = 0;
     for (size_t i = 0; i < s->ids.n; i++)
         trained += inside(&s->trained, s->starts[i], s->starts[i + 1]);
-    sail__cli_line(c, "%s%s: %zu tokens, %zu of them trained%s%s", sail__tone_code(c, SAIL__DIM), sail__template_name(s->chat), s->ids.n, trained,
-                   s->text.generation.n ? " (as the template's generation blocks say)" : "", sail__tone_code(c, SAIL__PLAIN));
+    sail__cli_line(c, "%s%s: %zu tokens, %zu of them trained%s%s", sail__tone_code(c, SAIL__DIM), sail__template_name(s->chat),
+                   s->ids.n, trained, s->text.generation.n ? " (as the template's generation blocks say)" : "",
+                   sail__tone_code(c, SAIL__PLAIN));
     return SAIL_OK;
 }
 
@@ -241,10 +250,19 @@ static const sail__example examples[] = {
     {0},
 };
 const sail__command sail__cmd_template = {
-    .name = "template", .args = "MODEL", .summary = "a conversation as a model sees it: text, ids, and what is trained",
-    .doc = "Renders messages through the model's chat template. What training learns stands in green (⟦…⟧ without colours): what the "
-           "template's {% generation %} blocks hold, or the last answer with its end token. Strings of special tokens inside messages are "
+    .name = "template",
+    .args = "MODEL",
+    .summary = "a conversation as a model sees it: text, ids, and what is trained",
+    .doc = "Renders messages through the model's chat template. What training learns stands in green (⟦…⟧ without colours): what "
+           "the "
+           "template's {% generation %} blocks hold, or the last answer with its end token. Strings of special tokens inside "
+           "messages are "
            "ordinary text. A template that shows the date takes it from SOURCE_DATE_EPOCH where that is set.",
-    .min_args = 1, .max_args = 1, .flags = SAIL__CLI_JSON, .options = options, .options_size = sizeof(struct template_options),
-    .examples = examples, .run = run,
+    .min_args = 1,
+    .max_args = 1,
+    .flags = SAIL__CLI_JSON,
+    .options = options,
+    .options_size = sizeof(struct template_options),
+    .examples = examples,
+    .run = run,
 };

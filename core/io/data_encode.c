@@ -9,13 +9,12 @@ typedef struct encoder {
     sail_err *err;
     const sail__part *chat; /* the prompt, where it is messages */
     sail_buf rendered;      /* its text, with the generation prompt */
-    bool space; /* one was taken off the prompt's end and goes before the responses */
+    bool space;             /* one was taken off the prompt's end and goes before the responses */
 } encoder;
 
 static sail_code need_chat(const encoder *e)
 {
-    return e->o->chat ? SAIL_OK
-                      : sail_fail(e->err, SAIL_E_OPTION, "a row of messages needs a template; name one with template:");
+    return e->o->chat ? SAIL_OK : sail_fail(e->err, SAIL_E_OPTION, "a row of messages needs a template; name one with template:");
 }
 
 static sail_code encode_prompt(encoder *e, const sail__part *p, sail__ids *out)
@@ -67,7 +66,8 @@ static sail_code encode_response(encoder *e, const sail__part *p, sail__ids *out
         sail__buf_add(&text, " ", 1);
     sail_code code = SAIL_OK;
     if (e->chat)
-        code = sail__template_response(e->o->chat, e->chat->messages, e->chat->n_messages, &e->rendered, s, len, &text, &plain, e->err);
+        code = sail__template_response(e->o->chat, e->chat->messages, e->chat->n_messages, &e->rendered, s, len, &text, &plain,
+                                       e->err);
     else
         sail__buf_add(&text, s, len);
     /* what a template adds (the marks of an empty reasoning) may be special tokens, what the response says may not */
@@ -75,8 +75,8 @@ static sail_code encode_response(encoder *e, const sail__part *p, sail__ids *out
     if (!code && text.oom)
         code = sail_fail(e->err, SAIL_E_NOMEM, "out of memory");
     if (!code)
-        code = sail__encode_spans(e->o->tokenizer, e->scratch, text.data ? text.data : "", text.len, flags, plain.items, plain.n, out,
-                                  e->err);
+        code = sail__encode_spans(e->o->tokenizer, e->scratch, text.data ? text.data : "", text.len, flags, plain.items, plain.n,
+                                  out, e->err);
     sail__buf_free(&text);
     sail__free(plain.items);
     return code;
@@ -144,8 +144,8 @@ static sail_code check_ids(const encoder *e, const sail__part *p)
     return SAIL_OK;
 }
 
-static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAIL_PART_COUNT],
-                              bool cut[SAIL_PART_COUNT], const char **dropped)
+static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAIL_PART_COUNT], bool cut[SAIL_PART_COUNT],
+                              const char **dropped)
 {
     for (int i = 0; i < SAIL_PART_COUNT && e->o->tokenizer; i++)
         SAIL_TRY(check_ids(e, &row->part[i]));
@@ -173,8 +173,8 @@ static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAI
     return SAIL_OK;
 }
 
-sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *scratch, const sail_row *row,
-                           sail_arena *a, sail__encoded *out, const char **dropped, sail_err *err)
+sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *scratch, const sail_row *row, sail_arena *a,
+                           sail__encoded *out, const char **dropped, sail_err *err)
 {
     encoder e = {.o = o, .scratch = scratch, .err = err};
     sail__ids ids[SAIL_PART_COUNT] = {{0}};

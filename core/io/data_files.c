@@ -66,8 +66,9 @@ static sail_code add_node(files *f, const sail_node *n, const char *key, sail_er
         for (size_t i = 0; i < n->list.n; i++) {
             const char *near = sail__nearest(n->list.keys[i], names, 2);
             if (strcmp(n->list.keys[i], "path") != 0 && strcmp(n->list.keys[i], "weight") != 0)
-                return sail_fail(err, SAIL_E_RECIPE, "%s: %s: unknown key '%s'%s%s%s; a file is its name, or {path: NAME, weight: NUMBER}", where, key,
-                                 n->list.keys[i], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+                return sail_fail(err, SAIL_E_RECIPE,
+                                 "%s: %s: unknown key '%s'%s%s%s; a file is its name, or {path: NAME, weight: NUMBER}", where,
+                                 key, n->list.keys[i], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
         }
         const sail_node *w = sail__node_get(n, "weight"), *p = sail__node_get(n, "path");
         if (!p)
@@ -116,8 +117,9 @@ sail_code sail__data_check_fields(const sail_node *fields, sail_err *err)
             ok = from->list.items[k]->kind == SAIL_NODE_STRING;
     }
     return ok ? SAIL_OK
-              : sail_fail(err, SAIL_E_RECIPE, "data.fields must be a map {FIELD: NAME, …} of what the reader calls a field and what the file calls "
-                                              "it: a name, one inside another (a.b), or a list of names whose texts are joined");
+              : sail_fail(err, SAIL_E_RECIPE,
+                          "data.fields must be a map {FIELD: NAME, …} of what the reader calls a field and what the file calls "
+                          "it: a name, one inside another (a.b), or a list of names whose texts are joined");
 }
 
 /* "a.b.0": members of members; a name that stands there whole wins. NULL: none. */
@@ -160,7 +162,8 @@ sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, j
     *out = json_copy((json_t *)record);
     for (size_t i = 0; *out && i < fields->list.n; i++) {
         const sail_node *from = fields->list.items[i];
-        json_t *v = from->kind == SAIL_NODE_LIST ? joined((json_t *)record, from) : json_incref(find((json_t *)record, from->string.data));
+        json_t *v = from->kind == SAIL_NODE_LIST ? joined((json_t *)record, from)
+                                                 : json_incref(find((json_t *)record, from->string.data));
         if (v && json_object_set_new(*out, fields->list.keys[i], v)) {
             json_decref(*out);
             *out = NULL;

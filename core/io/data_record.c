@@ -15,7 +15,7 @@ sail_code sail__record_to_node(const sail_json *v, sail_arena *a, sail_node **ou
     return code;
 }
 
-static const char *const members[] = {"prompt",     "messages",     "chosen",      "rejected",       "completion",     "label",
+static const char *const members[] = {"prompt",     "messages",   "chosen",       "rejected",     "completion",     "label",
                                       "prompt_ids", "chosen_ids", "rejected_ids", "score_chosen", "score_rejected", "drop"};
 
 static sail_code check_members(const json_t *v, sail_err *err)
@@ -30,8 +30,10 @@ static sail_code check_members(const json_t *v, sail_err *err)
         if (known)
             continue;
         const char *near = sail__nearest(key, members, sizeof members / sizeof *members);
-        return sail_fail(err, SAIL_E_PARSE, "a row has no member '%.60s'%s%s%s; it has prompt or messages, chosen and rejected, or completion, with label",
-                         key, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        return sail_fail(
+            err, SAIL_E_PARSE,
+            "a row has no member '%.60s'%s%s%s; it has prompt or messages, chosen and rejected, or completion, with label", key,
+            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     return SAIL_OK;
 }
@@ -63,7 +65,8 @@ static sail_code fill(sail_row *row, const json_t *v, sail_err *err)
         SAIL_TRY(sail_row_prompt_message(row, err));
     if (sail_json_kind_of(label) == SAIL_JSON_BOOL)
         sail_row_desirable(row, sail_json_number(label, 0) != 0);
-    sail_row_scores(row, sail_json_number(sail_json_get(r, "score_chosen"), NAN), sail_json_number(sail_json_get(r, "score_rejected"), NAN));
+    sail_row_scores(row, sail_json_number(sail_json_get(r, "score_chosen"), NAN),
+                    sail_json_number(sail_json_get(r, "score_rejected"), NAN));
     return SAIL_OK;
 }
 
@@ -76,7 +79,8 @@ sail_code sail__row_from_node(sail_row *row, const sail_node *n, sail_err *err)
     json_t *v = text.oom ? NULL : sail__json_load(text.data, text.len, JSON_ALLOW_NUL, &lacked, &e);
     sail__buf_free(&text);
     if (!v)
-        return lacked ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail_fail(err, SAIL_E_PARSE, "a row cannot be used: %s", e.text);
+        return lacked ? sail_fail(err, SAIL_E_NOMEM, "out of memory")
+                      : sail_fail(err, SAIL_E_PARSE, "a row cannot be used: %s", e.text);
     sail_code code = check_members(v, err);
     if (code == SAIL_OK)
         code = fill(row, v, err);

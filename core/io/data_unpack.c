@@ -49,8 +49,9 @@ static sail_code open_kind(sail__unpack *u, const unsigned char *magic, size_t n
 {
     if (n >= 4 && memcmp(magic, "\x28\xB5\x2F\xFD", 4) == 0)
         u->kind = ZSTD;
-    else if (n >= 6 && memcmp(magic, "\xFD"
-                                     "7zXZ\0",
+    else if (n >= 6 && memcmp(magic,
+                              "\xFD"
+                              "7zXZ\0",
                               6) == 0)
         u->kind = XZ;
     if (u->kind == GZIP) {
@@ -167,7 +168,7 @@ static sail_code read_xz(sail__unpack *u, unsigned char *to, size_t most, size_t
         u->done = rc == LZMA_STREAM_END;
         if (rc == LZMA_OK || u->done)
             continue;
-        return rc == LZMA_MEM_ERROR      ? no_memory(err)
+        return rc == LZMA_MEM_ERROR        ? no_memory(err)
                : rc == LZMA_MEMLIMIT_ERROR ? damaged(u, "it needs more than 96 MiB of memory; pack it with xz -9 or less", err)
                : rc == LZMA_BUF_ERROR      ? damaged(u, "compressed data ends too early", err)
                                            : damaged(u, "compressed data is damaged", err);

@@ -42,10 +42,10 @@ sail_code sail__jinja_parse(const char *text, size_t len, const char *origin, sa
 void sail__jinja_free(sail__jinja *t);
 
 typedef struct sail__jinja_options {
-    const sail_node *variables;  /* a map */
-    const char *const *foreign;  /* variables whose strings somebody else wrote, all but plain words under the key "role" */
-    int64_t now;                 /* seconds since the epoch, shown in UTC by strftime_now; < 0: the clock, in local time */
-    int64_t steps;               /* limits; 0: those of sail__jinja_render */
+    const sail_node *variables; /* a map */
+    const char *const *foreign; /* variables whose strings somebody else wrote, all but plain words under the key "role" */
+    int64_t now;                /* seconds since the epoch, shown in UTC by strftime_now; < 0: the clock, in local time */
+    int64_t steps;              /* limits; 0: those of sail__jinja_render */
     size_t memory, output;
     int depth;
 } sail__jinja_options;

@@ -48,7 +48,8 @@ static bool integers(sail__jvm *vm, sail__jop op, sail__jint a, sail__jint b, sa
     sail__jint r = 0;
     bool over = false;
     if ((op == SAIL__J_DIV || op == SAIL__J_FLOORDIV || op == SAIL__J_MOD) && b == 0)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, op == SAIL__J_DIV ? "division by zero" : "integer division or modulo by zero");
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME,
+                           op == SAIL__J_DIV ? "division by zero" : "integer division or modulo by zero");
     switch (op) {
     case SAIL__J_ADD:
         over = __builtin_add_overflow(a, b, &r);

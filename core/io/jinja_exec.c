@@ -200,8 +200,7 @@ static flow for_loop(sail__jvm *vm, const sail__jnode *n)
 bool sail__jcall_loop(sail__jvm *vm, sail__jloop *l, const sail__jargs *args, sail__jv *out)
 {
     if (!l->node)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME,
-                           "The loop must have the 'recursive' marker to be called recursively.");
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "The loop must have the 'recursive' marker to be called recursively.");
     if (args->n != 1 || args->n_named)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "a loop is called with what it goes over");
     sail__jbuf b = {0}, *outer = vm->out;
@@ -237,9 +236,12 @@ bool sail__jloop_attr(sail__jvm *vm, sail__jloop *l, const char *name, sail__jv 
     const struct {
         const char *name;
         int64_t value;
-    } numbers[] = {{"index", (int64_t)l->at + 1},        {"index0", (int64_t)l->at},
-                   {"revindex", (int64_t)(l->list.n - l->at)}, {"revindex0", (int64_t)(l->list.n - l->at) - 1},
-                   {"length", (int64_t)l->list.n},       {"depth", l->depth},
+    } numbers[] = {{"index", (int64_t)l->at + 1},
+                   {"index0", (int64_t)l->at},
+                   {"revindex", (int64_t)(l->list.n - l->at)},
+                   {"revindex0", (int64_t)(l->list.n - l->at) - 1},
+                   {"length", (int64_t)l->list.n},
+                   {"depth", l->depth},
                    {"depth0", l->depth - 1}};
     *found = true;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -266,9 +268,15 @@ bool sail__jloop_attr(sail__jvm *vm, sail__jloop *l, const char *name, sail__jv 
     sail__jbound *b = sail__jalloc(vm, 1, sizeof *b);
     if (!b)
         return false;
-    *b = (sail__jbound){.name = is_cycle ? "cycle" : "changed", .fn = is_cycle ? cycle : changed, .self = SAIL__JV(LOOP, .loop = l)};
+    *b = (sail__jbound){
+        .name = is_cycle ? "cycle" : "changed", .fn = is_cycle ? cycle : changed, .self = SAIL__JV(LOOP, .loop = l)};
     *out = SAIL__JV(FUNCTION, .bound = b);
     return true;
+}
+
+void sail__jloop_text(const sail__jloop *l, char *out, size_t size)
+{
+    snprintf(out, size, "<LoopContext %zu/%zu>", l->at + 1, l->list.n);
 }
 
 /* ---- macros ---- */
@@ -293,7 +301,7 @@ bool sail__jmacro_attr(sail__jvm *vm, const sail__jmacro *m, const char *name, s
         return sail__jv_list(vm, SAIL__J_TUPLE, l.items, l.n, out);
     }
     unsigned uses = (unsigned)m->node->op;
-    unsigned flag = strcmp(name, "caller") == 0             ? SAIL__J_USES_CALLER
+    unsigned flag = strcmp(name, "caller") == 0          ? SAIL__J_USES_CALLER
                     : strcmp(name, "catch_varargs") == 0 ? SAIL__J_USES_VARARGS
                     : strcmp(name, "catch_kwargs") == 0  ? SAIL__J_USES_KWARGS
                                                          : 0;

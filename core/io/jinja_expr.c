@@ -50,10 +50,17 @@ bool sail__jp_skip_name(sail__jparser *p, const char *name)
 
 const char *sail__jp_describe(sail__jparser *p, const sail__jtoken *t)
 {
-    static const char *const kinds[] = {"end of template",        "template data",            "begin of print statement",
-                                        "end of print statement", "begin of statement block", "end of statement block",
-                                        "name",                   "string",                   "integer",
-                                        "float",                  "operator"};
+    static const char *const kinds[] = {"end of template",
+                                        "template data",
+                                        "begin of print statement",
+                                        "end of print statement",
+                                        "begin of statement block",
+                                        "end of statement block",
+                                        "name",
+                                        "string",
+                                        "integer",
+                                        "float",
+                                        "operator"};
     if (t->kind == SAIL__JT_NAME || t->kind == SAIL__JT_OP) {
         const char *s = sail__arena_printf(p->t->arena, "%.*s", (int)(t->n > 60 ? 60 : t->n), t->p);
         return s ? s : "name";
@@ -285,8 +292,7 @@ sail__jnode *sail__jp_tuple(sail__jparser *p, unsigned flags)
         if (tuple_ends(p, flags))
             break;
         sail__jnode_add(p, n,
-                        flags & SAIL__JP_SIMPLE ? sail__jp_primary(p)
-                                                : sail__jp_expression(p, !(flags & SAIL__JP_NO_CONDITION)));
+                        flags & SAIL__JP_SIMPLE ? sail__jp_primary(p) : sail__jp_expression(p, !(flags & SAIL__JP_NO_CONDITION)));
         if (!sail__jp_is(p, ","))
             break;
         is_tuple = true;
@@ -448,8 +454,8 @@ static sail__jnode *test(sail__jparser *p, sail__jnode *of)
     if (n->op < 0 && !p->soft)
         sail__jsyntax(p, line, "No test named '%s'.", n->name->text.p);
     sail__jtoken_kind k = now(p)->kind;
-    bool value = k == SAIL__JT_NAME || k == SAIL__JT_STRING || k == SAIL__JT_INT || k == SAIL__JT_FLOAT ||
-                 sail__jp_is(p, "[") || sail__jp_is(p, "{");
+    bool value = k == SAIL__JT_NAME || k == SAIL__JT_STRING || k == SAIL__JT_INT || k == SAIL__JT_FLOAT || sail__jp_is(p, "[") ||
+                 sail__jp_is(p, "{");
     if (sail__jp_is(p, "(")) {
         arguments(p, n);
     } else if (value && !sail__jp_is_name(p, "else") && !sail__jp_is_name(p, "or") && !sail__jp_is_name(p, "and")) {
@@ -461,8 +467,8 @@ static sail__jnode *test(sail__jparser *p, sail__jnode *of)
     if (!negated)
         return n;
     sail__jnode *not = sail__jnode_new(p, SAIL__JN_NOT, line);
-    not->a = n;
-    return sail__jnode_depth(p, not);
+    not ->a = n;
+    return sail__jnode_depth(p, not );
 }
 
 static sail__jnode *filtered(sail__jparser *p, sail__jnode *n)

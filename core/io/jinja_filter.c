@@ -65,14 +65,15 @@ bool sail__jbind(sail__jvm *vm, const char *what, const sail__jargs *args, const
             p += len + (p[len] == ',');
         }
         if (!known)
-            return sail__jfail(vm, SAIL__JINJA_RUNTIME, "%s() got an unexpected keyword argument '%.100s'", what, args->names[i]->p);
+            return sail__jfail(vm, SAIL__JINJA_RUNTIME, "%s() got an unexpected keyword argument '%.100s'", what,
+                               args->names[i]->p);
     }
     return true;
 }
 
-#define BIND(name, parameters, required)                                                                               \
-    sail__jv a[8];                                                                                                     \
-    if (!sail__jbind(vm, name, args, parameters, required, a))                                                         \
+#define BIND(name, parameters, required)                                                                                         \
+    sail__jv a[8];                                                                                                               \
+    if (!sail__jbind(vm, name, args, parameters, required, a))                                                                   \
     return false
 
 static bool given(const sail__jv *v)
@@ -399,7 +400,9 @@ static bool parse_int(const char *s, size_t n, int64_t base, sail__jint *out)
     for (; i < n; i++) {
         if (s[i] == '_' && any && i + 1 < n && s[i + 1] != '_')
             continue;
-        int d = s[i] >= '0' && s[i] <= '9' ? s[i] - '0' : (s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z' ? (s[i] | 0x20) - 'a' + 10 : 99;
+        int d = s[i] >= '0' && s[i] <= '9'                     ? s[i] - '0'
+                : (s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z' ? (s[i] | 0x20) - 'a' + 10
+                                                               : 99;
         if (d >= base || __builtin_mul_overflow(v, (sail__jint)base, &v) || __builtin_add_overflow(v, (sail__jint)d, &v))
             return false;
         any = true;

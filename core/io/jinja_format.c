@@ -32,7 +32,8 @@ static size_t number(const char *p, size_t n, size_t at, int *out)
 }
 
 /* text[n] within the width; fill and alignment as the spec says, `usual` where it does not. */
-static bool padded(sail__jvm *vm, const spec *f, char usual, const char *text, size_t n, const unsigned char *foreign, sail__jbuf *b)
+static bool padded(sail__jvm *vm, const spec *f, char usual, const char *text, size_t n, const unsigned char *foreign,
+                   sail__jbuf *b)
 {
     sail__jstr s = {.p = text, .n = n};
     size_t length = sail__jlength(&s), width = f->width > 0 ? (size_t)f->width : 0, more = width > length ? width - length : 0;
@@ -195,8 +196,13 @@ static bool format_value(sail__jvm *vm, const sail__jv *v, const sail__jstr *how
         return format_int(vm, &f, v->kind == SAIL__J_BOOL ? v->boolean : v->integer, b);
     if (whole || v->kind == SAIL__J_FLOAT) {
         if (f.type && !strchr("fFeEgGn%", f.type))
-            return sail__jfail(vm, SAIL__JINJA_RUNTIME, "Unknown format code '%c' for object of type '%s'", f.type, sail__jtype(v));
-        return format_float(vm, &f, v->kind == SAIL__J_FLOAT ? v->number : v->kind == SAIL__J_INT ? (double)v->integer : v->boolean, b);
+            return sail__jfail(vm, SAIL__JINJA_RUNTIME, "Unknown format code '%c' for object of type '%s'", f.type,
+                               sail__jtype(v));
+        return format_float(vm, &f,
+                            v->kind == SAIL__J_FLOAT ? v->number
+                            : v->kind == SAIL__J_INT ? (double)v->integer
+                                                     : v->boolean,
+                            b);
     }
     if (v->kind != SAIL__J_STRING && v->kind != SAIL__J_BOOL)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "unsupported format string passed to %s.__format__", sail__jtype(v));
@@ -360,9 +366,10 @@ static bool percent_value(sail__jvm *vm, spec *f, const sail__jv *v, sail__jbuf 
         return sail__jv_str(vm, v, b);
     double x = v->kind == SAIL__J_FLOAT ? v->number : v->kind == SAIL__J_INT ? (double)v->integer : v->boolean;
     if (v->kind != SAIL__J_FLOAT && v->kind != SAIL__J_INT && v->kind != SAIL__J_BOOL)
-        return v->kind == SAIL__J_UNDEFINED ? sail__jundefined_used(vm, v)
-                                            : sail__jfail(vm, SAIL__JINJA_RUNTIME, "%%%c format: a real number is required, not %s",
-                                                          f->type, sail__jtype(v));
+        return v->kind == SAIL__J_UNDEFINED
+                   ? sail__jundefined_used(vm, v)
+                   : sail__jfail(vm, SAIL__JINJA_RUNTIME, "%%%c format: a real number is required, not %s", f->type,
+                                 sail__jtype(v));
     if (f->align != '<')
         f->align = 0;
     if (strchr("eEfFgG", f->type))
@@ -415,7 +422,8 @@ bool sail__jpercent(sail__jvm *vm, const sail__jstr *s, const sail__jv *values, 
                 return wrong(vm, close ? "format requires a mapping" : "incomplete format key");
             member = sail__jdict_text(values->dict, s->p + at + 1, (size_t)(close - s->p) - at - 1);
             if (!member)
-                return sail__jfail(vm, SAIL__JINJA_RUNTIME, "KeyError: '%.*s'", (int)((size_t)(close - s->p) - at - 1), s->p + at + 1);
+                return sail__jfail(vm, SAIL__JINJA_RUNTIME, "KeyError: '%.*s'", (int)((size_t)(close - s->p) - at - 1),
+                                   s->p + at + 1);
             v = *member;
             by_name = true;
             at = (size_t)(close - s->p) + 1;
@@ -448,7 +456,8 @@ bool sail__jpercent(sail__jvm *vm, const sail__jstr *s, const sail__jv *values, 
         if ((!v.kind && !take(vm, &o, &v)) || !percent_value(vm, &f, &v, &b))
             return false;
     }
-    bool mapping = values->kind == SAIL__J_DICT || values->kind == SAIL__J_LIST || values->kind == SAIL__J_RANGE; /* to Python's eyes */
+    bool mapping = values->kind == SAIL__J_DICT || values->kind == SAIL__J_LIST || values->kind == SAIL__J_RANGE ||
+                   values->kind == SAIL__J_UNDEFINED; /* to Python's eyes */
     if (!by_name && o.at < o.n && !mapping)
         return wrong(vm, "not all arguments converted during string formatting");
     if (!sail__jv_built(vm, &b, out))

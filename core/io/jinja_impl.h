@@ -1,6 +1,6 @@
 /* jinja_impl.h - what the files of the Jinja interpreter share: jinja_lex.c (text to tokens), jinja_expr.c and jinja_parse.c
- * (tokens to a tree), jinja_value.c and jinja_text.c (values and their text), jinja_eval.c (expressions), jinja_exec.c
- * (statements), jinja_filter.c, jinja_sequence.c (filters of lists), jinja_test.c, jinja_method.c, jinja_format.c
+ * (tokens to a tree), jinja_value.c, jinja_compare.c and jinja_text.c (values, and their text), jinja_eval.c (expressions), jinja_exec.c
+ * (statements), jinja_filter.c, jinja_sequence.c (filters of lists), jinja_test.c, jinja_method.c, jinja_container.c, jinja_format.c
  * (functions).
  *
  * Floor: io. Not for other parts of the program. Values of a rendering live in its arena and are freed at once; a function
@@ -115,8 +115,8 @@ typedef enum sail__jnode_kind {
     SAIL__JN_NAME,
     SAIL__JN_TUPLE,
     SAIL__JN_LIST,
-    SAIL__JN_DICT,    /* items: key, value, … */
-    SAIL__JN_COND,    /* a: test, b, c: else or NULL */
+    SAIL__JN_DICT, /* items: key, value, … */
+    SAIL__JN_COND, /* a: test, b, c: else or NULL */
     SAIL__JN_OR,
     SAIL__JN_AND,
     SAIL__JN_NOT,
@@ -126,24 +126,24 @@ typedef enum sail__jnode_kind {
     SAIL__JN_NEG,
     SAIL__JN_POS,
     SAIL__JN_CONCAT,
-    SAIL__JN_ATTR,    /* a, name */
-    SAIL__JN_ITEM,    /* a, b */
-    SAIL__JN_SLICE,   /* a, b, c, each may be NULL */
-    SAIL__JN_CALL,    /* a; items: arguments, names and named, b: *, c: ** */
-    SAIL__JN_FILTER,  /* a (NULL: of a block), name, arguments; op: its number, -1: unknown */
+    SAIL__JN_ATTR,   /* a, name */
+    SAIL__JN_ITEM,   /* a, b */
+    SAIL__JN_SLICE,  /* a, b, c, each may be NULL */
+    SAIL__JN_CALL,   /* a; items: arguments, names and named, b: *, c: ** */
+    SAIL__JN_FILTER, /* a (NULL: of a block), name, arguments; op: its number, -1: unknown */
     SAIL__JN_TEST,
     /* statements */
     SAIL__JN_BODY,
     SAIL__JN_DATA,
     SAIL__JN_PRINT,
-    SAIL__JN_FOR,   /* a: target, b: of what, c: if, body, other; flag: recursive */
-    SAIL__JN_IF,    /* items: test, body, …; other */
-    SAIL__JN_SET,   /* a: target, b */
-    SAIL__JN_SET_BLOCK, /* a: target, b: filters, body */
-    SAIL__JN_MACRO, /* name, items: parameters, named[i]: default or NULL, body; flags USES_* in op */
-    SAIL__JN_CALL_BLOCK, /* a: the call, b: MACRO */
+    SAIL__JN_FOR,          /* a: target, b: of what, c: if, body, other; flag: recursive */
+    SAIL__JN_IF,           /* items: test, body, …; other */
+    SAIL__JN_SET,          /* a: target, b */
+    SAIL__JN_SET_BLOCK,    /* a: target, b: filters, body */
+    SAIL__JN_MACRO,        /* name, items: parameters, named[i]: default or NULL, body; flags USES_* in op */
+    SAIL__JN_CALL_BLOCK,   /* a: the call, b: MACRO */
     SAIL__JN_FILTER_BLOCK, /* a: filters, body */
-    SAIL__JN_WITH,  /* items: target, value, …; body */
+    SAIL__JN_WITH,         /* items: target, value, …; body */
     SAIL__JN_GENERATION,
     SAIL__JN_SCOPE, /* body, in a scope of its own */
     SAIL__JN_BREAK,
@@ -209,11 +209,11 @@ typedef struct sail__jparser {
     sail__jtoken *tokens;
     size_t n, cap, at;
     int depth, loops;
-    bool soft;          /* an unknown filter or test is told when it is reached */
-    unsigned uses;      /* of the macro that is read */
+    bool soft;     /* an unknown filter or test is told when it is reached */
+    unsigned uses; /* of the macro that is read */
     sail__jinja_fault *fault;
     sail_err *err;
-    bool failed;       /* the first fault stays: from there on every token is the end, and every node `none` */
+    bool failed; /* the first fault stays: from there on every token is the end, and every node `none` */
     sail__jnode none;
 } sail__jparser;
 void sail__jsyntax(sail__jparser *p, int line, const char *fmt, ...) SAIL_PRINTF(3, 4);
@@ -235,7 +235,13 @@ const sail__jname *sail__jp_name(sail__jparser *p);
 const char *sail__jp_describe(sail__jparser *p, const sail__jtoken *t);
 /* Expressions (jinja_expr.c). */
 sail__jnode *sail__jp_expression(sail__jparser *p, bool with_condition);
-enum { SAIL__JP_SIMPLE = 1, SAIL__JP_NO_CONDITION = 2, SAIL__JP_PARENTHESES = 4, SAIL__JP_UNTIL_IN = 8, SAIL__JP_UNTIL_RECURSIVE = 16 };
+enum {
+    SAIL__JP_SIMPLE = 1,
+    SAIL__JP_NO_CONDITION = 2,
+    SAIL__JP_PARENTHESES = 4,
+    SAIL__JP_UNTIL_IN = 8,
+    SAIL__JP_UNTIL_RECURSIVE = 16
+};
 sail__jnode *sail__jp_tuple(sail__jparser *p, unsigned flags);
 sail__jnode *sail__jp_primary(sail__jparser *p);
 sail__jnode *sail__jp_filters(sail__jparser *p, sail__jnode *of, bool at_name);
@@ -283,7 +289,7 @@ static inline bool sail__jstep(sail__jvm *vm, size_t n)
 /* Making values. */
 #define SAIL__JV(k, ...) ((sail__jv){.kind = SAIL__J_##k, __VA_ARGS__})
 #define SAIL__JV_NONE ((sail__jv){.kind = SAIL__J_NONE})
-bool sail__jv_text(sail__jvm *vm, const char *s, sail__jv *out); /* borrowed */
+bool sail__jv_text(sail__jvm *vm, const char *s, sail__jv *out);                                           /* borrowed */
 bool sail__jv_string(sail__jvm *vm, const char *p, size_t n, const unsigned char *foreign, sail__jv *out); /* borrowed */
 bool sail__jv_built(sail__jvm *vm, const sail__jbuf *b, sail__jv *out);
 bool sail__jv_list(sail__jvm *vm, sail__jkind kind, const sail__jv *items, size_t n, sail__jv *out); /* borrowed */
@@ -317,13 +323,14 @@ typedef struct sail__jjson {
     const sail__jstr *indent, *item, *key; /* NULL: one line; separators */
 } sail__jjson;
 bool sail__jv_json(sail__jvm *vm, const sail__jv *v, const sail__jjson *o, int level, sail__jbuf *b);
-bool sail__jspace(uint32_t c); /* what Python's str.isspace says */
-size_t sail__jlength(const sail__jstr *s); /* characters */
+bool sail__jspace(uint32_t c);                         /* what Python's str.isspace says */
+size_t sail__jlength(const sail__jstr *s);             /* characters */
 uint32_t sail__jnext(const sail__jstr *s, size_t *at); /* the character there; *at moves on */
 
 /* Operations. */
 const char *sail__jtype(const sail__jv *v); /* Python's name of the type */
 bool sail__jtruth(const sail__jv *v);
+bool sail__jhashable(const sail__jv *v); /* may it be a key? */
 bool sail__jequal(sail__jvm *vm, const sail__jv *a, const sail__jv *b, bool *equal);
 bool sail__jorder(sail__jvm *vm, sail__jop op, const sail__jv *a, const sail__jv *b, int *order); /* <0 0 >0; 2: NaN */
 bool sail__jcontains(sail__jvm *vm, const sail__jv *in, const sail__jv *v, bool *yes);
@@ -359,6 +366,7 @@ bool sail__jcall(sail__jvm *vm, const sail__jv *callee, const sail__jargs *args,
 bool sail__jcall_macro(sail__jvm *vm, const sail__jmacro *m, const sail__jargs *args, sail__jv *out); /* jinja_exec.c */
 bool sail__jcall_loop(sail__jvm *vm, sail__jloop *l, const sail__jargs *args, sail__jv *out);
 bool sail__jloop_attr(sail__jvm *vm, sail__jloop *l, const char *name, sail__jv *out, bool *found);
+void sail__jloop_text(const sail__jloop *l, char *out, size_t size);
 const char *sail__jmacro_name(const sail__jmacro *m);
 bool sail__jmacro_attr(sail__jvm *vm, const sail__jmacro *m, const char *name, sail__jv *out, bool *found);
 
@@ -368,13 +376,14 @@ typedef struct sail__jentry {
 } sail__jentry;
 /* Tables of (jinja_filter.c, jinja_sequence.c), (jinja_test.c), (jinja_method.c): NULL-terminated. */
 extern const sail__jentry sail__jfilters_text[], sail__jfilters_list[], sail__jtests[], sail__jglobals[];
-extern const sail__jentry sail__jmethods_string[], sail__jmethods_string_more[], sail__jmethods_dict[], sail__jmethods_list[], sail__jmethods_cycler[];
+extern const sail__jentry sail__jmethods_string[], sail__jmethods_string_more[], sail__jmethods_dict[], sail__jmethods_list[],
+    sail__jmethods_cycler[];
 int sail__jfilter_index(const char *name); /* -1: none */
 int sail__jtest_index(const char *name);
 sail__jfn *sail__jfilter_at(int index);
 const sail__jentry *sail__jentry_find(const sail__jentry *table, const char *name);
-bool sail__jformat(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out);         /* str.format */
-bool sail__jpercent(sail__jvm *vm, const sail__jstr *format, const sail__jv *values, sail__jv *out);     /* "%s" % x */
+bool sail__jformat(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out);     /* str.format */
+bool sail__jpercent(sail__jvm *vm, const sail__jstr *format, const sail__jv *values, sail__jv *out); /* "%s" % x */
 bool sail__jeval(sail__jvm *vm, const sail__jnode *n, sail__jv *out);
 bool sail__jeval_args(sail__jvm *vm, const sail__jnode *n, sail__jargs *out);
 bool sail__jlookup(sail__jvm *vm, const sail__jname *name, sail__jv *out);

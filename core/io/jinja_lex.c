@@ -13,8 +13,8 @@ typedef struct lexer {
     char *s; /* line ends are \n */
     size_t n, at;
     int line;
-    bool line_start;       /* what stands before `at` ended with a newline, or the text begins there */
-    char open[128];        /* brackets of the tag that is read */
+    bool line_start; /* what stands before `at` ended with a newline, or the text begins there */
+    char open[128];  /* brackets of the tag that is read */
     int n_open;
 } lexer;
 
@@ -354,8 +354,8 @@ static bool name(lexer *l)
 
 static void operator(lexer *l)
 {
-    static const char *const known[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(",
-                                        ")",  "{",  "}",  ">",  "<",  "=",  ".", ":", "|", ",", ";"};
+    static const char *const known[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+                                        "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!starts(l, l->at, known[i]))
             continue;

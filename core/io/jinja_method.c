@@ -1,13 +1,13 @@
-/* jinja_method.c - methods of strings, lists and mappings, as Python has them. */
+/* jinja_method.c - methods of strings, as Python has them. */
 #include <stdio.h>
 
 #include <utf8proc.h>
 
 #include "jinja_impl.h"
 
-#define BIND(name, parameters, required)                                                                               \
-    sail__jv a[8];                                                                                                     \
-    if (!sail__jbind(vm, name, args, parameters, required, a))                                                         \
+#define BIND(name, parameters, required)                                                                                         \
+    sail__jv a[8];                                                                                                               \
+    if (!sail__jbind(vm, name, args, parameters, required, a))                                                                   \
     return false
 #define METHOD(name) static bool name(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 
@@ -60,8 +60,8 @@ static bool to_upper(sail__jvm *vm, sail__jbuf *b, uint32_t c, bool title, bool 
 {
     if (c == 0xDF) /* ß, the only one that is common */
         return sail__jbuf_char(vm, b, 'S', foreign) && sail__jbuf_char(vm, b, title ? 's' : 'S', foreign);
-    return sail__jbuf_char(vm, b, (uint32_t)(title ? utf8proc_totitle((utf8proc_int32_t)c) : utf8proc_toupper((utf8proc_int32_t)c)),
-                           foreign);
+    return sail__jbuf_char(
+        vm, b, (uint32_t)(title ? utf8proc_totitle((utf8proc_int32_t)c) : utf8proc_toupper((utf8proc_int32_t)c)), foreign);
 }
 
 static bool convert(sail__jvm *vm, letters how, const char *name, const sail__jv *self, const sail__jargs *args, sail__jv *out)
@@ -122,7 +122,8 @@ METHOD(swapcase)
 
 /* ---- ends ---- */
 
-static bool strip_ends(sail__jvm *vm, const char *name, bool left, bool right, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+static bool strip_ends(sail__jvm *vm, const char *name, bool left, bool right, const sail__jv *self, const sail__jargs *args,
+                       sail__jv *out)
 {
     BIND(name, "chars", 0);
     const sail__jstr *s = self->string, *set = NULL;
@@ -361,7 +362,7 @@ static bool partitioned(sail__jvm *vm, const char *name, bool last, const sail__
     const char *hit = last ? NULL : memmem(s->p, s->n, w->p, w->n);
     int64_t at = last ? find_last(s, w, s->n) : hit ? hit - s->p : -1;
     sail__jitems l = {0};
-    bool ok = at >= 0  ? cut(vm, &l, s, 0, (size_t)at) && cut(vm, &l, s, (size_t)at, (size_t)at + w->n) &&
+    bool ok = at >= 0 ? cut(vm, &l, s, 0, (size_t)at) && cut(vm, &l, s, (size_t)at, (size_t)at + w->n) &&
                             cut(vm, &l, s, (size_t)at + w->n, s->n)
               : last ? cut(vm, &l, s, 0, 0) && cut(vm, &l, s, 0, 0) && cut(vm, &l, s, 0, s->n)
                      : cut(vm, &l, s, 0, s->n) && cut(vm, &l, s, 0, 0) && cut(vm, &l, s, 0, 0);
@@ -431,7 +432,8 @@ METHOD(join)
 
 /* ---- searching ---- */
 
-static bool place(sail__jvm *vm, const char *name, bool last, bool must, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+static bool place(sail__jvm *vm, const char *name, bool last, bool must, const sail__jv *self, const sail__jargs *args,
+                  sail__jv *out)
 {
     BIND(name, "sub,start,end", 1);
     const sail__jstr *s = self->string, *w = NULL;
@@ -681,99 +683,40 @@ METHOD(string_istitle)
 }
 
 const sail__jentry sail__jmethods_string[] = {
-    {"capitalize", capitalize}, {"casefold", casefold},        {"center", center},         {"count", string_count},
-    {"endswith", endswith},     {"find", find},             {"format", sail__jformat},  {"index", string_index},
-    {"join", join},             {"ljust", ljust},           {"lower", lower},           {"lstrip", lstrip},
-    {"partition", partition},   {"removeprefix", removeprefix}, {"removesuffix", removesuffix}, {"replace", replace},
-    {"rfind", rfind},           {"rindex", string_rindex},         {"rjust", rjust},           {"rpartition", rpartition},
-    {"rsplit", rsplit},         {"rstrip", rstrip},         {"split", split},           {"splitlines", splitlines},
-    {"startswith", startswith}, {"strip", strip},           {"swapcase", swapcase},     {"title", title},
-    {"upper", upper},           {"zfill", zfill},           {NULL, NULL},
+    {"capitalize", capitalize},
+    {"casefold", casefold},
+    {"center", center},
+    {"count", string_count},
+    {"endswith", endswith},
+    {"find", find},
+    {"format", sail__jformat},
+    {"index", string_index},
+    {"join", join},
+    {"ljust", ljust},
+    {"lower", lower},
+    {"lstrip", lstrip},
+    {"partition", partition},
+    {"removeprefix", removeprefix},
+    {"removesuffix", removesuffix},
+    {"replace", replace},
+    {"rfind", rfind},
+    {"rindex", string_rindex},
+    {"rjust", rjust},
+    {"rpartition", rpartition},
+    {"rsplit", rsplit},
+    {"rstrip", rstrip},
+    {"split", split},
+    {"splitlines", splitlines},
+    {"startswith", startswith},
+    {"strip", strip},
+    {"swapcase", swapcase},
+    {"title", title},
+    {"upper", upper},
+    {"zfill", zfill},
+    {NULL, NULL},
 };
 const sail__jentry sail__jmethods_string_more[] = {
-    {"expandtabs", expandtabs}, {"isalnum", string_isalnum}, {"isalpha", string_isalpha},     {"isascii", string_isascii}, {"isdecimal", string_isdecimal},
-    {"isdigit", string_isdigit},       {"islower", string_islower}, {"isnumeric", string_isnumeric}, {"isspace", string_isspace}, {"istitle", string_istitle},
-    {"isupper", string_isupper},       {NULL, NULL},
+    {"expandtabs", expandtabs},      {"isalnum", string_isalnum}, {"isalpha", string_isalpha}, {"isascii", string_isascii},
+    {"isdecimal", string_isdecimal}, {"isdigit", string_isdigit}, {"islower", string_islower}, {"isnumeric", string_isnumeric},
+    {"isspace", string_isspace},     {"istitle", string_istitle}, {"isupper", string_isupper}, {NULL, NULL},
 };
-
-/* ---- mappings and lists ---- */
-
-METHOD(get)
-{
-    if (args->n < 1 || args->n > 2 || args->n_named)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "get expected 1 or 2 arguments, got %zu", args->n + args->n_named);
-    const sail__jv *v;
-    if (args->items[0].kind == SAIL__J_LIST || args->items[0].kind == SAIL__J_DICT)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "unhashable type: '%s'", sail__jtype(&args->items[0]));
-    if (!sail__jdict_get(vm, self->dict, args->items[0], &v))
-        return false;
-    *out = v ? *v : args->n == 2 ? args->items[1] : SAIL__JV_NONE;
-    return true;
-}
-
-METHOD(keys)
-{
-    (void)args;
-    return sail__jv_iter(vm, SAIL__J_VIEW, "dict_keys", self->dict->keys, self->dict->n, out);
-}
-METHOD(values)
-{
-    (void)args;
-    return sail__jv_iter(vm, SAIL__J_VIEW, "dict_values", self->dict->values, self->dict->n, out);
-}
-METHOD(items)
-{
-    BIND("items", "", 0);
-    (void)a;
-    const sail__jdict *d = self->dict;
-    sail__jv *l = sail__jalloc(vm, d->n + 1, sizeof *l), *two = sail__jalloc(vm, 2 * d->n + 1, sizeof *two);
-    if (!l || !two || !sail__jstep(vm, d->n))
-        return false;
-    for (size_t i = 0; i < d->n; i++) {
-        two[2 * i] = d->keys[i];
-        two[2 * i + 1] = d->values[i];
-        if (!sail__jv_list(vm, SAIL__J_TUPLE, two + 2 * i, 2, &l[i]))
-            return false;
-    }
-    return sail__jv_iter(vm, SAIL__J_VIEW, "dict_items", l, d->n, out);
-}
-METHOD(copy)
-{
-    (void)vm;
-    (void)args;
-    *out = *self; /* nothing can change it */
-    return true;
-}
-
-METHOD(list_index)
-{
-    BIND("index", "value", 1);
-    bool equal = false;
-    for (size_t i = 0; i < self->list->n; i++) {
-        if (!sail__jequal(vm, &self->list->items[i], &a[0], &equal))
-            return false;
-        if (equal) {
-            *out = SAIL__JV(INT, .integer = (sail__jint)i);
-            return true;
-        }
-    }
-    return sail__jfail(vm, SAIL__JINJA_RUNTIME, "the value is not in the list");
-}
-METHOD(list_count)
-{
-    BIND("count", "value", 1);
-    int64_t n = 0;
-    bool equal = false;
-    for (size_t i = 0; i < self->list->n; i++) {
-        if (!sail__jequal(vm, &self->list->items[i], &a[0], &equal))
-            return false;
-        n += equal;
-    }
-    *out = SAIL__JV(INT, .integer = n);
-    return true;
-}
-
-const sail__jentry sail__jmethods_dict[] = {
-    {"copy", copy}, {"get", get}, {"items", items}, {"keys", keys}, {"values", values}, {NULL, NULL},
-};
-const sail__jentry sail__jmethods_list[] = {{"copy", copy}, {"count", list_count}, {"index", list_index}, {NULL, NULL}};

@@ -308,7 +308,7 @@ static void unknown_tag(sail__jparser *p, const sail__jtoken *t, const char *con
 static sail__jnode *statement(sail__jparser *p, const char *const *ends, const char *inside)
 {
     static const char *const generation[] = {"endgeneration", NULL}, *const block[] = {"endblock", NULL},
-                                   *const autoescape[] = {"endautoescape", NULL};
+                             *const autoescape[] = {"endautoescape", NULL};
     const sail__jtoken *t = now(p);
     int line = t->line;
     sail__jnode *n;
@@ -398,8 +398,7 @@ sail__jnode *sail__jp_body(sail__jparser *p, const char *const *ends, const char
             sail__jnode *print = sail__jnode_new(p, SAIL__JN_PRINT, t->line);
             print->a = sail__jp_tuple(p, 0);
             if (!p->failed && now(p)->kind != SAIL__JT_PRINT_END)
-                sail__jsyntax(p, now(p)->line, "expected token 'end of print statement', got '%s'",
-                              sail__jp_describe(p, now(p)));
+                sail__jsyntax(p, now(p)->line, "expected token 'end of print statement', got '%s'", sail__jp_describe(p, now(p)));
             p->at += !p->failed;
             sail__jnode_add(p, n, sail__jnode_depth(p, print));
         } else if (ends_here(p, ends)) { /* the caller takes the name */

@@ -6,9 +6,9 @@
 
 #include "jinja_impl.h"
 
-#define BIND(name, parameters, required)                                                                               \
-    sail__jv a[8];                                                                                                     \
-    if (!sail__jbind(vm, name, args, parameters, required, a))                                                         \
+#define BIND(name, parameters, required)                                                                                         \
+    sail__jv a[8];                                                                                                               \
+    if (!sail__jbind(vm, name, args, parameters, required, a))                                                                   \
     return false
 
 static bool given(const sail__jv *v)
@@ -63,7 +63,8 @@ static bool fold(sail__jvm *vm, bool case_sensitive, sail__jv *v)
 {
     const sail__jargs none = {0};
     sail__jv same = *v;
-    return case_sensitive || v->kind != SAIL__J_STRING || sail__jentry_find(sail__jmethods_string, "lower")->fn(vm, &same, &none, v);
+    return case_sensitive || v->kind != SAIL__J_STRING ||
+           sail__jentry_find(sail__jmethods_string, "lower")->fn(vm, &same, &none, v);
 }
 
 /* ---- sorting: a stable merge, so that equal items keep their order ---- */
@@ -185,7 +186,8 @@ static bool groupby(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
         if (!two || !attribute_of(vm, &p[first].value, &a[0], &a[1], &key))
             return false;
         two[0] = key;
-        if (!sail__jv_list(vm, SAIL__J_LIST, members.items, members.n, &two[1]) || !sail__jv_list(vm, SAIL__J_TUPLE, two, 2, &group))
+        if (!sail__jv_list(vm, SAIL__J_LIST, members.items, members.n, &two[1]) ||
+            !sail__jv_list(vm, SAIL__J_TUPLE, two, 2, &group))
             return false;
         group.flag = true;
         if (!sail__jitems_add(vm, &groups, group))
@@ -409,7 +411,8 @@ static bool call_filter(sail__jvm *vm, const sail__jv *name, const sail__jv *ite
 {
     int i = name->kind == SAIL__J_STRING ? sail__jfilter_index(name->string->p) : -1;
     if (i < 0)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No filter named '%.100s'.", name->kind == SAIL__J_STRING ? name->string->p : "");
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No filter named '%.100s'.",
+                           name->kind == SAIL__J_STRING ? name->string->p : "");
     return sail__jfilter_at(i)(vm, item, args, out);
 }
 
@@ -417,7 +420,8 @@ static bool call_test(sail__jvm *vm, const sail__jv *name, const sail__jv *item,
 {
     int i = name->kind == SAIL__J_STRING ? sail__jtest_index(name->string->p) : -1;
     if (i < 0)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No test named '%.100s'.", name->kind == SAIL__J_STRING ? name->string->p : "");
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No test named '%.100s'.",
+                           name->kind == SAIL__J_STRING ? name->string->p : "");
     return sail__jtests[i].fn(vm, item, args, out);
 }
 

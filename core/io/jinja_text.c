@@ -222,6 +222,9 @@ static bool repr(sail__jvm *vm, const sail__jv *v, sail__jbuf *b)
     case SAIL__J_VIEW:
         snprintf(text, sizeof text, "%s([", v->iter->name);
         return repr_list(vm, &v->iter->list, text, "])", b);
+    case SAIL__J_LOOP:
+        sail__jloop_text(v->loop, text, sizeof text);
+        return sail__jbuf_str(vm, b, text);
     case SAIL__J_MACRO:
         snprintf(text, sizeof text, "<Macro '%.120s'>", sail__jmacro_name(v->macro));
         return sail__jbuf_str(vm, b, text);

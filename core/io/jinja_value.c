@@ -1,5 +1,4 @@
-/* jinja_value.c - values: made, compared, looked into. */
-#include <math.h>
+/* jinja_value.c - values: made, and looked into. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -110,8 +109,8 @@ bool sail__jitems_add(sail__jvm *vm, sail__jitems *l, sail__jv v)
 sail__jdict *sail__jdict_new(sail__jvm *vm, size_t cap)
 {
     sail__jdict *d = sail__jalloc(vm, 1, sizeof *d);
-    if (d && cap && (!(d->keys = sail__jalloc(vm, cap, sizeof *d->keys)) ||
-                     !(d->values = sail__jalloc(vm, cap, sizeof *d->values))))
+    if (d && cap &&
+        (!(d->keys = sail__jalloc(vm, cap, sizeof *d->keys)) || !(d->values = sail__jalloc(vm, cap, sizeof *d->values))))
         return NULL;
     if (d)
         d->cap = cap;
@@ -126,11 +125,11 @@ const sail__jv *sail__jdict_text(const sail__jdict *d, const char *key, size_t n
     return NULL;
 }
 
-static bool hashable(const sail__jv *v)
+bool sail__jhashable(const sail__jv *v)
 {
     if (v->kind == SAIL__J_TUPLE)
         for (size_t i = 0; i < v->list->n; i++)
-            if (!hashable(&v->list->items[i]))
+            if (!sail__jhashable(&v->list->items[i]))
                 return false;
     return v->kind != SAIL__J_LIST && v->kind != SAIL__J_DICT;
 }
@@ -157,7 +156,7 @@ bool sail__jdict_get(sail__jvm *vm, const sail__jdict *d, sail__jv key, const sa
 bool sail__jdict_set(sail__jvm *vm, sail__jdict *d, sail__jv key, sail__jv value)
 {
     const sail__jv *at;
-    if (!hashable(&key))
+    if (!sail__jhashable(&key))
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "unhashable type: '%s'", sail__jtype(&key));
     if (!sail__jdict_get(vm, d, key, &at))
         return false;
@@ -246,237 +245,6 @@ bool sail__jv_from_node(sail__jvm *vm, const sail_node *n, bool foreign, sail__j
         return true;
     }
     default:
-        return true;
-    }
-}
-
-/* ---- comparing ---- */
-
-const char *sail__jtype(const sail__jv *v)
-{
-    static const char *const names[] = {
-        [SAIL__J_ABSENT] = "NoneType",  [SAIL__J_UNDEFINED] = "Undefined",     [SAIL__J_NONE] = "NoneType",
-        [SAIL__J_BOOL] = "bool",        [SAIL__J_INT] = "int",                 [SAIL__J_FLOAT] = "float",
-        [SAIL__J_STRING] = "str",       [SAIL__J_LIST] = "list",               [SAIL__J_TUPLE] = "tuple",
-        [SAIL__J_DICT] = "dict",        [SAIL__J_RANGE] = "range",             [SAIL__J_ITER] = "generator",
-        [SAIL__J_VIEW] = "dict_items",  [SAIL__J_NAMESPACE] = "Namespace",     [SAIL__J_FUNCTION] = "function",
-        [SAIL__J_MACRO] = "Macro",      [SAIL__J_LOOP] = "LoopContext",        [SAIL__J_CYCLER] = "Cycler",
-        [SAIL__J_JOINER] = "Joiner",
-    };
-    if (v->kind == SAIL__J_ITER || v->kind == SAIL__J_VIEW)
-        return v->iter->name;
-    return v->kind == SAIL__J_STRING && v->string->markup ? "Markup" : names[v->kind];
-}
-
-bool sail__jundefined_used(sail__jvm *vm, const sail__jv *v)
-{
-    return sail__jfail(vm, v->flag ? SAIL__JINJA_SECURITY : SAIL__JINJA_UNDEFINED, "%s", v->why);
-}
-
-bool sail__jtruth(const sail__jv *v)
-{
-    switch (v->kind) {
-    case SAIL__J_ABSENT:
-    case SAIL__J_UNDEFINED:
-    case SAIL__J_NONE:
-        return false;
-    case SAIL__J_BOOL:
-        return v->boolean;
-    case SAIL__J_INT:
-        return v->integer != 0;
-    case SAIL__J_FLOAT:
-        return v->number != 0;
-    case SAIL__J_STRING:
-        return v->string->n > 0;
-    case SAIL__J_LIST:
-    case SAIL__J_TUPLE:
-        return v->list->n > 0;
-    case SAIL__J_DICT:
-        return v->dict->n > 0;
-    case SAIL__J_RANGE:
-        return v->range->n > 0;
-    case SAIL__J_VIEW:
-        return v->iter->list.n > 0;
-    default:
-        return true;
-    }
-}
-
-static bool number_of(const sail__jv *v, double *x, sail__jint *i, bool *whole)
-{
-    *whole = v->kind != SAIL__J_FLOAT;
-    if (v->kind == SAIL__J_FLOAT)
-        *x = v->number;
-    else if (v->kind == SAIL__J_INT)
-        *x = (double)(*i = v->integer);
-    else if (v->kind == SAIL__J_BOOL)
-        *x = (double)(*i = v->boolean);
-    else
-        return false;
-    return true;
-}
-
-static bool lists_equal(sail__jvm *vm, const sail__jlist *a, const sail__jlist *b, bool *equal)
-{
-    *equal = a->n == b->n;
-    for (size_t i = 0; i < a->n && *equal; i++)
-        if (!sail__jequal(vm, &a->items[i], &b->items[i], equal))
-            return false;
-    return true;
-}
-
-static bool dicts_equal(sail__jvm *vm, const sail__jdict *a, const sail__jdict *b, bool *equal)
-{
-    *equal = a->n == b->n;
-    for (size_t i = 0; i < a->n && *equal; i++) {
-        const sail__jv *other;
-        if (!sail__jdict_get(vm, b, a->keys[i], &other))
-            return false;
-        *equal = other != NULL;
-        if (other && !sail__jequal(vm, &a->values[i], other, equal))
-            return false;
-    }
-    return true;
-}
-
-bool sail__jequal(sail__jvm *vm, const sail__jv *a, const sail__jv *b, bool *equal)
-{
-    if (!sail__jstep(vm, 1))
-        return false;
-    double x, y;
-    sail__jint i = 0, j = 0;
-    bool whole_a, whole_b;
-    *equal = false;
-    if (number_of(a, &x, &i, &whole_a)) {
-        if (number_of(b, &y, &j, &whole_b))
-            *equal = whole_a && whole_b ? i == j : x == y;
-        return true;
-    }
-    if (a->kind != b->kind)
-        return true;
-    switch (a->kind) {
-    case SAIL__J_UNDEFINED:
-    case SAIL__J_NONE:
-    case SAIL__J_ABSENT:
-        *equal = true;
-        return true;
-    case SAIL__J_STRING:
-        *equal = a->string->n == b->string->n && memcmp(a->string->p, b->string->p, a->string->n) == 0;
-        return sail__jstep(vm, a->string->n / 64);
-    case SAIL__J_LIST:
-    case SAIL__J_TUPLE:
-    case SAIL__J_DICT: {
-        if (++vm->depth > vm->depth_limit)
-            return sail__jfail(vm, SAIL__JINJA_LIMIT, "values are nested more than %d levels", vm->depth_limit);
-        bool ok = a->kind == SAIL__J_DICT ? dicts_equal(vm, a->dict, b->dict, equal)
-                                          : lists_equal(vm, a->list, b->list, equal);
-        vm->depth--;
-        return ok;
-    }
-    case SAIL__J_RANGE:
-        *equal = a->range->n == b->range->n && (a->range->n == 0 || (a->range->start == b->range->start &&
-                                                                     (a->range->n == 1 || a->range->step == b->range->step)));
-        return true;
-    default:
-        *equal = a->dict == b->dict; /* the same thing */
-        return true;
-    }
-}
-
-static const char *const signs[] = {"+", "-", "*", "/", "//", "%", "** or pow()", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
-
-bool sail__jorder(sail__jvm *vm, sail__jop op, const sail__jv *a, const sail__jv *b, int *order)
-{
-    double x, y;
-    sail__jint i = 0, j = 0;
-    bool whole_a, whole_b;
-    *order = 0;
-    if (a->kind == SAIL__J_UNDEFINED || b->kind == SAIL__J_UNDEFINED)
-        return sail__jundefined_used(vm, a->kind == SAIL__J_UNDEFINED ? a : b);
-    if (number_of(a, &x, &i, &whole_a) && number_of(b, &y, &j, &whole_b)) {
-        *order = whole_a && whole_b ? (i > j) - (i < j) : isnan(x) || isnan(y) ? 2 : (x > y) - (x < y);
-        return true;
-    }
-    if (a->kind == SAIL__J_STRING && b->kind == SAIL__J_STRING) { /* UTF-8 keeps the order of code points */
-        size_t n = a->string->n < b->string->n ? a->string->n : b->string->n;
-        int c = n ? memcmp(a->string->p, b->string->p, n) : 0;
-        *order = c ? (c > 0) - (c < 0) : (a->string->n > b->string->n) - (a->string->n < b->string->n);
-        return sail__jstep(vm, n / 64 + 1);
-    }
-    if (a->kind == b->kind && (a->kind == SAIL__J_LIST || a->kind == SAIL__J_TUPLE)) {
-        const sail__jlist *l = a->list, *m = b->list;
-        if (++vm->depth > vm->depth_limit)
-            return sail__jfail(vm, SAIL__JINJA_LIMIT, "values are nested more than %d levels", vm->depth_limit);
-        for (size_t k = 0; k < l->n && k < m->n; k++) {
-            bool equal;
-            if (!sail__jequal(vm, &l->items[k], &m->items[k], &equal))
-                return false;
-            if (!equal) {
-                vm->depth--;
-                return sail__jorder(vm, op, &l->items[k], &m->items[k], order);
-            }
-        }
-        vm->depth--;
-        *order = (l->n > m->n) - (l->n < m->n);
-        return true;
-    }
-    return sail__jfail(vm, SAIL__JINJA_RUNTIME, "'%s' not supported between instances of '%s' and '%s'", signs[op],
-                       sail__jtype(a), sail__jtype(b));
-}
-
-bool sail__jcontains(sail__jvm *vm, const sail__jv *in, const sail__jv *v, bool *yes)
-{
-    *yes = false;
-    if (in->kind == SAIL__J_STRING) {
-        if (v->kind != SAIL__J_STRING)
-            return sail__jfail(vm, SAIL__JINJA_RUNTIME, "'in <string>' requires string as left operand, not %s", sail__jtype(v));
-        const sail__jstr *s = in->string, *w = v->string;
-        *yes = w->n == 0 || memmem(s->p, s->n, w->p, w->n) != NULL;
-        return sail__jstep(vm, s->n / 16 + 1);
-    }
-    if (in->kind == SAIL__J_DICT) {
-        const sail__jv *value;
-        if (!hashable(v))
-            return sail__jfail(vm, SAIL__JINJA_RUNTIME, "unhashable type: '%s'", sail__jtype(v));
-        if (!sail__jdict_get(vm, in->dict, *v, &value))
-            return false;
-        *yes = value != NULL;
-        return true;
-    }
-    sail__jlist l;
-    if (in->kind == SAIL__J_NONE || in->kind == SAIL__J_BOOL || in->kind == SAIL__J_INT || in->kind == SAIL__J_FLOAT)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "argument of type '%s' is not iterable", sail__jtype(in));
-    if (!sail__jitems_of(vm, in, &l))
-        return false;
-    for (size_t i = 0; i < l.n && !*yes; i++)
-        if (!sail__jequal(vm, &l.items[i], v, yes))
-            return false;
-    return true;
-}
-
-bool sail__jcompare(sail__jvm *vm, sail__jop op, const sail__jv *a, const sail__jv *b, bool *yes)
-{
-    int order;
-    switch (op) {
-    case SAIL__J_EQ:
-    case SAIL__J_NE:
-        if (!sail__jequal(vm, a, b, yes))
-            return false;
-        *yes ^= op == SAIL__J_NE;
-        return true;
-    case SAIL__J_IN:
-    case SAIL__J_NOT_IN:
-        if (!sail__jcontains(vm, b, a, yes))
-            return false;
-        *yes ^= op == SAIL__J_NOT_IN;
-        return true;
-    default:
-        if (!sail__jorder(vm, op, a, b, &order))
-            return false;
-        *yes = order != 2 && (op == SAIL__J_LT   ? order < 0
-                              : op == SAIL__J_LE ? order <= 0
-                              : op == SAIL__J_GT ? order > 0
-                                                 : order >= 0);
         return true;
     }
 }
@@ -590,8 +358,8 @@ static bool index_of(sail__jvm *vm, const sail__jv *v, int64_t i, sail__jv *out,
         *found = character_at(v->string, i, &from, &to);
         if (!sail__jstep(vm, v->string->n / 16))
             return false;
-        return !*found || sail__jv_string(vm, v->string->p + from, to - from,
-                                          v->string->foreign ? v->string->foreign + from : NULL, out);
+        return !*found ||
+               sail__jv_string(vm, v->string->p + from, to - from, v->string->foreign ? v->string->foreign + from : NULL, out);
     }
     int64_t n = v->kind == SAIL__J_RANGE ? (int64_t)v->range->n : (int64_t)v->list->n;
     if (i < 0)
@@ -610,7 +378,7 @@ static bool subscript(sail__jvm *vm, const sail__jv *v, const sail__jv *key, sai
         return sail__jundefined_used(vm, v);
     if (v->kind == SAIL__J_DICT) {
         const sail__jv *value = NULL;
-        if (hashable(key) && !sail__jdict_get(vm, v->dict, *key, &value))
+        if (sail__jhashable(key) && !sail__jdict_get(vm, v->dict, *key, &value))
             return false;
         if ((*found = value != NULL))
             *out = *value;
@@ -637,18 +405,19 @@ static bool attribute(sail__jvm *vm, const sail__jv *v, const sail__jstr *name, 
 {
     static const char *const changes_list[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove", NULL};
     static const char *const changes_dict[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
-    const sail__jentry *methods = v->kind == SAIL__J_STRING                              ? sail__jmethods_string
-                                  : v->kind == SAIL__J_DICT                              ? sail__jmethods_dict
+    const sail__jentry *methods = v->kind == SAIL__J_STRING                             ? sail__jmethods_string
+                                  : v->kind == SAIL__J_DICT                             ? sail__jmethods_dict
                                   : v->kind == SAIL__J_LIST || v->kind == SAIL__J_TUPLE ? sail__jmethods_list
-                                                                                         : NULL;
+                                                                                        : NULL;
     *found = false;
     if (v->kind == SAIL__J_UNDEFINED)
         return sail__jundefined_used(vm, v);
     if (memchr(name->p, 0, name->n))
         return true;
     if (name->n > 2 && memcmp(name->p, "__", 2) == 0) {
-        static const char *const dunders[] = {"__class__", "__doc__", "__init__", "__dict__", "__module__", "__len__", "__call__",
-                                              "__getitem__", "__iter__", "__eq__", "__str__", "__repr__", "__hash__", NULL};
+        static const char *const dunders[] = {"__class__", "__doc__",  "__init__",    "__dict__", "__module__",
+                                              "__len__",   "__call__", "__getitem__", "__iter__", "__eq__",
+                                              "__str__",   "__repr__", "__hash__",    NULL};
         for (size_t i = 0; dunders[i] && !*found; i++)
             *found = strcmp(dunders[i], name->p) == 0;
         return !*found || forbid(vm, v, name, out);
@@ -669,7 +438,8 @@ static bool attribute(sail__jvm *vm, const sail__jv *v, const sail__jstr *name, 
         return sail__jloop_attr(vm, v->loop, name->p, out, found);
     if (v->kind == SAIL__J_MACRO)
         return sail__jmacro_attr(vm, v->macro, name->p, out, found);
-    if (v->kind == SAIL__J_TUPLE && v->flag && v->list->n == 2 && (strcmp(name->p, "grouper") == 0 || strcmp(name->p, "list") == 0)) {
+    if (v->kind == SAIL__J_TUPLE && v->flag && v->list->n == 2 &&
+        (strcmp(name->p, "grouper") == 0 || strcmp(name->p, "list") == 0)) {
         *found = true;
         *out = v->list->items[*name->p == 'l'];
         return true;
@@ -801,7 +571,8 @@ bool sail__jslice(sail__jvm *vm, const sail__jv *v, const sail__jv *a, const sai
     if (!sail__jitems_of(vm, v, &l))
         return false;
     if (step == 1)
-        return sail__jv_list(vm, v->kind == SAIL__J_TUPLE ? SAIL__J_TUPLE : SAIL__J_LIST, from < to ? l.items + from : NULL, (size_t)(to - from), out);
+        return sail__jv_list(vm, v->kind == SAIL__J_TUPLE ? SAIL__J_TUPLE : SAIL__J_LIST, from < to ? l.items + from : NULL,
+                             (size_t)(to - from), out);
     sail__jitems items = {0};
     for (int64_t i = from; step > 0 ? i < to : i > to; i += step)
         if (!sail__jitems_add(vm, &items, l.items[i]))

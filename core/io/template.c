@@ -84,7 +84,8 @@ static const sail_node *with_system(sail_arena *a, const sail__template *t, cons
 static sail_node *context(sail_arena *a, const sail__template *t, const sail_node *messages, const sail_node *more,
                           bool add_generation_prompt)
 {
-    sail_node *map = sail__node_new(a, SAIL_NODE_MAP, "template", 0, 0), *ask = sail__node_new(a, SAIL_NODE_BOOL, "template", 0, 0);
+    sail_node *map = sail__node_new(a, SAIL_NODE_MAP, "template", 0, 0),
+              *ask = sail__node_new(a, SAIL_NODE_BOOL, "template", 0, 0);
     const sail_node *all = with_system(a, t, messages);
     if (!map || !ask || !all)
         return NULL;
@@ -126,7 +127,8 @@ static sail_code render(const sail__template *t, const sail__message *messages, 
         ok = add_message(a, list, &messages[i]);
     if (ok && last)
         ok = add_message(a, list, last);
-    sail_code code = ok ? sail__template_render_nodes(t, list, NULL, ask, out, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail_code code =
+        ok ? sail__template_render_nodes(t, list, NULL, ask, out, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     sail__arena_free(a);
     return code;
 }
@@ -146,8 +148,8 @@ static sail_code append(const sail__jinja_result *r, size_t begin, size_t end, s
     return out->oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : SAIL_OK;
 }
 
-sail_code sail__template_render(const sail__template *t, const sail__message *messages, size_t n,
-                                bool add_generation_prompt, sail_buf *out, sail__spans *plain, sail_err *err)
+sail_code sail__template_render(const sail__template *t, const sail__message *messages, size_t n, bool add_generation_prompt,
+                                sail_buf *out, sail__spans *plain, sail_err *err)
 {
     sail__jinja_result r;
     sail_code code = render(t, messages, n, NULL, add_generation_prompt, &r, err);
@@ -273,7 +275,8 @@ static sail_code make(const char *text, size_t len, const char *name, const char
     bool ok = (t->name = sail__strdup(name)) != NULL && (!system || (t->system = sail__strdup(system)));
     for (int i = 0; ok && i < 4; i++)
         ok = (!special[i] && !(form && i < 2)) || (t->special[i] = sail__strdup(special[i] ? special[i] : ""));
-    sail_code code = ok ? sail__jinja_parse(text, len, origin, &t->jinja, NULL, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail_code code =
+        ok ? sail__jinja_parse(text, len, origin, &t->jinja, NULL, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (!code && tok)
         code = find_end(t, tok, err);
     if (code)
@@ -331,8 +334,7 @@ static sail_code from_file(const char *path, const char *system, const sail__tok
     return code;
 }
 
-sail_code sail__template_for(const sail__tokenizer *t, const char *name, const char *system, sail__template **out,
-                             sail_err *err)
+sail_code sail__template_for(const sail__tokenizer *t, const char *name, const char *system, sail__template **out, sail_err *err)
 {
     if (name && sail__glob_match("*.jinja", name))
         return from_file(name, system, t, out, err);

@@ -1,8 +1,8 @@
 /* template.h - chat templates: messages to the text a model was trained on.
  *
- * Floor: io. A template is Jinja text: the model's own, a file's, or one of the named ones here for models without. What cannot be
- * rendered is an error with the template's line: never a silent substitute.
- * Threads: constant after it is made. Ownership: a template owns its strings. */
+ * Floor: io. A template is Jinja text: the model's own, a file's, or one of the named ones here for models without. What cannot
+ * be rendered is an error with the template's line: never a silent substitute. Threads: constant after it is made. Ownership: a
+ * template owns its strings. */
 #ifndef SAIL_TEMPLATE_H
 #define SAIL_TEMPLATE_H
 
@@ -16,18 +16,17 @@ typedef struct sail__message {
 
 typedef struct sail__template sail__template;
 
-/* chatml, llama3, phi3, gemma, zephyr, mistral, llama2, vicuna, hh, beaver, plain. system: the system message where the conversation
- * has none (NULL: the template's own, mostly none; "": none). bos and eos tokens are the tokenizer's (t may be NULL: the template's
- * usual). */
+/* chatml, llama3, phi3, gemma, zephyr, mistral, llama2, vicuna, hh, beaver, plain. system: the system message where the
+ * conversation has none (NULL: the template's own, mostly none; "": none). bos and eos tokens are the tokenizer's (t may be NULL:
+ * the template's usual). */
 sail_code sail__template_named(const char *name, const char *system, const sail__tokenizer *t, sail__template **out,
                                sail_err *err);
 /* From Jinja text, `origin` for messages. system as above, but a text that has a system message of its own keeps it for "". */
 sail_code sail__template_from_jinja(const char *text, const char *origin, const char *system, const sail__tokenizer *t,
                                     sail__template **out, sail_err *err);
-/* What a model uses: `name` where given (a recipe's model.template: a name, or a file that ends in .jinja), else the tokenizer's own
- * Jinja text, else `plain`. */
-sail_code sail__template_for(const sail__tokenizer *t, const char *name, const char *system, sail__template **out,
-                             sail_err *err);
+/* What a model uses: `name` where given (a recipe's model.template: a name, or a file that ends in .jinja), else the tokenizer's
+ * own Jinja text, else `plain`. */
+sail_code sail__template_for(const sail__tokenizer *t, const char *name, const char *system, sail__template **out, sail_err *err);
 void sail__template_free(sail__template *t);
 const char *sail__template_name(const sail__template *t); /* a named one's, or the file's it comes from */
 
@@ -39,10 +38,10 @@ bool sail__template_add_special(const sail__template *t);
 
 /* Appends the text. `plain` (may be NULL) gets the spans of what the messages say, for sail__encode_spans; free plain->items.
  * A conversation that the template refuses (an unknown role) is an error. */
-sail_code sail__template_render(const sail__template *t, const sail__message *messages, size_t n,
-                                bool add_generation_prompt, sail_buf *out, sail__spans *plain, sail_err *err);
-/* The same of parsed messages, with whatever members they have; `more` (may be NULL) is a map of further variables (tools, documents,
- * enable_thinking …). Free with sail__jinja_result_free. */
+sail_code sail__template_render(const sail__template *t, const sail__message *messages, size_t n, bool add_generation_prompt,
+                                sail_buf *out, sail__spans *plain, sail_err *err);
+/* The same of parsed messages, with whatever members they have; `more` (may be NULL) is a map of further variables (tools,
+ * documents, enable_thinking …). Free with sail__jinja_result_free. */
 sail_code sail__template_render_nodes(const sail__template *t, const sail_node *messages, const sail_node *more,
                                       bool add_generation_prompt, sail__jinja_result *out, sail_err *err);
 

@@ -37,7 +37,8 @@ static sail_code authors_prompt(const char *prompt, size_t n, sail_row *row, sai
 
 static sail_code read_row(const void *self, const sail_json *record, sail_row *row, sail_err *err)
 {
-    static const char *const responses[] = {"response_0", "response_1"}, *const safe[] = {"is_response_0_safe", "is_response_1_safe"};
+    static const char *const responses[] = {"response_0", "response_1"}, *const safe[] = {"is_response_0_safe",
+                                                                                          "is_response_1_safe"};
     const struct pku *o = self;
     const char *key = o->preference == SAFER ? "safer_response_id" : "better_response_id", *text[2], *prompt;
     size_t n[2], n_prompt;
@@ -56,14 +57,16 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
         sail_row_drop(row, s[0] ? "both responses are safe" : "neither response is safe");
     int best = (int)id;
     bool messages = o->form == MESSAGES;
-    sail_code code = messages ? sail_row_message(row, SAIL_PART_PROMPT, "user", prompt, n_prompt, err) : authors_prompt(prompt, n_prompt, row, err);
+    sail_code code = messages ? sail_row_message(row, SAIL_PART_PROMPT, "user", prompt, n_prompt, err)
+                              : authors_prompt(prompt, n_prompt, row, err);
     for (int i = 0; i < 2 && code == SAIL_OK; i++) {
         sail_part part = i == best ? SAIL_PART_CHOSEN : SAIL_PART_REJECTED;
-        code = messages ? sail_row_message(row, part, "assistant", text[i], n[i], err) : sail_row_text(row, part, text[i], n[i], err);
+        code = messages ? sail_row_message(row, part, "assistant", text[i], n[i], err)
+                        : sail_row_text(row, part, text[i], n[i], err);
     }
     return code;
 }
 
 static const sail_dataset ops = {.size = sizeof ops, .row = read_row};
-SAIL_PLUGIN(SAIL_KIND_DATASET, pku_saferlhf, "PKU-SafeRLHF: two responses, the better or the safer one chosen", "arXiv:2310.12773", struct pku,
-            opts, &ops, 0)
+SAIL_PLUGIN(SAIL_KIND_DATASET, pku_saferlhf, "PKU-SafeRLHF: two responses, the better or the safer one chosen",
+            "arXiv:2310.12773", struct pku, opts, &ops, 0)

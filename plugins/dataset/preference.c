@@ -2,8 +2,8 @@
  *
  * Each is a string or a list of messages. The prompt may be left out where chosen and rejected are whole conversations:
  * what they have in common at their beginning is the prompt then. It may be messages or ShareGPT's conversations, too. Or
- * ready token ids: prompt_ids, chosen_ids, rejected_ids. score_chosen, score_rejected and subset (of a benchmark, as RewardBench has
- * it) are kept. */
+ * ready token ids: prompt_ids, chosen_ids, rejected_ids. score_chosen, score_rejected and subset (of a benchmark, as RewardBench
+ * has it) are kept. */
 #include <math.h>
 #include <string.h>
 
@@ -65,5 +65,4 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
 }
 
 static const sail_dataset ops = {.size = sizeof ops, .row = read_row};
-SAIL_PLUGIN(SAIL_KIND_DATASET, preference, "preference pairs: prompt, chosen, rejected", "", struct preference, opts,
-            &ops, 0)
+SAIL_PLUGIN(SAIL_KIND_DATASET, preference, "preference pairs: prompt, chosen, rejected", "", struct preference, opts, &ops, 0)

@@ -31,5 +31,4 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
 }
 
 static const sail_dataset ops = {.size = sizeof ops, .row = read_row};
-SAIL_PLUGIN(SAIL_KIND_DATASET, prompts, "prompts: prompt, or messages that end with the user", "", struct prompts, opts,
-            &ops, 0)
+SAIL_PLUGIN(SAIL_KIND_DATASET, prompts, "prompts: prompt, or messages that end with the user", "", struct prompts, opts, &ops, 0)

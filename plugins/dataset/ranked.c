@@ -16,9 +16,11 @@ struct ranked {
 static const sail_opt opts[] = {
     SAIL_OPT_STR(struct ranked, prompt, .def_str = "prompt", .help = "field that holds the prompt"),
     SAIL_OPT_STR(struct ranked, responses, .def_str = "responses", .help = "field that holds the list of responses"),
-    SAIL_OPT_STR(struct ranked, ranking, .def_str = "ranking", .help = "field that holds the place of each, the smallest the best"),
+    SAIL_OPT_STR(struct ranked, ranking, .def_str = "ranking",
+                 .help = "field that holds the place of each, the smallest the best"),
     SAIL_OPT_STR(struct ranked, scores, .def_str = "scores", .help = "or its score, the largest the best"),
-    SAIL_OPT_CHOICE(struct ranked, pairs, .choices = pair_names, .help = "the best against the worst; each against the next; or all"),
+    SAIL_OPT_CHOICE(struct ranked, pairs, .choices = pair_names,
+                    .help = "the best against the worst; each against the next; or all"),
     {0},
 };
 
@@ -80,7 +82,8 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
     for (int i = 0; i < l.n && code == SAIL_OK; i++)
         for (int j = i + 1; j < l.n && code == SAIL_OK; j++) {
             int better = l.order[i], worse = l.order[j];
-            if (l.value[better] == l.value[worse] || (o->pairs == BEST_WORST && (i > 0 || j < l.n - 1)) || (o->pairs == NEIGHBOURS && j > i + 1))
+            if (l.value[better] == l.value[worse] || (o->pairs == BEST_WORST && (i > 0 || j < l.n - 1)) ||
+                (o->pairs == NEIGHBOURS && j > i + 1))
                 continue;
             sail_row *to = used++ ? sail_row_another(row, err) : row;
             code = to ? pair(o, &l, better, worse, to, err) : err->code;

@@ -1,5 +1,5 @@
-/* sft.c - demonstrations: messages (or ShareGPT's conversations, with system) of which the last is the assistant's and is trained on,
- * or prompt and completion, or ready ids in prompt_ids and completion_ids. */
+/* sft.c - demonstrations: messages (or ShareGPT's conversations, with system) of which the last is the assistant's and is trained
+ * on, or prompt and completion, or ready ids in prompt_ids and completion_ids. */
 #include <string.h>
 
 #include <sail/dataset.h>
@@ -9,8 +9,7 @@ struct sft {
 };
 
 static const sail_opt opts[] = {
-    SAIL_OPT_STR(struct sft, prompt, .def_str = "prompt",
-                 .help = "field that holds the prompt; where it is absent, messages"),
+    SAIL_OPT_STR(struct sft, prompt, .def_str = "prompt", .help = "field that holds the prompt; where it is absent, messages"),
     SAIL_OPT_STR(struct sft, completion, .def_str = "completion", .help = "field that holds the completion"),
     {0},
 };

@@ -37,8 +37,8 @@ static sail_code prompt(const sail_json *info, sail_row *row, sail_err *err)
     if (!sail_json_string(post, NULL) && !sail_json_string(article, NULL))
         return sail_fail(err, SAIL_E_PARSE, "'info' must have a post or an article, a string");
     int ok = sail_json_string(post, NULL)
-                 ? add_field(&t, "SUBREDDIT: r/", sail_json_get(info, "subreddit"), "\n") && add_field(&t, "TITLE: ", sail_json_get(info, "title"), "\n") &&
-                       add_field(&t, "POST: ", post, "\n")
+                 ? add_field(&t, "SUBREDDIT: r/", sail_json_get(info, "subreddit"), "\n") &&
+                       add_field(&t, "TITLE: ", sail_json_get(info, "title"), "\n") && add_field(&t, "POST: ", post, "\n")
                  : add_field(&t, "TITLE: ", sail_json_get(info, "title"), "\n") && add_field(&t, "ARTICLE: ", article, "\n");
     ok = ok && add(&t, "TL;DR:", 6);
     sail_code code = ok ? sail_row_text(row, SAIL_PART_PROMPT, t.data, t.n, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -77,5 +77,5 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
 }
 
 static const sail_dataset ops = {.size = sizeof ops, .row = read_row};
-SAIL_PLUGIN_NO_OPTIONS(SAIL_KIND_DATASET, summarize_from_feedback, "summarize_from_feedback's comparisons: the chosen summary", "arXiv:2009.01325",
-                       &ops, 0)
+SAIL_PLUGIN_NO_OPTIONS(SAIL_KIND_DATASET, summarize_from_feedback, "summarize_from_feedback's comparisons: the chosen summary",
+                       "arXiv:2009.01325", &ops, 0)

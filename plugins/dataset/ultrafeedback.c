@@ -1,6 +1,6 @@
 /* ultrafeedback.c - UltraFeedback: an instruction and several rated completions; also its binarized form.
- * Source: arXiv 2310.01377; the pairs as in arXiv 2406.15567: the highest against the lowest overall_score, where there are exactly
- * 4 completions; rows with equal scores are dropped. */
+ * Source: arXiv 2310.01377; the pairs as in arXiv 2406.15567: the highest against the lowest overall_score, where there are
+ * exactly 4 completions; rows with equal scores are dropped. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,8 @@ struct ultra {
 };
 
 static const sail_opt opts[] = {
-    SAIL_OPT_CHOICE(struct ultra, by, .choices = by_names, .help = "what ranks completions: overall_score, or the mean of annotations.*.Rating"),
+    SAIL_OPT_CHOICE(struct ultra, by, .choices = by_names,
+                    .help = "what ranks completions: overall_score, or the mean of annotations.*.Rating"),
     SAIL_OPT_CHOICE(struct ultra, form, .choices = form_names,
                     .help = "messages, for the model's template; or text `[INST] … [/INST] ` as the authors have it"),
     SAIL_OPT_INT(struct ultra, completions, .def = 4, .min = 0, .max = 64, .help = "only rows with so many; 0: with 2 or more"),
@@ -113,7 +114,8 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
         sail_row_drop(row, "all completions have the same score");
     sail_row_scores(row, high, low);
     bool messages = o->form == MESSAGES;
-    sail_code code = messages ? sail_row_message(row, SAIL_PART_PROMPT, "user", prompt, n_prompt, err) : authors_prompt(prompt, n_prompt, row, err);
+    sail_code code = messages ? sail_row_message(row, SAIL_PART_PROMPT, "user", prompt, n_prompt, err)
+                              : authors_prompt(prompt, n_prompt, row, err);
     for (int i = 0; i < 2 && code == SAIL_OK; i++) {
         const char *text = sail_json_string(sail_json_get(i ? worst : best, "response"), &len);
         sail_part part = i ? SAIL_PART_REJECTED : SAIL_PART_CHOSEN;
@@ -123,5 +125,5 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
 }
 
 static const sail_dataset ops = {.size = sizeof ops, .row = read_row};
-SAIL_PLUGIN(SAIL_KIND_DATASET, ultrafeedback, "UltraFeedback: the best rated completion against the worst; also binarized", "arXiv:2310.01377",
-            struct ultra, opts, &ops, 0)
+SAIL_PLUGIN(SAIL_KIND_DATASET, ultrafeedback, "UltraFeedback: the best rated completion against the worst; also binarized",
+            "arXiv:2310.01377", struct ultra, opts, &ops, 0)

@@ -1,5 +1,5 @@
-/* bench_tokenizer.c - encoding speed of one thread: bench_tokenizer TOKENIZER FILE [ROUNDS]. The text goes through line by line and as
- * a whole, and a megabyte of one letter, of one word and of spaces. Prints the best round of each, CPU time. */
+/* bench_tokenizer.c - encoding speed of one thread: bench_tokenizer TOKENIZER FILE [ROUNDS]. The text goes through line by line
+ * and as a whole, and a megabyte of one letter, of one word and of spaces. Prints the best round of each, CPU time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

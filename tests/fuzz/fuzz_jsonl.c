@@ -1,5 +1,6 @@
 /* fuzz_jsonl.c - any bytes as a data file: rows through the readers that come with sail, or an error that names a place.
- * The first byte chooses the reader, what a bad row does, fields and weights; the rest is the file (JSONL, a list, or either packed). */
+ * The first byte chooses the reader, what a bad row does, fields and weights; the rest is the file (JSONL, a list, or either
+ * packed). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The plugins' own sources, linked in (see meson.build). */
-#define READERS(R) R(preference) R(prompts) R(sft) R(hh_rlhf) R(unpaired) R(ranked) \
-    R(pku_saferlhf) R(ultrafeedback) R(webgpt) R(summarize_from_feedback)
+#define READERS(R)                                                                                                               \
+    R(preference)                                                                                                                \
+    R(prompts) R(sft) R(hh_rlhf) R(unpaired) R(ranked) R(pku_saferlhf) R(ultrafeedback) R(webgpt) R(summarize_from_feedback)
 #define DECLARE(name) const sail_plugin *sail_plugin_query_SAIL_KIND_DATASET_##name(void);
 READERS(DECLARE)
 
@@ -83,7 +85,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char names[] = "{\"prompt\": [\"instruction\", \"input\"], \"chosen\": \"out.0.text\"}";
     if (data[0] & 32 && sail__json_parse(a, names, sizeof names - 1, "fuzz", 1, &fields, &err) != SAIL_OK)
         abort();
-    read_file(&(sail__data_options){.paths = paths, .n_paths = 1, .reader = &slot, .fields = fields, .weights = data[0] & 64 ? weights : NULL,
+    read_file(&(sail__data_options){.paths = paths,
+                                    .n_paths = 1,
+                                    .reader = &slot,
+                                    .fields = fields,
+                                    .weights = data[0] & 64 ? weights : NULL,
                                     .on_bad_row = data[0] & 16 ? SAIL__BAD_ROW_SKIP : SAIL__BAD_ROW_ERROR});
     sail__arena_free(a);
     close(fd);

@@ -51,7 +51,8 @@ static bool spans_agree(const sail_node *want, const sail__spans *got)
         return false;
     for (size_t i = 0; i < got->n; i++) {
         const sail_node *pair = want->list.items[i];
-        if (pair->list.items[0]->integer != (int64_t)got->items[i].begin || pair->list.items[1]->integer != (int64_t)got->items[i].end)
+        if (pair->list.items[0]->integer != (int64_t)got->items[i].begin ||
+            pair->list.items[1]->integer != (int64_t)got->items[i].end)
             return false;
     }
     return true;
@@ -80,8 +81,9 @@ static bool agrees(sail_arena *a, const sail_node *row, const char *text, size_t
              (!line || line->kind != SAIL_NODE_INT || line->integer == r.fault.line);
         if (!ok && say)
             print_message("  %s: recorded %s '%s' in line %lld, ours %s '%s' in line %d\n", string_of(row, "name"),
-                          string_of(error, "kind"), string_of(error, "message"), line && line->kind == SAIL_NODE_INT ? (long long)line->integer : -1LL,
-                          kinds[r.fault.kind], r.code ? r.fault.message : r.result.text.data, r.fault.line);
+                          string_of(error, "kind"), string_of(error, "message"),
+                          line && line->kind == SAIL_NODE_INT ? (long long)line->integer : -1LL, kinds[r.fault.kind],
+                          r.code ? r.fault.message : r.result.text.data, r.fault.line);
     }
     sail__jinja_result_free(&r.result);
     return ok;
@@ -95,7 +97,8 @@ static void compare_file(const char *name, size_t *passed, size_t *total)
     snprintf(path, sizeof path, "%s/text/templates/%s", golden_dir(), name);
     assert_int_equal(sail__file_read(path, 1 << 28, &data, &size, &err), SAIL_OK);
     sail_arena *a = sail__arena_new();
-    for (char *line = data, *end; line < data + size && (end = memchr(line, '\n', (size_t)(data + size - line))); line = end + 1) {
+    for (char *line = data, *end; line < data + size && (end = memchr(line, '\n', (size_t)(data + size - line)));
+         line = end + 1) {
         sail__arena_reset(a);
         sail_node *row;
         assert_int_equal(sail__json_parse(a, line, (size_t)(end - line), "cases", 0, &row, &err), SAIL_OK);
@@ -149,9 +152,12 @@ static void runaway_templates_are_stopped(void **state)
         {"{{ 'x' * 1000000000000 }}", SAIL__JINJA_LIMIT},
         {"{{ [1, 2] * 1000000000000 }}", SAIL__JINJA_LIMIT},
         {"{% set ns = namespace(s='ab') %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", SAIL__JINJA_LIMIT},
-        {"{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}", SAIL__JINJA_LIMIT},
-        {"{% set ns = namespace(l=[1]) %}{% for i in range(90000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l == [ns.l] }}", SAIL__JINJA_LIMIT},
-        {"{% set ns = namespace(l=[1]) %}{% for i in range(90000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l | tojson }}", SAIL__JINJA_LIMIT},
+        {"{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
+         SAIL__JINJA_LIMIT},
+        {"{% set ns = namespace(l=[1]) %}{% for i in range(90000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l == [ns.l] }}",
+         SAIL__JINJA_LIMIT},
+        {"{% set ns = namespace(l=[1]) %}{% for i in range(90000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l | tojson }}",
+         SAIL__JINJA_LIMIT},
         {"{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", SAIL__JINJA_LIMIT},
         {"{% macro f(n) %}{{ n }}{{ f(n + 1) }}{{ f(n + 2) }}{% endmacro %}{{ f(0) }}", SAIL__JINJA_LIMIT},
         {"{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}", SAIL__JINJA_LIMIT},
@@ -181,15 +187,50 @@ static void runaway_templates_are_stopped(void **state)
     sail__arena_free(a);
 }
 
+/* Each limit by itself, in many small portions. */
+static void limits_hold_for_the_whole_rendering(void **state)
+{
+    (void)state;
+    static const char loop[] = "{% for i in range(1000) %}{% set x = 'a' * 10000 %}{% endfor %}",
+                      print[] = "{% for i in range(1000) %}{{ 'a' * 100 }}{% endfor %}";
+    const struct {
+        const char *text, *says;
+        sail__jinja_options o;
+    } cases[] = {{loop, "too much memory", {.memory = 1 << 20}},
+                 {loop, NULL, {.memory = 64 << 20}},
+                 {loop, "too many steps", {.steps = 1000}},
+                 {print, "writes more than", {.output = 50000}},
+                 {print, NULL, {.output = 200000}},
+                 {"{{ [[[[[1]]]]] }}", "nests more than 4 levels", {.depth = 4}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        outcome r = render_with(cases[i].text, strlen(cases[i].text), &cases[i].o);
+        if (cases[i].says ? !r.code || r.fault.kind != SAIL__JINJA_LIMIT || !strstr(r.err.message, cases[i].says)
+                          : r.code != SAIL_OK)
+            fail_msg("case %zu: %s", i, r.code ? r.err.message : "was rendered");
+        sail__jinja_result_free(&r.result);
+    }
+}
+
 static void runaway_nesting_is_a_syntax_error(void **state)
 {
     (void)state;
     static const struct {
         const char *open, *inside, *close, *after;
-    } cases[] = {{"(", "1", ")", ""},    {"[", "1", "]", ""},         {"{1:", "1", "}", ""},   {"-", "1", "", ""},
-                 {"not ", "1", "", ""},  {"x[", "1", "]", ""},        {"f(", "1", ")", ""},    {"1 if 1 else ", "1", "", ""},
-                 {"", "1", "+1", ""},    {"", "1", "|abs", ""},       {"", "x", ".x", ""},     {"", "1", " is defined", ""},
-                 {"", "", "{% if 1 %}", "{{ 1"}, {"", "", "{% for x in y %}", "{{ 1"}, {"", "", "{% macro f() %}", "{{ 1"}};
+    } cases[] = {{"(", "1", ")", ""},
+                 {"[", "1", "]", ""},
+                 {"{1:", "1", "}", ""},
+                 {"-", "1", "", ""},
+                 {"not ", "1", "", ""},
+                 {"x[", "1", "]", ""},
+                 {"f(", "1", ")", ""},
+                 {"1 if 1 else ", "1", "", ""},
+                 {"", "1", "+1", ""},
+                 {"", "1", "|abs", ""},
+                 {"", "x", ".x", ""},
+                 {"", "1", " is defined", ""},
+                 {"", "", "{% if 1 %}", "{{ 1"},
+                 {"", "", "{% for x in y %}", "{{ 1"},
+                 {"", "", "{% macro f() %}", "{{ 1"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sail_buf b = {0};
         sail__buf_str(&b, *cases[i].after ? "" : "{{ ");
@@ -251,9 +292,10 @@ static void bad_text_is_refused(void **state)
 static void a_lack_of_memory_is_told(void **state)
 {
     (void)state;
-    static const char text[] = "{% macro f(x, y=2) %}{{ x ~ y }}{% endmacro %}{% set ns = namespace(a=[1, 2] | map('string') | list) %}"
-                               "{% for m in messages if m %}{% generation %}{{ f(m.content | upper) + ns.a[0] }}{% endgeneration %}{% endfor %}"
-                               "{{ {'a': 'é'.split('x')} | tojson(indent=2) }}{{ '%s' % 1 }}{{ [3, 1] | sort }}";
+    static const char text[] =
+        "{% macro f(x, y=2) %}{{ x ~ y }}{% endmacro %}{% set ns = namespace(a=[1, 2] | map('string') | list) %}"
+        "{% for m in messages if m %}{% generation %}{{ f(m.content | upper) + ns.a[0] }}{% endgeneration %}{% endfor %}"
+        "{{ {'a': 'é'.split('x')} | tojson(indent=2) }}{{ '%s' % 1 }}{{ [3, 1] | sort }}";
     sail_arena *a = sail__arena_new();
     sail_node *variables;
     sail_err err = {0};
@@ -285,6 +327,7 @@ int main(void)
         cmocka_unit_test(recorded_features_agree),
         cmocka_unit_test(recorded_real_templates_agree),
         cmocka_unit_test(runaway_templates_are_stopped),
+        cmocka_unit_test(limits_hold_for_the_whole_rendering),
         cmocka_unit_test(runaway_nesting_is_a_syntax_error),
         cmocka_unit_test(long_templates_are_rendered),
         cmocka_unit_test(bad_text_is_refused),

@@ -31,9 +31,11 @@ static void ranked_records_become_pairs(void **state)
     assert_int_equal(r.n, 4);
     assert_int_equal(r.records, 5);
     sail__rows_free(&r);
-    FAILS("ranked", "few.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1]}", SAIL_E_PARSE, "few.jsonl:1", "1 numbers for 2 responses");
+    FAILS("ranked", "few.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1]}", SAIL_E_PARSE,
+          "few.jsonl:1", "1 numbers for 2 responses");
     FAILS("ranked", "none.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"]}", SAIL_E_PARSE, "'ranking' or 'scores'");
-    FAILS("ranked", "nan.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1, \"a\"]}", SAIL_E_PARSE, "item 2");
+    FAILS("ranked", "nan.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1, \"a\"]}", SAIL_E_PARSE,
+          "item 2");
     FAILS("ranked", "one.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\"], \"scores\": [1]}", SAIL_E_PARSE, "2 to 64");
 }
 
@@ -50,29 +52,36 @@ static void pku_saferlhf_chooses_the_better_or_the_safer(void **state)
     MESSAGES(&r.rows[0]->part[SAIL_PART_CHOSEN], 1, "assistant", "a");
     MESSAGES(&r.rows[0]->part[SAIL_PART_REJECTED], 1, "assistant", "b");
     sail__rows_free(&r);
-    r = read_text("{\"kind\": \"pku-saferlhf\", \"preference\": \"safer\", \"form\": \"authors\", \"one_safe\": true}", "pku.jsonl", text);
+    r = read_text("{\"kind\": \"pku-saferlhf\", \"preference\": \"safer\", \"form\": \"authors\", \"one_safe\": true}",
+                  "pku.jsonl", text);
     assert_int_equal(r.n, 1);
     TEXT(r, 0, SAIL_PART_PROMPT, "Human: q\n\nAssistant: ");
     TEXT(r, 0, SAIL_PART_CHOSEN, "b");
     assert_int_equal(dropped(&r, "both responses are safe"), 1);
     sail__rows_free(&r);
-    FAILS("pku-saferlhf", "bad.jsonl", "{\"prompt\": \"q\", \"response_0\": \"a\", \"response_1\": \"b\", \"better_response_id\": 2}", SAIL_E_PARSE,
+    FAILS("pku-saferlhf", "bad.jsonl",
+          "{\"prompt\": \"q\", \"response_0\": \"a\", \"response_1\": \"b\", \"better_response_id\": 2}", SAIL_E_PARSE,
           "bad.jsonl:1", "'better_response_id' must be 0 or 1");
 }
 
 static void ultrafeedback_takes_the_extremes_of_four(void **state)
 {
     (void)state;
-    static const char text[] =
-        "{\"instruction\": \"i\", \"completions\": [{\"response\": \"a\", \"overall_score\": 7, \"annotations\": {\"honesty\": {\"Rating\": \"1\"}}}, "
-        "{\"response\": \"b\", \"overall_score\": \"8.5\", \"annotations\": {\"honesty\": {\"Rating\": \"2\"}}}, {\"response\": \"c\", \"overall_score\": 3, "
-        "\"annotations\": {\"honesty\": {\"Rating\": \"5\"}, \"helpfulness\": {\"Rating\": \"N/A\"}}}, {\"response\": \"d\", \"overall_score\": 8.5, "
-        "\"annotations\": {\"honesty\": {\"Rating\": \"3\"}}}]}\n"
-        "{\"instruction\": \"i\", \"completions\": [{\"response\": \"a\", \"overall_score\": 7}]}\n"
-        "{\"instruction\": \"i\", \"completions\": [{\"response\": \"a\", \"overall_score\": 7}, {\"response\": \"b\", \"overall_score\": 7}, "
-        "{\"response\": \"c\", \"overall_score\": 7}, {\"response\": \"d\", \"overall_score\": 7}]}\n"
-        "{\"prompt\": \"i\", \"chosen\": [{\"role\": \"user\", \"content\": \"i\"}, {\"role\": \"assistant\", \"content\": \"good\"}], \"rejected\": "
-        "[{\"role\": \"user\", \"content\": \"i\"}, {\"role\": \"assistant\", \"content\": \"bad\"}], \"score_chosen\": 8, \"score_rejected\": 2}\n";
+    static const char text[] = "{\"instruction\": \"i\", \"completions\": [{\"response\": \"a\", \"overall_score\": 7, "
+                               "\"annotations\": {\"honesty\": {\"Rating\": \"1\"}}}, "
+                               "{\"response\": \"b\", \"overall_score\": \"8.5\", \"annotations\": {\"honesty\": {\"Rating\": "
+                               "\"2\"}}}, {\"response\": \"c\", \"overall_score\": 3, "
+                               "\"annotations\": {\"honesty\": {\"Rating\": \"5\"}, \"helpfulness\": {\"Rating\": \"N/A\"}}}, "
+                               "{\"response\": \"d\", \"overall_score\": 8.5, "
+                               "\"annotations\": {\"honesty\": {\"Rating\": \"3\"}}}]}\n"
+                               "{\"instruction\": \"i\", \"completions\": [{\"response\": \"a\", \"overall_score\": 7}]}\n"
+                               "{\"instruction\": \"i\", \"completions\": [{\"response\": \"a\", \"overall_score\": 7}, "
+                               "{\"response\": \"b\", \"overall_score\": 7}, "
+                               "{\"response\": \"c\", \"overall_score\": 7}, {\"response\": \"d\", \"overall_score\": 7}]}\n"
+                               "{\"prompt\": \"i\", \"chosen\": [{\"role\": \"user\", \"content\": \"i\"}, {\"role\": "
+                               "\"assistant\", \"content\": \"good\"}], \"rejected\": "
+                               "[{\"role\": \"user\", \"content\": \"i\"}, {\"role\": \"assistant\", \"content\": \"bad\"}], "
+                               "\"score_chosen\": 8, \"score_rejected\": 2}\n";
     sail__rows r = read_text("ultrafeedback", "ultra.jsonl", text);
     assert_int_equal(r.n, 2);
     MESSAGES(&r.rows[0]->part[SAIL_PART_CHOSEN], 1, "assistant", "b");
@@ -93,17 +102,20 @@ static void ultrafeedback_takes_the_extremes_of_four(void **state)
 static void webgpt_and_summaries_are_read(void **state)
 {
     (void)state;
-    sail__rows r = read_text("webgpt", "webgpt.jsonl",
-                             "{\"question\": {\"full_text\": \"q\"}, \"answer_0\": \"a\", \"answer_1\": \"b\", \"score_0\": -1, \"score_1\": 0.5}\n"
-                             "{\"question\": {\"full_text\": \"q\"}, \"answer_0\": \"a\", \"answer_1\": \"b\", \"score_0\": 0, \"score_1\": 0}\n");
+    sail__rows r = read_text(
+        "webgpt", "webgpt.jsonl",
+        "{\"question\": {\"full_text\": \"q\"}, \"answer_0\": \"a\", \"answer_1\": \"b\", \"score_0\": -1, \"score_1\": 0.5}\n"
+        "{\"question\": {\"full_text\": \"q\"}, \"answer_0\": \"a\", \"answer_1\": \"b\", \"score_0\": 0, \"score_1\": 0}\n");
     assert_int_equal(r.n, 1);
     MESSAGES(&r.rows[0]->part[SAIL_PART_CHOSEN], 1, "assistant", "b");
     assert_true(r.rows[0]->score[0] == 0.5 && r.rows[0]->score[1] == -1);
     assert_int_equal(dropped(&r, "both answers have the same score"), 1);
     sail__rows_free(&r);
     r = read_text("summarize-from-feedback", "tldr.jsonl",
-                  "{\"info\": {\"post\": \"P\", \"title\": \"T\", \"subreddit\": \"s\"}, \"summaries\": [{\"text\": \" x\"}, {\"text\": \"y\"}], \"choice\": 1}\n"
-                  "{\"info\": {\"article\": \"A\", \"title\": \"T\"}, \"summaries\": [{\"text\": \" x\"}, {\"text\": \"y\"}], \"choice\": 0}\n");
+                  "{\"info\": {\"post\": \"P\", \"title\": \"T\", \"subreddit\": \"s\"}, \"summaries\": [{\"text\": \" x\"}, "
+                  "{\"text\": \"y\"}], \"choice\": 1}\n"
+                  "{\"info\": {\"article\": \"A\", \"title\": \"T\"}, \"summaries\": [{\"text\": \" x\"}, {\"text\": \"y\"}], "
+                  "\"choice\": 0}\n");
     assert_int_equal(r.n, 2);
     TEXT(r, 0, SAIL_PART_PROMPT, "SUBREDDIT: r/s\nTITLE: T\nPOST: P\nTL;DR:");
     TEXT(r, 0, SAIL_PART_CHOSEN, " y");
@@ -111,27 +123,30 @@ static void webgpt_and_summaries_are_read(void **state)
     TEXT(r, 1, SAIL_PART_PROMPT, "TITLE: T\nARTICLE: A\nTL;DR:");
     TEXT(r, 1, SAIL_PART_CHOSEN, " x");
     sail__rows_free(&r);
-    FAILS("summarize-from-feedback", "axis.jsonl", "{\"info\": {\"post\": \"P\"}, \"summary\": {}}", SAIL_E_PARSE, "axis.jsonl:1", "comparisons");
+    FAILS("summarize-from-feedback", "axis.jsonl", "{\"info\": {\"post\": \"P\"}, \"summary\": {}}", SAIL_E_PARSE, "axis.jsonl:1",
+          "comparisons");
 }
 
 static void conversations_of_sharegpt_are_read(void **state)
 {
     (void)state;
-    static const char text[] = "{\"system\": \"S\", \"conversations\": [{\"from\": \"human\", \"value\": \"h\"}, {\"from\": \"gpt\", \"value\": \"g\"}, "
-                               "{\"from\": \"observation\", \"value\": \"o\"}, {\"from\": \"gpt\", \"value\": \"end\"}]}\n";
+    static const char text[] =
+        "{\"system\": \"S\", \"conversations\": [{\"from\": \"human\", \"value\": \"h\"}, {\"from\": \"gpt\", \"value\": \"g\"}, "
+        "{\"from\": \"observation\", \"value\": \"o\"}, {\"from\": \"gpt\", \"value\": \"end\"}]}\n";
     sail__rows r = read_text("sft", "share.jsonl", text);
     assert_int_equal(r.n, 1);
     MESSAGES(&r.rows[0]->part[SAIL_PART_PROMPT], 4, "system", "S", "user", "h", "assistant", "g", "tool", "o");
     MESSAGES(&r.rows[0]->part[SAIL_PART_CHOSEN], 1, "assistant", "end");
     sail__rows_free(&r);
     r = read_text("preference", "pairs.jsonl",
-                  "{\"conversations\": [{\"from\": \"human\", \"value\": \"h\"}], \"chosen\": {\"from\": \"gpt\", \"value\": \"c\"}, \"rejected\": "
+                  "{\"conversations\": [{\"from\": \"human\", \"value\": \"h\"}], \"chosen\": {\"from\": \"gpt\", \"value\": "
+                  "\"c\"}, \"rejected\": "
                   "{\"from\": \"gpt\", \"value\": \"r\"}}\n");
     assert_int_equal(r.n, 1);
     MESSAGES(&r.rows[0]->part[SAIL_PART_PROMPT], 1, "user", "h");
     MESSAGES(&r.rows[0]->part[SAIL_PART_REJECTED], 1, "assistant", "r");
     sail__rows_free(&r);
-    r = read_text("prompts", "prompts.jsonl", "{\"conversations\": [{\"from\": \"human\", \"value\": \"h\"}]}\n" );
+    r = read_text("prompts", "prompts.jsonl", "{\"conversations\": [{\"from\": \"human\", \"value\": \"h\"}]}\n");
     MESSAGES(&r.rows[0]->part[SAIL_PART_PROMPT], 1, "user", "h");
     sail__rows_free(&r);
 }
@@ -148,7 +163,8 @@ static void pack(const char *name, const char *text, size_t keep)
         for (int half = 0; half < 2; half++)
             out += ZSTD_compress(packed + out, cap - out, text + (half ? n / 2 : 0), half ? n - n / 2 : n / 2, 3);
     else
-        assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, (const uint8_t *)text, n, packed, &out, cap), LZMA_OK);
+        assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, (const uint8_t *)text, n, packed, &out, cap),
+                         LZMA_OK);
     snprintf(path, sizeof path, "%s/%s", dir, name);
     assert_int_equal(sail__file_write(path, packed, keep ? keep : out, &err), SAIL_OK);
     sail__free(packed);
@@ -256,11 +272,14 @@ static void fields_have_other_names(void **state)
     sail_node *fields;
     sail_err err = {0};
     sail__rows r;
-    static const char names[] = "{\"prompt\": [\"instruction\", \"input\"], \"chosen\": \"out.good\", \"rejected\": \"out.bad.0\"}";
+    static const char names[] =
+        "{\"prompt\": [\"instruction\", \"input\"], \"chosen\": \"out.good\", \"rejected\": \"out.bad.0\"}";
     assert_int_equal(sail__json_parse(a, names, sizeof names - 1, "recipe", 1, &fields, &err), SAIL_OK);
     assert_int_equal(sail__data_check_fields(fields, &err), SAIL_OK);
-    const char *path = write_file("alpaca.jsonl", "{\"instruction\": \"i\", \"input\": \"more\", \"out\": {\"good\": \"g\", \"bad\": [\"b\"]}}\n"
-                                                  "{\"instruction\": \"i\", \"input\": \"\", \"out\": {\"good\": \"g\", \"bad\": [\"b\"]}, \"prompt\": \"x\"}\n");
+    const char *path = write_file(
+        "alpaca.jsonl",
+        "{\"instruction\": \"i\", \"input\": \"more\", \"out\": {\"good\": \"g\", \"bad\": [\"b\"]}}\n"
+        "{\"instruction\": \"i\", \"input\": \"\", \"out\": {\"good\": \"g\", \"bad\": [\"b\"]}, \"prompt\": \"x\"}\n");
     assert_int_equal(load("preference", path, (sail__data_options){.fields = fields}, NULL, &r, &err), SAIL_OK);
     assert_int_equal(r.n, 2);
     TEXT(r, 0, SAIL_PART_PROMPT, "i\n\nmore");
