@@ -25,7 +25,9 @@ static sail_code ask(sail_ctx *ctx, sail_arena *a, int argc, char **argv, sail_e
         else if (value)
             sail__buf_printf(&yaml, "%.*s: %s\n", (int)(value - argv[i]), argv[i], value + 1);
     }
-    SAIL_TRY(sail__yaml_parse(a, yaml.data, yaml.len, "command line", &node, err));
+    sail_code code = sail__yaml_parse(a, yaml.data, yaml.len, "command line", &node, err);
+    sail__buf_free(&yaml);
+    SAIL_TRY(code);
     sail_problems problems = {.arena = a};
     sail_slot slot;
     if (!sail__slot_parse(ctx, a, SAIL_KIND_JUDGE, node, "judge", NULL, NULL, &slot, &problems))
@@ -47,7 +49,7 @@ static sail_code ask(sail_ctx *ctx, sail_arena *a, int argc, char **argv, sail_e
     SAIL_TRY(sail__store_open(argv[1], sail__file_exists(argv[1]) ? SAIL__STORE_WRITE : SAIL__STORE_CREATE, &store, err));
     sail__judging j = {.ctx = ctx, .store = store};
     double start = sail__now();
-    sail_code code = shown ? sail__judging_ask_as_shown(&j, &slot, items, n, out, err) : sail__judging_ask(&j, &slot, items, n, out, err);
+    code = shown ? sail__judging_ask_as_shown(&j, &slot, items, n, out, err) : sail__judging_ask(&j, &slot, items, n, out, err);
     for (int i = 0; code == SAIL_OK && i < n; i++) {
         int id = shown ? i / 2 : i, turned = shown ? i & 1 : 0, q0 = quality(id, turned), q1 = quality(id, !turned);
         judged += out[i].outcome != SAIL_ABSTAIN;
