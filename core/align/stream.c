@@ -583,7 +583,7 @@ static sail_code reference(sail__stream *st, const sail__stage *live, sail__step
     return SAIL_OK;
 }
 
-sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
+static sail_code next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
 {
     offer o;
     step->n = live->train.batch;
@@ -606,6 +606,15 @@ sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__ste
         SAIL_TRY(sail__choose(live, step, err));
     }
     return label(st, live, step, false, err);
+}
+
+sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__step *step, sail_err *err)
+{
+    const int64_t position = st->position;
+    sail_code code = next(st, live, step, err);
+    if (code != SAIL_OK) /* stopped while writing, or waiting for a judge: the step is taken again from here */
+        st->position = position;
+    return code;
 }
 
 /* Implicit reward of the winner less that of the loser (of a ranking: the last); NAN where nobody won. */
