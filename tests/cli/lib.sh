@@ -58,6 +58,12 @@ sys.exit(0 if ($1) else 1)"; then
     fi
 }
 
+# python ARGUMENT…: the program on standard input succeeds (expect gives its command nothing to read)
+python() {
+    checks=$((checks + 1))
+    timeout 60 python3 - "$@" 2>"$WORK/err" || { echo "FAILED: a program of the test:"; tail -5 "$WORK/err"; failures=$((failures + 1)); }
+}
+
 finish() {
     echo "$checks checks, $failures failed"
     [ "$failures" = 0 ]
