@@ -4,7 +4,7 @@ SAIL=$(realpath "$1")
 WORK=$(mktemp -d /tmp/sail-cli-XXXXXX)
 trap 'rm -rf "$WORK"' EXIT
 unset NO_COLOR
-export TERM=xterm
+export SAIL TERM=xterm
 failures=0 checks=0
 
 # expect STATUS command…: runs it, keeps $out and $err
