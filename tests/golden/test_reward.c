@@ -106,6 +106,12 @@ static void new_head(rig *r, int which, int32_t labels, const golden_file *f)
     assert_int_equal(sail__score_head_config(r->arena, sail__weights_config(r->weights), labels, NULL, &config, &err), SAIL_OK);
     assert_int_equal(sail__score_head_source(r->arena, config, sail__weights_source(r->weights), 7, &source, &err), SAIL_OK);
     assert_string_equal(config->architecture, "LlamaForSequenceClassification");
+    sail__model_config ending = *sail__weights_config(r->weights); /* transformers would read the score before the end token */
+    const sail__model_config *padded;
+    ending.pad_id = ending.end_ids[0];
+    assert_int_equal(sail__score_head_config(r->arena, &ending, labels, NULL, &padded, &err), SAIL_OK);
+    assert_true(padded->pad_id >= 0 && padded->pad_id != ending.end_ids[0]);
+    assert_int_equal(sail__score_head_config(r->arena, config, labels + 1, NULL, &padded, &err), SAIL_E_RECIPE);
     sail__model_config scaled = *config; /* as costs and normalised scores are */
     const double shift[4] = {0.5, -1, 0, 2}, scale[4] = {-0.5, 3, 1, 0.25};
     if (labels == 4) {
