@@ -211,7 +211,7 @@ static sail_code open_llm(const void *self, sail_ctx *ctx, void **out, sail_err 
     if (code == SAIL_OK)
         code = describe(o, s, err);
     if (code == SAIL_OK)
-        code = sail__http_open(&s->http, err); /* here, so that what is missing is told before anything is trained */
+        code = sail__http_open(&s->http, err); /* here, so that what is missing is told as early as a judge is opened */
     if (code == SAIL_OK)
         *out = s;
     else

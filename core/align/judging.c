@@ -100,6 +100,12 @@ static sail_code open_judge(sail__judging *j, const sail_slot *slot, sail__open_
     return SAIL_OK;
 }
 
+sail_code sail__judging_open(sail__judging *j, const sail_slot *judge, sail_err *err)
+{
+    sail__open_judge *o;
+    return open_judge(j, judge, &o, err);
+}
+
 /* ---- one call ---- */
 
 typedef struct call {

@@ -19,6 +19,8 @@ typedef struct sail__judging { /* {.ctx, .store} begins one */
 } sail__judging;
 
 void sail__judging_close(sail__judging *j);
+/* Open a judge now, so that what is wrong with it is told before anything is computed. */
+sail_code sail__judging_open(sail__judging *j, const sail_slot *judge, sail_err *err);
 
 /* Verdicts on items, for labels: a judge may look at both orders of a pair itself. An outcome out of range is an error. Verdicts are in
  * the store before this returns, abstentions never. SAIL_E_WAIT: the run cannot go on now; what was said so far is kept. */

@@ -112,9 +112,13 @@ static sail_code check_routes(sail__trainer *t, const sail__stage *live, int64_t
     sail_route routes[SAIL_MAX_ROUTES];
     int n;
     SAIL_TRY(sail__routes_of(live, step, routes, &n, err));
-    for (int i = 0; i < n; i++)
-        if (routes[i].labeller == SAIL_BY_JUDGE && routes[i].probability > 0 && !live->judge.loaded)
+    for (int i = 0; i < n; i++) {
+        if (routes[i].labeller != SAIL_BY_JUDGE || !(routes[i].probability > 0))
+            continue;
+        if (!live->judge.loaded)
             return sail_fail(err, SAIL_E_RECIPE, "route `%s` is labelled by a judge: set method.judge", routes[i].name);
+        SAIL_TRY(sail__judging_open(&t->stream.judging, &live->judge, err)); /* what is wrong with it is told before the first step */
+    }
     SAIL_TRY(caution(t, live, step, routes, n, err));
     sail_code code = SAIL_OK;
     for (int i = 0; i < n && code == SAIL_OK; i++) {
