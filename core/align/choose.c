@@ -45,7 +45,7 @@ bool sail__choice_reads_rewards(const sail__stage *live)
 sail_code sail__choose_prompts(const sail__stage *live, const sail__step *step, const sail_prompt *prompts, int64_t n, int64_t want,
                                int64_t *chosen, sail_err *err)
 {
-    const sail_moment at = {.step = step->step, .seed = step->seed};
+    const sail_moment at = {.step = step->step, .index = -1, .seed = step->seed};
     uint8_t *taken = sail__arena_alloc(step->arena, (size_t)n + 1);
     if (!taken)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld prompts", (long long)n);

@@ -240,18 +240,31 @@ static sail_code look_up(call *c, sail_err *err)
     return SAIL_OK;
 }
 
+/* Items as the judge's own header has them: before 1.1 an item ended before `text`. NULL: no memory. */
+static const sail_judge_item *items_for(const sail_plugin *p, sail_arena *a, const sail_judge_item *items, int64_t n)
+{
+    enum { OLD = offsetof(sail_judge_item, text) };
+    if (p->abi_minor >= 1)
+        return items;
+    char *old = sail__arena_array(a, (size_t)n + 1, OLD);
+    for (int64_t i = 0; old && i < n; i++)
+        memcpy(old + i * OLD, &items[i], OLD);
+    return (const sail_judge_item *)(const void *)old;
+}
+
 /* A judge that answers all at once: verdicts are kept in the order of the items. */
 static sail_code label(call *c, const sail_slot *slot, const sail_judge_item *items, sail_err *err)
 {
     const sail_judge *ops = slot->loaded->ops;
     sail_verdict *v = sail__arena_array(c->arena, (size_t)c->m + 1, sizeof *v);
     sail__verdict_row *rows = sail__arena_array(c->arena, (size_t)c->m + 1, sizeof *rows);
+    const sail_judge_item *seen = items_for(&slot->loaded->plugin, c->arena, items, c->m);
     size_t kept = 0;
-    if (!v || !rows)
+    if (!v || !rows || !seen)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (int64_t i = 0; i < c->m; i++)
         blank(&v[i]);
-    SAIL_TRY(ops->label(slot->options, c->judge->state, items, c->m, v, err));
+    SAIL_TRY(ops->label(slot->options, c->judge->state, seen, c->m, v, err));
     for (int64_t i = 0; i < c->m; i++) {
         SAIL_TRY(check(c->judge->loaded, &items[i], &v[i], err));
         c->out[c->at[i]] = v[i];
@@ -333,11 +346,14 @@ static bool nobody(const sail_judge_host *h, int64_t item, int order, int32_t *o
     return false;
 }
 
-sail_code sail__judge_call(const sail_judge *ops, const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out,
-                           sail_err *err)
+sail_code sail__judge_call(const sail_plugin *p, sail_arena *a, const void *self, void *state, const sail_judge_item *items, int64_t n,
+                           sail_verdict *out, sail_err *err)
 {
-    if (!ops->ask)
-        return ops->label(self, state, items, n, out, err);
+    const sail_judge *ops = p->ops;
+    if (!ops->ask) {
+        const sail_judge_item *seen = items_for(p, a, items, n);
+        return seen ? ops->label(self, state, seen, n, out, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    }
     sail_judge_host host = {.size = sizeof host, .host = out, .verdict = only_take, .recall = no_recall, .remember = no_memory, .answered = nobody};
     for (int64_t i = 0; i < n; i++)
         blank(&out[i]);

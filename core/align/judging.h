@@ -31,8 +31,8 @@ sail_code sail__judging_ask_as_shown(sail__judging *j, const sail_slot *judge, c
                                      sail_err *err);
 
 /* Verdicts of a judge that is open, whichever way it answers; nothing is looked up or kept. out[n] is filled as label expects it. */
-sail_code sail__judge_call(const sail_judge *ops, const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out,
-                           sail_err *err);
+sail_code sail__judge_call(const sail_plugin *p, sail_arena *a, const void *self, void *state, const sail_judge_item *items, int64_t n,
+                           sail_verdict *out, sail_err *err);
 
 /* What a judge sees of a row's prompt and k responses (texts and lengths), in the arena. */
 sail_code sail__judging_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,

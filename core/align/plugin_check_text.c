@@ -52,12 +52,11 @@ static bool outcome_exists(int32_t outcome, int k)
 
 static bool label(sail__checking *c, void *state, items *x, sail_verdict *out)
 {
-    const sail_judge *ops = c->ops;
     sail_err err = {0};
     memset(out, 0, ITEMS * sizeof *out);
     for (int i = 0; i < ITEMS; i++)
         out[i].outcome = INT32_MIN; /* what is not written is seen */
-    sail_code code = sail__judge_call(ops, c->self, state, x->item, ITEMS, out, &err);
+    sail_code code = sail__judge_call(c->plugin, c->arena, c->self, state, x->item, ITEMS, out, &err);
     if (code != SAIL_OK)
         return sail__checked(c, "label", false, err.message[0] ? "%s" : "an error that says nothing%s", err.message);
     for (int i = 0; i < ITEMS; i++) {

@@ -3,7 +3,7 @@
  * Floor: backend. A backend is a plugin of kind SAIL_KIND_BACKEND whose ops point to a sail_backend.
  * Threads: a device is used by one thread at a time. The backend owns its own threads.
  * Order: everything given to a device happens in the order it was given, later; nothing is known to be done before
- * sync. No call but sync and download waits, and a backend may wait nowhere else. */
+ * sync. Only sync, download, profiling, tune and limits wait, and a backend may wait nowhere else. */
 #ifndef SAIL_BACKEND_H
 #define SAIL_BACKEND_H
 
@@ -32,8 +32,8 @@ typedef struct sail_counters {
 
 /* A way of computing a call, as the device was seen to run it. */
 typedef struct sail_tried {
-    const char *call, *way; /* what was computed and how, in the backend's words */
-    double seconds, flops;  /* seconds < 0: it does not count, `problem` says why */
+    const char *call, *way; /* what was computed and how, in the backend's words; strings live during the call of tell */
+    double seconds, flops;  /* of one run; seconds < 0: it does not count, `problem` says why */
     const char *problem;    /* or NULL */
     bool chosen;            /* the call's last row: this way is kept */
 } sail_tried;
@@ -70,7 +70,8 @@ typedef struct sail_backend {
     sail_code (*copy)(sail_device *d, sail_buffer *to, uint64_t to_offset, sail_buffer *from, uint64_t from_offset,
                       uint64_t bytes, sail_err *err);
 
-    /* Whether the call (shapes, dtypes, attributes) can run here. Buffers may be any non-NULL pointers. */
+    /* Whether the call (shapes, dtypes, attributes) can run here. Buffers may be any non-NULL pointers. The host may be newer than the
+     * backend: an op that its headers do not have, or an operand, an output or a bit of `want` more than it knows, is false. */
     bool (*supports)(sail_device *d, const sail_call *call);
     /* Run calls in order. An error names the op; what ran before it stays done. */
     sail_code (*run)(sail_device *d, const sail_call *calls, size_t n, sail_err *err);

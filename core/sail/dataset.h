@@ -1,7 +1,7 @@
 /* dataset.h - readers of data files: a parsed record becomes a row.
  *
  * Floor: io. A plugin of kind SAIL_KIND_DATASET whose ops point to a sail_dataset. The host opens, unpacks and parses
- * files (JSONL or a JSON array, plain or .gz), counts what is dropped and names file and line in every message; the
+ * files (JSONL or a JSON array, plain, .gz, .zst or .xz), counts what is dropped and names file and line in every message; the
  * reader says what the fields mean. Threads: row may be called from several threads at once, with different rows.
  * Ownership: values live until row returns; what is put into the row is copied by the host. */
 #ifndef SAIL_DATASET_H

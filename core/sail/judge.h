@@ -15,6 +15,7 @@ typedef struct sail_judge_message {
     const char *role, *content;
 } sail_judge_message;
 
+/* Given as an array. A judge built for interface 1.0 gets elements without `text`; none are added within a version from here on. */
 typedef struct sail_judge_item {
     const char *prompt;           /* last user turn */
     const char *conversation;     /* whole, as plain text with roles */
@@ -50,7 +51,8 @@ struct sail_judge_host {
     uint32_t size;
     void *host;
     bool as_shown; /* the host asks about both orders itself: judge each item in the order it is in */
-    /* Hand over the verdict of an item: it is checked and on the disk when this returns. note may be NULL. */
+    /* Hand over the verdict of items[item]: it is checked and on the disk when this returns. Begin with SAIL_ABSTAIN and NaN scores: {0}
+     * would say that slot 0 won and that all score 0. note may be NULL. */
     sail_code (*verdict)(const sail_judge_host *h, int64_t item, const sail_verdict *v, const sail_judge_note *note, sail_err *err);
     /* Text kept in the run by a key of the judge's choice (a hash of content), so that nothing is asked for twice, also after the run was
      * killed. recall: NULL where there is none; valid until the next call of either. What is there is never replaced. */
@@ -67,7 +69,8 @@ typedef struct sail_judge {
      * failed. `self` may not be kept. */
     sail_code (*open)(const void *self, sail_ctx *ctx, void **state, sail_err *err);
     void (*close)(const void *self, void *state);
-    /* Fill out[n], which holds abstentions and NaN scores on entry; an outcome out of range is an error. An error ends the run (after a
+    /* One of label and ask is required; ask is used where both are there.
+     * Fill out[n], which holds abstentions and NaN scores on entry; an outcome out of range is an error. An error ends the run (after a
      * checkpoint where it is SAIL_E_WAIT); an abstention does not. */
     sail_code (*label)(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out,
                        sail_err *err);

@@ -19,7 +19,8 @@ enum { SAIL_LABELS_SAMPLED, SAIL_LABELS_EXPECTED };
 /* What is known of a response by itself. Of pairs: the winner is desirable, the loser is not, a tie says nothing. */
 enum { SAIL_UNLABELLED, SAIL_DESIRABLE, SAIL_UNDESIRABLE };
 
-/* One side of two-response pairs (slot 0 chosen, slot 1 rejected); every member a PAIR value. */
+/* One side of two-response pairs: slot 0 (`chosen`) or slot 1 (`rejected`), the winner and the loser where data or judge labelled; where
+ * the policy did, sail_labelled_sides tells. Every member a PAIR value. */
 typedef struct sail_side {
     sail_var logp;   /* log pi(y|x), nats: sum over the response's tokens */
     sail_var ref;    /* the same under the reference (0 without SAIL_CAP_REFERENCE) */
@@ -59,7 +60,8 @@ typedef struct sail_pairs {
     uint64_t seed;
     double max_margin; /* bound on the margin that enters terms beside the likelihood, nats; 0: none */
     /* TOKEN and RESPONSE: log-probability under the distribution that a response was really drawn from: at a temperature, under filters,
-     * from an earlier step's policy. Of responses that the policy did not write: logp as it is now, so that the ratio is 1. */
+     * from an earlier step's policy. No derivative. Of responses that the policy did not write: the value of logp as it is now, so that the ratio is 1
+     * and its derivative is logp's. */
     sail_var token_drawn, drawn;
     /* What the preference model compares: `width` numbers a response, RESPONSE each. One, the scores, but for reward models with a head of
      * vectors: scores is then half of log q(1 over 2) - log q(2 over 1), and minus that. Since ABI 1.1 */
@@ -100,9 +102,9 @@ typedef struct sail_loss {
     } metrics[SAIL_MAX_METRICS];
 } sail_loss;
 void sail_loss_metric(sail_loss *out, const char *name, sail_var value);
-/* Report rewards/… and logps/… from these PAIR values, for an objective whose rewards are not beta * rho. reward, logp: of the chosen
- * response, of the rejected one; rewards are multiplied by beta here. */
-void sail_loss_rewards(sail_tape *t, sail_loss *out, double beta, const sail_var reward[2], const sail_var logp[2]);
+/* Report rewards/… and logps/… from these PAIR values, for an objective whose rewards are not beta * rho. log_ratio, logp: of the chosen
+ * response, of the rejected one. log_ratio stands in rho's place, before beta: it is multiplied here. */
+void sail_loss_rewards(sail_tape *t, sail_loss *out, double beta, const sail_var log_ratio[2], const sail_var logp[2]);
 
 /* What an objective may have to be cautioned about. */
 typedef struct sail_circumstances {

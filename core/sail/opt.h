@@ -32,6 +32,8 @@ enum {
     SAIL_OPT_WORD = 1u << 5,        /* a string that may be written as a whole number without quotes */
 };
 
+typedef struct sail_node sail_node; /* a value of a recipe; no public function reads one: for the host's own tables */
+
 typedef struct sail_opt {
     const char *name; /* as written in recipes; '-' and '_' are the same */
     sail_opt_type type;

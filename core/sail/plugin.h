@@ -3,7 +3,10 @@
  * Floor: backend. A plugin is one shared object that exports one function, sail_plugin_query, which returns a static
  * description. The same source can be linked in statically. Plugins link libsail.so.1 and include only <sail/…>.
  * Threads, ownership and lifetime of each callback are stated in the kind's own header. A plugin is loaded with
- * RTLD_NOW | RTLD_LOCAL and never unloaded; it must not abort, exit, or write to standard output. */
+ * RTLD_NOW | RTLD_LOCAL and never unloaded; it must not abort, exit, or write to standard output.
+ *
+ * What grows within a major version: structs that begin with `size`, at their end; a plugin runs only on hosts at least as new as its
+ * headers, so it finds there what they have. Enums and .def lists grow at their end, too: expect numbers that you do not know. */
 #ifndef SAIL_PLUGIN_H
 #define SAIL_PLUGIN_H
 
@@ -39,7 +42,7 @@ typedef enum sail_kind {
         SAIL_KIND_COUNT
 } sail_kind;
 
-/* Capabilities an objective declares. REFERENCE, ENTROPY, LSS, PROMPT and MISMATCHED are what the host computes for it, STEP how it
+/* Capabilities an objective declares (and a strategy REFERENCE, for implicit rewards). REFERENCE, ENTROPY, LSS, PROMPT and MISMATCHED are what the host computes for it, STEP how it
  * runs a step; PAIRS, UNPAIRED and ONLINE what data it is for; TAKES_… which of the recipe's modifiers (method.f_divergence_type,
  * ld_alpha, use_weighting) mean something with it: the host refuses the others. */
 enum {

@@ -43,7 +43,7 @@ typedef struct sail_plan {
 /* Where a choice is made. */
 typedef struct sail_moment {
     int64_t step; /* from 0 */
-    int64_t index; /* of the prompt in the step; 0 in `prompts` */
+    int64_t index; /* of the prompt in the step; -1 in `prompts`, so that its draws are not those of the first prompt */
     uint64_t seed;
 } sail_moment;
 
@@ -65,7 +65,7 @@ typedef struct sail_candidates {
     sail_preference_model preference;
     const int64_t *tokens;
     const double *logp;   /* log pi(y|x), nats: of the policy that wrote it */
-    const double *reward; /* implicit rewards, nats: beta log pi/pi0. NULL unless the plugin has SAIL_CAP_REFERENCE */
+    const double *reward; /* implicit rewards, nats: beta log pi/pi0. NULL unless the strategy declares SAIL_CAP_REFERENCE */
     const double *score;  /* the judge's; NaN where it gives none, or was not asked (sail_plan.judged) */
     const int *place;     /* the judge's ranking, 0 the best; two that tie have the same. -1: it was not asked, or abstained */
 } sail_candidates;

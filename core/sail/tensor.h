@@ -15,8 +15,8 @@
 extern "C" {
 #endif
 
-/* DTYPE(name, text, bytes of a block, elements of a block). Block types are legal as frozen matmul and embedding
- * operands only. Names as in GGUF; layouts little-endian as there. */
+/* DTYPE(name, text, bytes of a block, elements of a block). Block types are legal as frozen operands of
+ * EMBED, MATMUL and HEAD only. Names as in GGUF; layouts little-endian as there. */
 #define SAIL_DTYPES(DTYPE)                                                                                             \
     DTYPE(F32, "f32", 4, 1)                                                                                            \
     DTYPE(BF16, "bf16", 2, 1)                                                                                          \
