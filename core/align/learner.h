@@ -37,7 +37,8 @@ sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sai
  *   sail/variance                    of the step's gradient as an estimate, summed over parameters, from how its prompts differ
  *   sail/snr                         squared norm of the gradient over that
  *   sail/share_ROUTE                 of the norms of the prompts' gradients, by route
- * The objective's terms are told apart by its coefficients (METHOD 3): what is left without them is T2. */
+ * The objective's terms are told apart by its coefficients (METHOD 3): what is left without them is T2. Nothing is told of objectives that
+ * read the prompt's tokens or a score head. */
 sail_code sail__learner_diagnose(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, sail_err *err);
 
 /* Loss and metrics of groups without learning: for evaluation. */

@@ -86,7 +86,8 @@ static bool first_time(sail__trainer *t, const char *what)
 static sail_code caution(sail__trainer *t, const sail__stage *live, int64_t step, const sail_route *routes, int n, sail_err *err)
 {
     const sail__rollout_section *r = &live->rollout;
-    const sail_objective *o = live->objective.loaded->ops;
+    const sail_slot *given = live->given_objective.loaded ? &live->given_objective : &live->objective; /* not what was wrapped around it */
+    const sail_objective *o = given->loaded->ops;
     sail_circumstances c = {.size = sizeof c};
     sail_plan plan;
     if (live->kind != SAIL__ALIGN)
@@ -99,9 +100,9 @@ static sail_code caution(sail__trainer *t, const sail__stage *live, int64_t step
     if (c.policy_writes && r->temperature == 0 && first_time(t, "#greedy"))
         sail_log(t->o.ctx, SAIL_LOG_WARN, "rollout.temperature is 0: all responses to a prompt are the same, and nothing is learned from their difference; "
                  "1 draws from the policy itself");
-    const char *text = o->caution ? o->caution(live->objective.options, &c) : NULL;
+    const char *text = o->caution ? o->caution(given->options, &c) : NULL;
     if (text && first_time(t, "#caution"))
-        sail_log(t->o.ctx, SAIL_LOG_WARN, "objective %s, with %s: %s", live->objective.loaded->plugin.name,
+        sail_log(t->o.ctx, SAIL_LOG_WARN, "objective %s, with %s: %s", given->loaded->plugin.name,
                  r->temperature != 1 ? "rollout.temperature other than 1" : filtered ? "filters in rollout" : "replayed responses", text);
     return SAIL_OK;
 }
