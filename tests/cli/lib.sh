@@ -7,11 +7,15 @@ unset NO_COLOR
 export SAIL TERM=xterm
 failures=0 checks=0
 
-# expect STATUS command…: runs it, keeps $out and $err
+# expect STATUS command…: runs it, keeps $out and $err; `python3 -` reads its program from here, everything else reads nothing
 expect() {
     local want=$1 got
     shift
-    out=$("$@" 2>"$WORK/err" </dev/null)
+    if [ "$1 $2" = "python3 -" ]; then
+        out=$("$@" 2>"$WORK/err")
+    else
+        out=$("$@" 2>"$WORK/err" </dev/null)
+    fi
     got=$?
     err=$(cat "$WORK/err")
     checks=$((checks + 1))
