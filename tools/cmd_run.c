@@ -118,7 +118,8 @@ static void on_profile(void *user, const sail__profile *profile)
 static sail_code tell(sail__cli *c, const sail_problems *p, sail_err *err)
 {
     for (size_t i = 1; i < p->n && err->code != SAIL_E_NOMEM; i++) /* the first is the command's error line */
-        sail_log(c->ctx, SAIL_LOG_ERROR, "%s: %s: %s", p->items[i].where, p->items[i].path, p->items[i].message);
+        sail_log(c->ctx, SAIL_LOG_ERROR, "%s%s%s: %s", p->items[i].where, *p->items[i].where ? ": " : "",
+                 p->items[i].path, p->items[i].message);
     return err->code;
 }
 

@@ -136,13 +136,15 @@ void sail__help_command(sail_buf *out, const sail__cli *c, const sail__command *
 
 static void topic_recipe(sail_buf *out)
 {
-    sail__buf_str(out,
-                  "A recipe says what a run does: a YAML or Lua file with the sections below, one stage (`stage: align` by\n"
-                  "default) or a list of them (`stages: [{stage: sft, …}, {stage: align, …}]`). `extends: FILE` merges another\n"
-                  "recipe under it; `key=value` on the command line wins over all, as in `train.steps=100`. A number marked\n"
-                  "`or a schedule` may be {kind: linear, from: 0, to: 0.3, steps: 50}. A plugin is NAME or {kind: NAME, …}.\n"
-                  "`sail check RECIPE` says everything that is wrong at once.\n\n"
-                  "At the top: name (directory under runs), title, seed, runs (default: runs), stage, stages, extends, plugins.\n");
+    sail__buf_str(
+        out,
+        "A recipe says what a run does: a YAML or Lua file with the sections below, one stage (`stage: align` by\n"
+        "default) or a list of them (`stages: [{stage: sft, …}, {stage: align, …}]`). `extends: FILE` merges another\n"
+        "recipe under it; `key=value` on the command line wins over all, as in `train.steps=100`. A number marked\n"
+        "`or a schedule` may be {kind: ramp, from: 0, to: 0.3, steps: 50}. A plugin is NAME or {kind: NAME, …}.\n"
+        "`sail check RECIPE` says everything that is wrong at once.\n\n"
+        "At the top: name (directory under runs), title, seed, runs (default: runs), stage, stages, extends, "
+        "plugins.\n");
     for (const sail__section *s = sail__sections; s->name; s++) {
         sail__buf_printf(out, "\n%s: %s\n", s->name, s->help);
         sail__opt_describe(out, s->options, "  ");

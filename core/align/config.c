@@ -406,14 +406,21 @@ static void objectives(parser *p, sail__stage *s, const char *usual)
         return;
     }
     const bool ok = p->ok;
+    bool some = !weights;
     for (size_t i = 0; i < count; i++) {
         const char *path = list ? sail__arena_printf(p->arena, "method.objective[%zu]", i) : "method.objective";
         slot(p, SAIL_KIND_OBJECTIVE, list ? n->list.items[i] : n, usual, path ? path : "method.objective", &slots[i]);
         parts[i] = (sail__objective_part){&slots[i], weights ? weight_at(p, weights, i) : 1};
+        some = some || parts[i].weight != 0 || weights->list.items[i]->kind == SAIL_NODE_MAP ||
+               weights->list.items[i]->kind == SAIL_NODE_FUNCTION;
         if (!slots[i].loaded) {
             p->ok = false;
             return;
         }
+    }
+    if (!some) {
+        sail__problem(p->problems, weights, "method.loss_weights", "are all 0: nothing would be learned");
+        p->ok = false;
     }
     s->given_objective = s->objective = slots[0];
     if ((count > 1 || weights || m.divergence || m.length || m.weighting) && (p->ok || !ok) &&

@@ -164,6 +164,11 @@ static sail_code check_options(const sail__llm *o, sail_err *err)
         return sail_fail(err, SAIL_E_OPTION, "judge llm needs base_url and model, such as {kind: llm, base_url: \"http://localhost:8080/v1\", model: NAME}");
     if (o->extra && o->extra->kind != SAIL_NODE_MAP)
         return sail_fail(err, SAIL_E_OPTION, "judge llm: extra must be a map");
+    for (int i = 0; o->extra && i < 2; i++)
+        if (sail__node_get(o->extra, i ? "messages" : "model"))
+            return sail_fail(err, SAIL_E_OPTION, "judge llm: extra.%s",
+                             i ? "messages: what is asked is `template` or `template_file`"
+                               : "model: name it as `model`");
     if (stream && !(stream->kind == SAIL_NODE_BOOL && !stream->boolean))
         return sail_fail(err, SAIL_E_OPTION, "judge llm: extra.stream: replies are read whole");
     if (o->budget_cost > 0 && !(o->price_prompt > 0 || o->price_reply > 0))

@@ -178,6 +178,14 @@ bool sail__combine(sail_arena *a, const sail__objective_part *parts, size_t n, c
         }
         if (c->m[i].ops->prepare)
             c->prepares = (int)i;
+        const sail_plugin *first = &parts[0].slot->loaded->plugin; /* functions in Lua read what they find */
+        if (!first->self && !p->plugin.self && ((p->plugin.caps ^ first->caps) & SAIL_CAP_SCORES)) {
+            sail__problem(problems, node, path,
+                          "%s and %s do not go together: one works on a language model's log-probabilities, one on the "
+                          "scores of a reward model",
+                          c->m[0].name, p->plugin.name);
+            good = false;
+        }
         caps |= p->plugin.caps & ~(uint32_t)TAKES;
         takes &= p->plugin.caps;
         sail__buf_printf(&name, "%s%s", i ? " + " : "", p->plugin.name);

@@ -21,10 +21,13 @@ bool sail__schedule_is(const sail_node *n)
 
 static double wrong(sail_err *err, const sail_node *n, const char *what)
 {
+    char line[16] = "";
+    if (n->line > 0)
+        snprintf(line, sizeof line, ":%d", n->line);
     sail_fail(err, SAIL_E_RECIPE,
-              "%s:%d: %s; a schedule is {kind: ramp | cosine, from, to, steps, start} or {kind: piecewise, points: "
+              "%s%s: %s; a schedule is {kind: ramp | cosine, from, to, steps, start} or {kind: piecewise, points: "
               "[[step, value], …]}",
-              n->origin, n->line, what);
+              n->origin, line, what);
     return NAN;
 }
 

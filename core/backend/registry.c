@@ -410,6 +410,11 @@ sail_code sail__plugins_list(sail_ctx *ctx, sail_arena *a, sail_found **out, siz
 
 /* ---- slots of recipes ---- */
 
+static const char *article(sail_kind kind)
+{
+    return strchr("aeiou", *sail__kind_name(kind)) ? "an" : "a";
+}
+
 bool sail__slot_parse(sail_ctx *ctx, sail_arena *a, sail_kind kind, const sail_node *node, const char *path,
                       sail_schedule_fn schedule, void *user, sail_slot *out, sail_problems *problems)
 {
@@ -417,20 +422,23 @@ bool sail__slot_parse(sail_ctx *ctx, sail_arena *a, sail_kind kind, const sail_n
     const sail_node *options = NULL, *name = node;
     *out = (sail_slot){.node = node};
     if (!node || node->kind == SAIL_NODE_NULL) {
-        sail__problem(problems, node, path, "is missing: the name of a %s is wanted", sail__kind_name(kind));
+        sail__problem(problems, node, path, "is missing: the name of %s %s is wanted", article(kind),
+                      sail__kind_name(kind));
         return false;
     }
     if (node->kind == SAIL_NODE_MAP) {
         options = node;
         name = sail__node_get(node, "kind");
         if (!name) {
-            sail__problem(problems, node, path, "has no kind: the name of a %s is wanted, {kind: NAME, …}", sail__kind_name(kind));
+            sail__problem(problems, node, path, "has no kind: the name of %s %s is wanted, {kind: NAME, …}",
+                          article(kind), sail__kind_name(kind));
             return false;
         }
     }
     if (name->kind != SAIL_NODE_STRING || !*name->string.data) {
-        sail__problem(problems, name, path, "is %s, the name of a %s is wanted: NAME or {kind: NAME, …}",
-                      name->kind == SAIL_NODE_STRING ? "empty" : sail__node_kind_name(name->kind), sail__kind_name(kind));
+        sail__problem(problems, name, path, "is %s, the name of %s %s is wanted: NAME or {kind: NAME, …}",
+                      name->kind == SAIL_NODE_STRING ? "empty" : sail__node_kind_name(name->kind), article(kind),
+                      sail__kind_name(kind));
         return false;
     }
     sail_err err = {0};
@@ -446,5 +454,11 @@ bool sail__slot_parse(sail_ctx *ctx, sail_arena *a, sail_kind kind, const sail_n
         return false;
     }
     out->options = p->opts ? values : (void *)p->self;
-    return sail__opt_parse(p->opts, options, path, ignore, schedule, user, values, problems);
+    const size_t before = problems->n;
+    const bool good = sail__opt_parse(p->opts, options, path, ignore, schedule, user, values, problems);
+    /* of a bare name, what is missing has no node; problems outlive the name's */
+    const char *where = options || good ? "" : sail__arena_strdup(problems->arena, sail__node_where(problems->arena, name));
+    for (size_t i = before; where && *where && i < problems->n; i++)
+        problems->items[i].where = where;
+    return good;
 }

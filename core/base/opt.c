@@ -34,7 +34,14 @@ void sail__problem(sail_problems *p, const sail_node *at, const char *path, cons
 void sail__problem_of(sail_problems *p, const sail_node *at, const char *path, const sail_err *err)
 {
     p->oom |= err->code == SAIL_E_NOMEM;
-    sail__problem(p, at, path, "%s", err->message);
+    const char *text = err->message, *where = at ? sail__node_where(p->arena, at) : "";
+    const size_t place = strlen(where), key = path ? strlen(path) : 0;
+    if (place && !strncmp(text, where, place) &&
+        !strncmp(text + place, ": ", 2)) /* what the problem says itself is not said twice */
+        text += place + 2;
+    if (key && !strncmp(text, path, key) && text[key] == ' ')
+        text += key + 1;
+    sail__problem(p, at, path, "%s", text);
 }
 
 bool sail__problems_oom(const sail_problems *p)

@@ -157,13 +157,19 @@ static json_t *joined(json_t *record, const sail_node *names)
     return v;
 }
 
-sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, json_t **out, sail_err *err)
+sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, json_t **out, uint64_t *met,
+                                sail_err *err)
 {
     *out = json_copy((json_t *)record);
     for (size_t i = 0; *out && i < fields->list.n; i++) {
         const sail_node *from = fields->list.items[i];
         json_t *v = from->kind == SAIL_NODE_LIST ? joined((json_t *)record, from)
                                                  : json_incref(find((json_t *)record, from->string.data));
+        const sail_node *const *names =
+            from->kind == SAIL_NODE_LIST ? (const sail_node *const *)from->list.items : &from;
+        for (size_t k = 0; k < (from->kind == SAIL_NODE_LIST ? from->list.n : 1); k++)
+            if (i < 64 && find((json_t *)record, names[k]->string.data))
+                *met |= UINT64_C(1) << i;
         if (v && json_object_set_new(*out, fields->list.keys[i], v)) {
             json_decref(*out);
             *out = NULL;

@@ -18,8 +18,10 @@ void sail__unpack_close(sail__unpack *u);
 
 /* How many copies of a record a file of this weight gives: the whole part, and one more by the hash of where it stands. */
 int64_t sail__data_copies(double weight, size_t file, int64_t record);
-/* The record with the reader's names for its fields; to be released. */
-sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, json_t **out, sail_err *err);
+/* The record with the reader's names for its fields; to be released. *met gets a bit for each field whose name it has.
+ */
+sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, json_t **out, uint64_t *met,
+                                sail_err *err);
 
 /* What happened to the last call of sail__records_next. */
 typedef struct sail__records sail__records; /* records of one file */

@@ -18,6 +18,7 @@ struct sail__source {
     char fault[512];
     sail__drops drops;
     int64_t n_records, n_rows;
+    uint64_t met; /* which of o->fields some record had, a bit each */
 };
 
 bool sail__held_out(uint64_t prompt_hash, double share)
@@ -93,7 +94,7 @@ static sail_code read_row(sail__source *s, const json_t *v, sail_row *row, sail_
     if (!json_is_object(v))
         return sail_fail(err, SAIL_E_PARSE, "a row must be a JSON object");
     if (s->o->fields)
-        SAIL_TRY(sail__data_map_fields(s->o->fields, v, &mapped, err));
+        SAIL_TRY(sail__data_map_fields(s->o->fields, v, &mapped, &s->met, err));
     sail_code code = s->reader->row(s->o->reader->options, (const sail_json *)(mapped ? mapped : v), row, err);
     json_decref(mapped);
     for (sail_row *r = row; r && !code; r = r->next)
@@ -162,6 +163,21 @@ static sail_code next_record(sail__source *s, bool *end, sail_err *err)
     return SAIL_OK;
 }
 
+/* At the end: a name that no record had is a slip of the pen, and the reader took something else instead. */
+static sail_code check_met(const sail__source *s, sail_err *err)
+{
+    const sail_node *f = s->o->fields;
+    for (size_t i = 0; f && s->n_records && !*s->fault && i < f->list.n && i < 64; i++) {
+        const sail_node *from = f->list.items[i];
+        if (!(s->met >> i & 1))
+            return sail_fail(err, SAIL_E_RECIPE,
+                             "data.fields: no record of %s%s has `%s`, which was to be read as `%s`", s->o->paths[0],
+                             s->o->n_paths > 1 ? ", …" : "",
+                             (from->kind == SAIL_NODE_LIST ? from->list.items[0] : from)->string.data, f->list.keys[i]);
+    }
+    return SAIL_OK;
+}
+
 sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **out, sail_err *err)
 {
     *out = NULL;
@@ -182,5 +198,5 @@ sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **out, sail
         s->n_rows++;
         return sail__row_copy(a, row, out, err);
     }
-    return SAIL_OK;
+    return end ? check_met(s, err) : SAIL_OK;
 }

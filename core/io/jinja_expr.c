@@ -543,7 +543,7 @@ static sail__jnode *binary(sail__jparser *p, int which)
                 sail__jnode_add(p, n, left);
             }
             sail__jnode_add(p, n, right);
-            left = sail__jnode_depth(p, n);
+            left = n;
             continue;
         }
         sail__jnode *n = sail__jnode_new(p, SAIL__JN_BINARY, line);
@@ -553,7 +553,8 @@ static sail__jnode *binary(sail__jparser *p, int which)
         left = sail__jnode_depth(p, n);
         line = now(p)->line;
     }
-    return left;
+    return which == 1 && left->kind == SAIL__JN_CONCAT ? sail__jnode_depth(p, left)
+                                                       : left; /* once: a chain may be long */
 }
 
 static int comparison(sail__jparser *p)

@@ -145,6 +145,48 @@ static sail_code describe(const sail__run_options *o, const char *dir, sail__sto
     return sail__store_set_info(store, "recipe_hash", hex, err);
 }
 
+/* Does any text in the node name something in the directory? */
+static const char *names_inside(const sail_node *n, const char *dir)
+{
+    if (n && n->kind == SAIL_NODE_STRING) {
+        const size_t len = strlen(dir);
+        char *full = realpath(n->string.data, NULL);
+        const bool inside = full && !strncmp(full, dir, len) && (full[len] == '/' || !full[len]);
+        free(full);
+        return inside ? n->string.data : NULL;
+    }
+    const char *found = NULL;
+    for (size_t i = 0; n && (n->kind == SAIL_NODE_MAP || n->kind == SAIL_NODE_LIST) && i < n->list.n && !found; i++)
+        found = names_inside(n->list.items[i], dir);
+    return found;
+}
+
+/* What a run is made from does not go with the run that it replaces. */
+static sail_code keep_inputs(const sail__recipe *r, const char *dir, sail_err *err)
+{
+    char *full = realpath(dir, NULL);
+    sail_code code = SAIL_OK;
+    for (size_t i = 0; full && i < r->n_stages && !code; i++) {
+        const sail__stage *s = &r->stages[i];
+        const char *const texts[] = {s->model.path, s->model.adapter_path, s->model.tokenizer};
+        const sail_node *const nodes[] = {s->data.train, s->data.eval,   s->method.judge,
+                                          s->eval.judge, s->eval.models, s->generate.prompts};
+        const char *found = NULL;
+        for (size_t k = 0; k < sizeof texts / sizeof *texts && !found; k++) {
+            const sail_node text = {.kind = SAIL_NODE_STRING, .string.data = texts[k]};
+            found = texts[k] ? names_inside(&text, full) : NULL;
+        }
+        for (size_t k = 0; k < sizeof nodes / sizeof *nodes && !found; k++)
+            found = names_inside(nodes[k], full);
+        if (found)
+            code = sail_fail(err, SAIL_E_EXISTS,
+                             "stage %s reads %s, which --force would remove with %s: choose another name=", s->name,
+                             found, dir);
+    }
+    free(full);
+    return code;
+}
+
 /* Remove a run that nobody writes. It is renamed first: killed half way, nothing remains under a run's name that is no run. */
 static sail_code remove_run(sail_arena *a, const char *dir, const char *db, sail_err *err)
 {
@@ -191,6 +233,8 @@ static sail_code open_run(const sail__run_options *o, const char *dir, sail__sto
         if (!half_made)
             return sail_fail(err, SAIL_E_EXISTS, "%s is no run of sail (it has no run.db): it is not removed", dir);
     }
+    if (taken)
+        SAIL_TRY(keep_inputs(r, dir, err));
     if (taken)
         SAIL_TRY(remove_run(r->arena, dir, db, err));
     SAIL_TRY(sail__make_dirs(dir, err));

@@ -287,6 +287,11 @@ static void fields_have_other_names(void **state)
     TEXT(r, 0, SAIL_PART_REJECTED, "b");
     TEXT(r, 1, SAIL_PART_PROMPT, "i");
     sail__rows_free(&r);
+    static const char slip[] = "{\"prompt\": \"instrution\", \"chosen\": \"out.good\", \"rejected\": \"out.bad.0\"}";
+    assert_int_equal(sail__json_parse(a, slip, sizeof slip - 1, "recipe", 1, &fields, &err), SAIL_OK);
+    path = write_file("slip.jsonl", "{\"prompt\": \"x\", \"out\": {\"good\": \"g\", \"bad\": [\"b\"]}}\n");
+    assert_int_equal(load("preference", path, (sail__data_options){.fields = fields}, NULL, &r, &err), SAIL_E_RECIPE);
+    assert_non_null(strstr(err.message, "has `instrution`, which was to be read as `prompt`"));
     static const char wrong[] = "{\"prompt\": 3}";
     assert_int_equal(sail__json_parse(a, wrong, sizeof wrong - 1, "recipe", 1, &fields, &err), SAIL_OK);
     assert_int_equal(sail__data_check_fields(fields, &err), SAIL_E_RECIPE);
