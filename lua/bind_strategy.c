@@ -76,8 +76,9 @@ static void set_moment(lua_State *L, const sail_moment *at)
     lua_setfield(L, -2, "random");
 }
 
-/* A list of numbers from 1 on top of the stack, as indices from 0. */
-static int64_t take_list(lua_State *L, const char *what, int64_t *out, int64_t most)
+/* A list of different numbers from 1 to `last` on top of the stack, as indices from 0: at most `most`; how many there
+ * are. What is wrong is told in Lua's numbers. */
+static int64_t take_list(lua_State *L, const char *what, int64_t last, int64_t *out, int64_t most)
 {
     if (!lua_istable(L, -1))
         return luaL_error(L, "%s must return a list of numbers from 1; it gave a %s", what, luaL_typename(L, -1));
@@ -86,6 +87,13 @@ static int64_t take_list(lua_State *L, const char *what, int64_t *out, int64_t m
         if (lua_rawgeti(L, -1, i + 1) != LUA_TNUMBER || !lua_isinteger(L, -1))
             return luaL_error(L, "%s: entry %d of what it returns is no whole number", what, (int)i + 1);
         out[i] = lua_tointeger(L, -1) - 1;
+        if (out[i] < 0 || out[i] >= last)
+            return luaL_error(L, "%s: entry %d of what it returns is %I; there are 1 to %I", what, (int)i + 1,
+                              (LUAI_UACINT)(out[i] + 1), (LUAI_UACINT)last);
+        for (int64_t k = 0; k < i && most <= 4096; k++) /* longer lists: whoever asked looks */
+            if (out[k] == out[i])
+                return luaL_error(L, "%s: entries %d and %d of what it returns are both %I; different ones are wanted",
+                                  what, (int)k + 1, (int)i + 1, (LUAI_UACINT)(out[i] + 1));
         lua_pop(L, 1);
     }
     return n;
@@ -174,7 +182,7 @@ static int prompts_body(lua_State *L)
     set_moment(L, c->at);
     lua_pushinteger(L, c->want);
     lua_call(L, 2, 1);
-    const int64_t n = take_list(L, "prompts", c->chosen, c->want);
+    const int64_t n = take_list(L, "prompts", c->n, c->chosen, c->want);
     if (n != c->want)
         return luaL_error(L, "prompts must choose %d of them; it chose %d", (int)c->want, (int)n);
     return 0;
@@ -262,7 +270,7 @@ static int responses_body(lua_State *L)
     lua_pushcclosure(L, entropy_of, 1);
     lua_setfield(L, -2, "entropy");
     lua_call(L, 1, 1);
-    const int64_t n = take_list(L, "responses", slot, SAIL_MAX_RESPONSES);
+    const int64_t n = take_list(L, "responses", c->k, slot, c->k);
     for (int i = 0; i < n && i < c->k; i++)
         r->slot[i] = (int)slot[i];
     *r->n = n > c->k ? c->k + 1 : (int)n;

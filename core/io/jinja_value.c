@@ -330,8 +330,10 @@ bool sail__jsize(sail__jvm *vm, const sail__jv *v, size_t *n)
 bool sail__jas_int(sail__jvm *vm, const sail__jv *v, const char *what, int64_t *out)
 {
     sail__jint i = v->kind == SAIL__J_BOOL ? v->boolean : v->kind == SAIL__J_INT ? v->integer : 0;
-    if ((v->kind != SAIL__J_BOOL && v->kind != SAIL__J_INT) || i > INT64_MAX / 4 || i < INT64_MIN / 4)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "%s must be an integer within range, not '%s'", what, sail__jtype(v));
+    if (v->kind != SAIL__J_BOOL && v->kind != SAIL__J_INT)
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "%s must be an integer, not '%s'", what, sail__jtype(v));
+    if (i > INT64_MAX / 4 || i < INT64_MIN / 4)
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "%s is too large an integer", what);
     *out = (int64_t)i;
     return true;
 }
