@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- opening ---- */
 
@@ -235,6 +236,16 @@ sail_code sail__cli_read_lines(sail__cli *c, const sail__cli_text *t, const char
 }
 
 /* ---- results ---- */
+
+sail_code sail__cli_not_over(const char *input, const char *output, sail_err *err)
+{
+    struct stat a, b;
+    if (!input || !output || stat(input, &a) != 0 || stat(output, &b) != 0 || !S_ISREG(a.st_mode) ||
+        a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+        return SAIL_OK;
+    return sail_fail(err, SAIL_E_USAGE, "--output %s is the file that is read, which would be lost: name another",
+                     output);
+}
 
 sail_code sail__cli_sink_open(sail__cli *c, const char *path, sail__cli_sink *out, sail_err *err)
 {

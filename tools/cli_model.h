@@ -54,6 +54,8 @@ typedef struct sail__cli_sink {
     sail__cli *c;
     sail_atomic *file; /* NULL: standard output */
 } sail__cli_sink;
+/* Refuses an --output that is the file that is read: it would be gone. Either may be NULL. */
+sail_code sail__cli_not_over(const char *input, const char *output, sail_err *err);
 sail_code sail__cli_sink_open(sail__cli *c, const char *path, sail__cli_sink *out, sail_err *err);
 sail_code sail__cli_sink_write(sail__cli_sink *s, const sail_buf *text, sail_err *err);
 sail_code sail__cli_sink_commit(sail__cli_sink *s, sail_err *err);

@@ -363,6 +363,7 @@ static sail_code run(sail__cli *c, sail_err *err)
         return sail_fail(err, SAIL_E_USAGE, "--against needs --judge: who tells the better response, such as --judge '{kind: rule, rule: shorter}'");
     if ((j.o->against || j.o->judge) && j.o->generate == 0)
         return sail_fail(err, SAIL_E_USAGE, "--generate 0 leaves nothing to judge");
+    SAIL_TRY(sail__cli_not_over(j.o->data, j.o->output, err));
     if (sail__cli_is_reward_model(c)) {
         const struct eval_options *o = j.o;
         if (o->judge || o->reference || o->against)
@@ -376,7 +377,10 @@ static sail_code run(sail__cli *c, sail_err *err)
     SAIL_TRY(make_stage(&j, err));
     sail_code code = sail__assess(c->ctx, &j.stage, j.o->reference, &j.metrics, &j.facts, err);
     if (code == SAIL_OK && !j.facts.reference)
-        sail_log(c->ctx, SAIL_LOG_WARN, "no reference to measure from (--reference, or --adapter): rewards, loss and divergence are left out");
+        sail_log(
+            c->ctx, SAIL_LOG_WARN,
+            "no reference to measure from (--reference, or --adapter): rewards, loss and divergence are left out%s",
+            j.o->judge && !j.o->against ? ", and --judge has nothing to compare (--against)" : "");
     if (code == SAIL_OK)
         code = compare(&j, err);
     if (code == SAIL_OK)
