@@ -55,6 +55,7 @@ static void learn(const ocl_api *api, ocl_facts *f)
     f->units = (int)number(api, f->id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof(cl_uint));
     f->vector = (int)number(api, f->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(cl_uint));
     f->unified = number(api, f->id, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool)) != 0;
+    f->few_registers = f->gpu && f->unified && strstr(f->vendor, "Intel");
     f->fp64 = number(api, f->id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof(cl_device_fp_config)) != 0;
     f->fp16 = ocl_has(f, "cl_khr_fp16");
     const uint64_t bits = number(api, f->id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof(cl_uint));

@@ -41,12 +41,13 @@ static bool shape_for(const sail_device *d, int kind, int64_t h, shape *out)
         [FORWARD] = {{8, 8, 4, 4}, {16, 8, 2, 4}, {16, 8, 2, 2}, {16, 8, 1, 2}, {16, 8, 1, 1}, {8, 8, 1, 1}, {8, 4, 1, 1}, {4, 2, 1, 1},
                      {2, 1, 1, 1}},
         [DECODE] = {{64, 1, 1, 4}, {32, 2, 1, 2}, {32, 1, 1, 4}, {16, 4, 1, 1}, {16, 2, 1, 1}, {8, 4, 1, 1}, {4, 2, 1, 1}, {2, 1, 1, 1}},
-        [BACK_QUERY] = {{8, 8, 4, 4}, {16, 8, 2, 4}, {16, 8, 1, 4}, {16, 8, 1, 2}, {16, 8, 1, 1}, {8, 8, 1, 1}, {8, 4, 1, 1},
+        [BACK_QUERY] = {{8, 8, 4, 4}, {16, 8, 2, 4}, {16, 8, 1, 4}, {16, 8, 2, 2}, {16, 8, 1, 2}, {16, 8, 1, 1}, {8, 8, 1, 1}, {8, 4, 1, 1},
                         {4, 2, 1, 1}, {2, 1, 1, 1}},
         [BACK_KEY] = {{16, 8, 1, 4}, {16, 8, 1, 2}, {16, 8, 1, 1}, {8, 8, 1, 1}, {8, 4, 1, 1}, {4, 2, 1, 1}, {2, 1, 1, 1}},
     };
+    static const int skipped[KINDS] = {[FORWARD] = 2, [DECODE] = 1, [BACK_QUERY] = 3, [BACK_KEY] = 1}; /* where registers are few */
     const int64_t room = d->facts.local_bytes < 32768 ? (int64_t)d->facts.local_bytes : 32768;
-    for (const shape *s = lists[kind]; s->x; s++) {
+    for (const shape *s = lists[kind] + (d->facts.few_registers ? skipped[kind] : 0); s->x; s++) {
         const int64_t sums = (h + s->x - 1) / s->x * s->ry * (kind == BACK_KEY ? 2 : 1);
         if ((size_t)(s->x * s->y) <= d->facts.group && local_bytes(kind, *s, h) <= room && (sums <= 64 || s[1].x <= 8)) {
             *out = *s;

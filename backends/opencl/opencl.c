@@ -8,6 +8,7 @@
 
 static const char *const tunes[] = {"cached", "off", "on", NULL}, *const variants[] = {"auto", "none", "subgroups", "pairs", NULL};
 static const char *const shapes[] = {"auto", "processor", "gpu", NULL};
+static const char *const registers[] = {"auto", "few", "many", NULL};
 
 static const sail_opt opts[] = {
     SAIL_OPT_INT(ocl_options, memory, .def = 0, .min = 0, .max = 9e15, .unit = "bytes",
@@ -24,6 +25,8 @@ static const sail_opt opts[] = {
     SAIL_OPT_CHOICE(ocl_options, kernels, .def = OCL_KERNELS_AUTO, .choices = shapes,
                     .help = "which kernels: auto takes what suits the device; a processor's (few items, vectors, no barriers) or a gpu's run "
                             "anywhere, only slower"),
+    SAIL_OPT_CHOICE(ocl_options, registers, .def = OCL_REGISTERS_AUTO, .choices = registers,
+                    .help = "how much an item of a GPU's kernels holds; auto: few on Intel's integrated GPUs, where more would spill to memory"),
     {0},
 };
 
@@ -110,6 +113,8 @@ static sail_code choose(sail_device *d, int index, sail_err *err)
     d->facts = list[index];
     if (d->options.kernels != OCL_KERNELS_AUTO)
         d->facts.cpu = d->options.kernels == OCL_KERNELS_PROCESSOR;
+    if (d->options.registers != OCL_REGISTERS_AUTO)
+        d->facts.few_registers = d->options.registers == OCL_REGISTERS_FEW;
     list[index].extensions = NULL;
     ocl_list_free(list, n);
     return SAIL_OK;

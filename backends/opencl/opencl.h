@@ -29,14 +29,15 @@ typedef struct ocl_options {
     int64_t largest;    /* bytes of one allocation; 0: what the device allows */
     const char *cache;  /* directory of compiled programs; unset: the user's; "off": none */
     const char *build;  /* more options for the compiler */
-    int tune, variants, kernels;
+    int tune, variants, kernels, registers;
 } ocl_options;
 
 /* tune: what is used of timings of matrix products' ways. variants: which kernels beyond OpenCL C 1.2. kernels: what facts.cpu says, or
- * else. */
+ * else; registers likewise facts.few_registers. */
 enum { OCL_TUNE_CACHED, OCL_TUNE_OFF, OCL_TUNE_ON };
 enum { OCL_VARIANTS_AUTO, OCL_VARIANTS_NONE, OCL_VARIANTS_SUBGROUPS, OCL_VARIANTS_PAIRS };
 enum { OCL_KERNELS_AUTO, OCL_KERNELS_PROCESSOR, OCL_KERNELS_GPU };
+enum { OCL_REGISTERS_AUTO, OCL_REGISTERS_FEW, OCL_REGISTERS_MANY };
 
 /* ---- what a device can do (device.c) ---- */
 
@@ -48,6 +49,7 @@ typedef struct ocl_facts {
     bool gpu, cpu;    /* neither: an accelerator. cpu: kernels are those for processors (option `kernels`) */
     bool usable;      /* else `why` */
     bool unified;     /* shares the host's memory */
+    bool few_registers; /* items must hold few sums: GPUs that share the host's chip and have 4 KiB of registers a thread */
     bool fp64, fp16;
     char why[160];
     uint64_t memory, largest, local_bytes; /* bytes; local_bytes of a group */

@@ -72,9 +72,13 @@ static int parts_for(const sail_device *d, const ocl_shape *s, const int t[OCL_P
     return parts;
 }
 
+enum { FEW_SUMS = 32 };
+
 static bool tile_fits(const sail_device *d, const int t[OCL_PLAN_NUMBERS])
 {
     const size_t items = (size_t)(t[TM] / t[WM] * (t[TN] / t[WN]));
+    if (d->facts.few_registers && t[WM] * t[WN] > FEW_SUMS)
+        return false;
     return items <= d->facts.group && (uint64_t)t[TK] * (uint64_t)(t[TM] + t[TN] + 8) * 4 <= d->facts.local_bytes;
 }
 

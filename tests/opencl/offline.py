@@ -11,6 +11,7 @@ import tempfile
 
 AMD = ["gfx90a", "gfx940", "gfx1030"]
 INTEL = ["dg2", "tgllp"]
+FEW = ["tgllp"] # integrated: what the backend gives GPUs with few registers
 BITCODE = "/usr/lib/x86_64-linux-gnu/amdgcn/bitcode"
 SMOLLM2 = {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": 1536,
            "vocab_size": 49152, "model_type": "llama", "architectures": ["LlamaForCausalLM"], "rope_theta": 100000.0}
@@ -61,8 +62,8 @@ def write_pairs(path, rows, prompt, response, vocab):
 
 # ---- what a step compiles ----
 
-def dump(b, environment, out):
-    """The programs of 2 steps and of what they write, as GPUs get them, for the shapes of SmolLM2 and Qwen2.5-0.5B."""
+def dump(b, environment, registers, out):
+    """The programs of 2 steps and of what they write, as GPUs with many or few registers get them, for the shapes of SmolLM2 and Qwen2.5-0.5B."""
     env = environment(b, "pocl")
     env.update(SAIL_OPENCL_LIBRARY=b.shim, OCLSHIM_TYPE="=gpu", OCLSHIM_DUMP=out)
     with tempfile.TemporaryDirectory() as work:
@@ -74,14 +75,14 @@ def dump(b, environment, out):
             with open(os.path.join(work, "recipe.yaml"), "w") as f:
                 f.write(f"""
 seed: 1
-model: {{path: {name}, backend: {{kind: opencl, cache: "off", variants: none}}, dtype: {dtype}, adapter: {adapter}{'' if adapter == lora else ', reference: copy'}}}
+model: {{path: {name}, backend: {{kind: opencl, cache: "off", variants: none, registers: {registers}}}, dtype: {dtype}, adapter: {adapter}{'' if adapter == lora else ', reference: copy'}}}
 data: {{train: pairs.jsonl, held_out: 0, max_response: 8}}
 method: {{objective: sail, routes: {{dpp: {{weight: 0.5, coef: 0.2}}}}}}
 train: {{steps: 2, batch: 2, lr: 1e-4}}
 eval: {{before: false, every: 0}}
 """)
             command = [os.path.join(b.build, "sail"), "run", "--force", "recipe.yaml", "name=x"]
-            status, seconds, log = b.run(f"offline-{name}-{dtype}-{'lora' if adapter == lora else 'all'}", command, env, 900, work)
+            status, seconds, log = b.run(f"offline-{registers}-{name}-{dtype}-{'lora' if adapter == lora else 'all'}", command, env, 900, work)
             if status != 0:
                 return f"a run of {name} in {dtype} to see what it compiles: {seconds}, status {status}, see {log}"
     return None
@@ -163,22 +164,27 @@ def row(b, environment, tail):
         b.skip("offline", "neither clang-15 with rocm-device-libs nor ocloc (intel-opencl-icd) is installed")
         return
     out = os.path.join(b.work, "programs")
-    shutil.rmtree(out, ignore_errors=True)
-    os.makedirs(out)
-    problem = dump(b, environment, out)
-    if problem:
-        b.verdict(False, f"offline: {problem}")
-        return
+    found = {}
+    for registers in ("many", "few"):
+        place = os.path.join(out, registers)
+        shutil.rmtree(place, ignore_errors=True)
+        os.makedirs(place)
+        problem = dump(b, environment, registers, place)
+        if problem:
+            b.verdict(False, f"offline: {problem}")
+            return
+        found[registers] = list(programs(place))
     chips = [(c, compile_amd) for c in AMD if shutil.which("clang-15")] + [(c, compile_intel) for c in INTEL if shutil.which("ocloc")]
-    jobs, found = {}, list(programs(out))
+    mine = lambda chip: found["few" if chip in FEW else "many"]
+    jobs = {}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for source, options, kernels in found:
-            for chip, compiler in chips:
+        for chip, compiler in chips:
+            for source, options, kernels in mine(chip):
                 jobs[source, chip] = pool.submit(compiler, source, options, chip, f"{source}.{chip}")
     failed = {c: [] for c, _ in chips}
     rows = {}
-    for source, options, kernels in found:
-        for chip, _ in chips:
+    for chip, _ in chips:
+        for source, options, kernels in mine(chip):
             got = jobs[source, chip].result()
             if isinstance(got, str):
                 failed[chip].append(f"{'/'.join(kernels)} does not compile: {got.strip()}")
@@ -204,7 +210,7 @@ def row(b, environment, tail):
     for chip, _ in chips:
         lines = "".join(f"\n         {x[:300]}" for x in failed[chip][:8])
         what = f": {len(failed[chip])} problems{lines}" if failed[chip] else ", none spills"
-        b.verdict(not failed[chip], f"offline: {len(found)} programs for {chip}{what}")
+        b.verdict(not failed[chip], f"offline: {len(mine(chip))} programs for {chip}{what}")
     if b.args.table:
         floors(b)
 
