@@ -16,8 +16,10 @@ static const uint64_t lzma_memory = 96u << 20; /* xz -9 needs 65 MiB */
 struct sail__unpack {
     char *path;
     FILE *file;
-    enum { GZIP, ZSTD, XZ } kind; /* GZIP: zlib passes plain text through, too */
-    gzFile gz;
+    enum { EITHER, GZIP, ZSTD, XZ } kind; /* EITHER: plain text, or a pipe that may be gzip, too */
+    gzFile gz;        /* of EITHER: zlib passes plain text through */
+    z_stream inflate; /* of GZIP */
+    bool inflating;
     ZSTD_DCtx *zstd;
     lzma_stream xz;
     unsigned char *packed;
@@ -38,6 +40,8 @@ void sail__unpack_close(sail__unpack *u)
         gzclose(u->gz);
     if (u->file)
         fclose(u->file);
+    if (u->inflating)
+        inflateEnd(&u->inflate);
     ZSTD_freeDCtx(u->zstd);
     lzma_end(&u->xz);
     sail__free(u->packed);
@@ -54,7 +58,9 @@ static sail_code open_kind(sail__unpack *u, const unsigned char *magic, size_t n
                               "7zXZ\0",
                               6) == 0)
         u->kind = XZ;
-    if (u->kind == GZIP) {
+    else if (n >= 2 && memcmp(magic, "\x1F\x8B", 2) == 0)
+        u->kind = GZIP;
+    if (u->kind == EITHER) {
         if (u->file)
             fclose(u->file);
         u->file = NULL;
@@ -68,6 +74,10 @@ static sail_code open_kind(sail__unpack *u, const unsigned char *magic, size_t n
     rewind(u->file);
     if (!(u->packed = sail__malloc(PACKED)))
         return no_memory(err);
+    if (u->kind == GZIP) {
+        u->inflating = inflateInit2(&u->inflate, 16 + MAX_WBITS) == Z_OK;
+        return u->inflating ? SAIL_OK : no_memory(err);
+    }
     if (u->kind == ZSTD) {
         u->zstd = ZSTD_createDCtx();
         if (!u->zstd || ZSTD_isError(ZSTD_DCtx_setParameter(u->zstd, ZSTD_d_windowLogMax, WINDOW_LOG)))
@@ -110,7 +120,7 @@ static sail_code damaged(const sail__unpack *u, const char *what, sail_err *err)
     return sail_fail(err, SAIL_E_FORMAT, "%s: cannot be unpacked: %s", u->path, what);
 }
 
-static sail_code read_gzip(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err)
+static sail_code read_either(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err)
 {
     int n = gzread(u->gz, to, (unsigned)most), zerr = Z_OK;
     const char *what = gzerror(u->gz, &zerr);
@@ -133,6 +143,36 @@ static sail_code fill(sail__unpack *u, sail_err *err)
     u->at = 0;
     u->file_end = u->n == 0;
     return ferror(u->file) ? sail_fail(err, SAIL_E_IO, "%s: %s", u->path, strerror(errno)) : SAIL_OK;
+}
+
+/* Members one behind the other, zeros after the last; anything else there would be lost without a word by zlib's own reader. */
+static sail_code read_gzip(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err)
+{
+    u->inflate.next_out = to;
+    u->inflate.avail_out = (uInt)most;
+    while (u->inflate.avail_out == most) {
+        SAIL_TRY(fill(u, err));
+        if (u->file_end && u->inside)
+            return damaged(u, "compressed data ends too early", err);
+        if (u->file_end)
+            break;
+        if (!u->inside && u->done && u->packed[u->at] == 0) {
+            u->at++;
+            continue;
+        }
+        if (!u->inside && u->done && (u->packed[u->at] != 0x1f || inflateReset(&u->inflate) != Z_OK))
+            return damaged(u, "what follows the compressed data is not gzip", err);
+        u->inflate.next_in = u->packed + u->at;
+        u->inflate.avail_in = (uInt)(u->n - u->at);
+        const int rc = inflate(&u->inflate, Z_NO_FLUSH);
+        u->at = u->n - u->inflate.avail_in;
+        u->inside = rc != Z_STREAM_END;
+        u->done |= rc == Z_STREAM_END; /* a member has been read */
+        if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
+            return rc == Z_MEM_ERROR ? no_memory(err) : damaged(u, u->inflate.msg ? u->inflate.msg : "compressed data is damaged", err);
+    }
+    *got = most - u->inflate.avail_out;
+    return SAIL_OK;
 }
 
 static sail_code read_zstd(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err)
@@ -180,7 +220,8 @@ static sail_code read_xz(sail__unpack *u, unsigned char *to, size_t most, size_t
 sail_code sail__unpack_read(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err)
 {
     *got = 0;
-    return u->kind == GZIP   ? read_gzip(u, to, most, got, err)
+    return u->kind == EITHER ? read_either(u, to, most, got, err)
+           : u->kind == GZIP ? read_gzip(u, to, most, got, err)
            : u->kind == ZSTD ? read_zstd(u, to, most, got, err)
                              : read_xz(u, to, most, got, err);
 }

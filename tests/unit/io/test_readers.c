@@ -1,5 +1,6 @@
 /* The readers of published data sets, packed files, patterns and weights of files, fields by other names. */
 #include <lzma.h>
+#include <zlib.h>
 #include <zstd.h>
 
 #include "data_rig.h"
@@ -159,7 +160,19 @@ static void pack(const char *name, const char *text, size_t keep)
     size_t n = strlen(text), out = 0, cap = 1 << 16;
     unsigned char *packed = sail__malloc(cap);
     sail_err err = {0};
-    if (strstr(name, ".zst")) /* two frames, one behind the other */
+    if (strstr(name, ".gz")) /* two members, one behind the other */
+        for (int half = 0; half < 2; half++) {
+            z_stream z = {0};
+            assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+            z.next_in = (unsigned char *)(uintptr_t)text + (half ? n / 2 : 0);
+            z.avail_in = (unsigned)(half ? n - n / 2 : n / 2);
+            z.next_out = packed + out;
+            z.avail_out = (unsigned)(cap - out);
+            assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+            out += z.total_out;
+            deflateEnd(&z);
+        }
+    else if (strstr(name, ".zst")) /* two frames, one behind the other */
         for (int half = 0; half < 2; half++)
             out += ZSTD_compress(packed + out, cap - out, text + (half ? n / 2 : 0), half ? n - n / 2 : n / 2, 3);
     else
@@ -174,8 +187,8 @@ static void packed_files_are_read(void **state)
 {
     (void)state;
     static const char text[] = "{\"prompt\": \"first\"}\n{\"prompt\": \"second\"}\n";
-    static const char *const names[] = {"a.jsonl.zst", "a.jsonl.xz"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = {"a.jsonl.zst", "a.jsonl.xz", "a.jsonl.gz"};
+    for (int i = 0; i < 3; i++) {
         sail__rows r;
         sail_err err;
         char path[256];
@@ -198,10 +211,42 @@ static void packed_files_are_read(void **state)
         assert_int_equal(sail__file_write(path, data, size, &err), SAIL_OK);
         sail__free(data);
         sail_code code = load("prompts", path, (sail__data_options){0}, NULL, &r, &err);
-        if (i) /* xz has a sum of its content; a zstd frame of this kind has none, and the text itself is wrong then */
+        if (i) /* xz and gzip have a sum of the content; a zstd frame of this kind has none, and the text itself is wrong then */
             assert_int_equal(code, SAIL_E_FORMAT);
         else if (code == SAIL_OK)
             sail__rows_free(&r);
+    }
+}
+
+/* Nothing that stands behind the last member is passed over in silence. */
+static void what_follows_gzip_is_told(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"prompt\": \"first\"}\n{\"prompt\": \"second\"}\n", more[] = "{\"prompt\": \"third\"}\n";
+    char path[256], *data;
+    size_t size;
+    sail__rows r;
+    sail_err err = {0};
+    snprintf(path, sizeof path, "%s/tail.jsonl.gz", dir);
+    for (int zeros = 0; zeros < 2; zeros++) {
+        pack("tail.jsonl.gz", text, 0);
+        assert_int_equal(sail__file_read(path, 1 << 20, &data, &size, &err), SAIL_OK);
+        char *longer = sail__calloc(1, size + sizeof more);
+        memcpy(longer, data, size);
+        if (!zeros)
+            memcpy(longer + size, more, sizeof more);
+        assert_int_equal(sail__file_write(path, longer, size + sizeof more - 1, &err), SAIL_OK);
+        sail__free(longer);
+        sail__free(data);
+        sail_code code = load("prompts", path, (sail__data_options){0}, NULL, &r, &err);
+        if (zeros) {
+            assert_int_equal(code, SAIL_OK);
+            assert_int_equal(r.n, 2);
+            sail__rows_free(&r);
+        } else {
+            assert_int_equal(code, SAIL_E_FORMAT);
+            assert_non_null(strstr(err.message, "what follows"));
+        }
     }
 }
 
@@ -328,6 +373,7 @@ int main(void)
         cmocka_unit_test(webgpt_and_summaries_are_read),
         cmocka_unit_test(conversations_of_sharegpt_are_read),
         cmocka_unit_test(packed_files_are_read),
+        cmocka_unit_test(what_follows_gzip_is_told),
         cmocka_unit_test(files_have_patterns_and_weights),
         cmocka_unit_test(a_weight_is_how_often_a_row_counts),
         cmocka_unit_test(fields_have_other_names),
