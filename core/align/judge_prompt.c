@@ -50,11 +50,9 @@ static size_t placeholder(const char *at, place *which)
 
 static sail_code look(sail__judge_prompt *p, const char *text, bool seen[PLACES], sail_err *err)
 {
-    int line = 1;
     for (const char *c = text; c && *c; c++) {
         place which;
         size_t n = *c == '{' ? placeholder(c, &which) : 0;
-        line += *c == '\n';
         if (n > 0 && which == PLACES) {
             char name[64] = "";
             memcpy(name, c + 1, n - 2 < sizeof name ? n - 2 : sizeof name - 1);

@@ -58,8 +58,8 @@ int main(int argc, char **argv)
 {
     sail_err err = {0};
     sail__tokenizer *t;
-    char *text;
-    size_t size;
+    char *text = NULL;
+    size_t size = 0;
     int rounds = argc > 3 ? atoi(argv[3]) : 5;
     if (argc < 3) {
         fprintf(stderr, "usage: bench_tokenizer TOKENIZER FILE [ROUNDS]\n");

@@ -133,7 +133,7 @@ static void a_generator_of_weight_0_and_1_is_either_model(void **state)
 {
     rig r;
     sail_err err = {0};
-    sail__generator *policy, *reference, *mixture;
+    sail__generator *policy = NULL, *reference = NULL, *mixture = NULL;
     size_t n;
     double worst = 0;
     GOLDEN_OR_SKIP();
