@@ -58,7 +58,5 @@ typedef struct sail__jinja_result {
 sail_code sail__jinja_render(const sail__jinja *t, const sail__jinja_options *o, sail__jinja_result *out,
                              sail__jinja_fault *fault, sail_err *err);
 void sail__jinja_result_free(sail__jinja_result *r);
-/* Does the template mention this variable? */
-bool sail__jinja_mentions(const sail__jinja *t, const char *name);
 
 #endif

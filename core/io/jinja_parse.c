@@ -33,11 +33,6 @@ const sail__jname *sail__jname_intern(sail__jparser *p, const char *s, size_t n)
     return *slot = name;
 }
 
-bool sail__jinja_mentions(const sail__jinja *t, const char *name)
-{
-    return sail__jname_find(t, name, strlen(name)) != NULL;
-}
-
 /* ---- statements ---- */
 
 static const sail__jtoken *now(const sail__jparser *p)
