@@ -110,6 +110,21 @@ sail_code sail_row_text(sail_row *row, sail_part part, const char *text, size_t 
     return p->text ? SAIL_OK : no_memory(err);
 }
 
+sail_code sail_row_text_between(sail_row *row, sail_part part, const char *before, const char *text, size_t len,
+                                const char *after, sail_err *err)
+{
+    const size_t n_before = strlen(before), n_after = strlen(after);
+    char *all = sail__arena_alloc(row->arena, n_before + len + n_after + 1);
+    if (!all)
+        return no_memory(err);
+    memcpy(all, before, n_before);
+    if (len)
+        memcpy(all + n_before, text, len);
+    memcpy(all + n_before + len, after, n_after + 1);
+    *part_of(row, part) = (sail__part){.text = all, .len = n_before + len + n_after};
+    return SAIL_OK;
+}
+
 sail_code sail_row_message(sail_row *row, sail_part part, const char *role, const char *content, size_t len,
                            sail_err *err)
 {

@@ -48,6 +48,9 @@ typedef enum sail_part {
 } sail_part;
 
 sail_code sail_row_text(sail_row *row, sail_part part, const char *text, size_t len, sail_err *err);
+/* Text between two strings that end with NUL, such as the marks of a transcript's roles. Since ABI 1.1. */
+sail_code sail_row_text_between(sail_row *row, sail_part part, const char *before, const char *text, size_t len,
+                                const char *after, sail_err *err);
 sail_code sail_row_message(sail_row *row, sail_part part, const char *role, const char *content, size_t len,
                            sail_err *err); /* appends; roles: system, user, assistant, tool */
 sail_code sail_row_ids(sail_row *row, sail_part part, const int32_t *ids, size_t n, sail_err *err);

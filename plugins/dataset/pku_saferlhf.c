@@ -1,7 +1,5 @@
 /* pku_saferlhf.c - PKU-SafeRLHF: a prompt, two responses, which is better (helpful) and which safer (harmless).
  * Source: arXiv 2310.12773, 2406.15513. */
-#include <stdlib.h>
-#include <string.h>
 
 #include <sail/dataset.h>
 
@@ -20,20 +18,6 @@ static const sail_opt opts[] = {
     SAIL_OPT_BOOL(struct pku, one_safe, .help = "only rows of which one response is safe and the other is not"),
     {0},
 };
-
-static sail_code authors_prompt(const char *prompt, size_t n, sail_row *row, sail_err *err)
-{
-    static const char before[] = "Human: ", after[] = "\n\nAssistant: ";
-    char *text = malloc(n + sizeof before + sizeof after);
-    if (!text)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    memcpy(text, before, sizeof before - 1);
-    memcpy(text + sizeof before - 1, prompt, n);
-    memcpy(text + sizeof before - 1 + n, after, sizeof after - 1);
-    sail_code code = sail_row_text(row, SAIL_PART_PROMPT, text, sizeof before - 1 + n + sizeof after - 1, err);
-    free(text);
-    return code;
-}
 
 static sail_code read_row(const void *self, const sail_json *record, sail_row *row, sail_err *err)
 {
@@ -58,7 +42,7 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
     int best = (int)id;
     bool messages = o->form == MESSAGES;
     sail_code code = messages ? sail_row_message(row, SAIL_PART_PROMPT, "user", prompt, n_prompt, err)
-                              : authors_prompt(prompt, n_prompt, row, err);
+                              : sail_row_text_between(row, SAIL_PART_PROMPT, "Human: ", prompt, n_prompt, "\n\nAssistant: ", err);
     for (int i = 0; i < 2 && code == SAIL_OK; i++) {
         sail_part part = i == best ? SAIL_PART_CHOSEN : SAIL_PART_REJECTED;
         code = messages ? sail_row_message(row, part, "assistant", text[i], n[i], err)

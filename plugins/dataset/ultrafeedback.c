@@ -3,7 +3,6 @@
  * exactly 4 completions; rows with equal scores are dropped. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <sail/dataset.h>
 
@@ -48,20 +47,6 @@ static double score(const struct ultra *o, const sail_json *completion)
         }
     }
     return n ? sum / n : NAN;
-}
-
-static sail_code authors_prompt(const char *prompt, size_t n, sail_row *row, sail_err *err)
-{
-    static const char before[] = "[INST] ", after[] = " [/INST] ";
-    char *text = malloc(n + sizeof before + sizeof after);
-    if (!text)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    memcpy(text, before, sizeof before - 1);
-    memcpy(text + sizeof before - 1, prompt, n);
-    memcpy(text + sizeof before - 1 + n, after, sizeof after - 1);
-    sail_code code = sail_row_text(row, SAIL_PART_PROMPT, text, sizeof before - 1 + n + sizeof after - 1, err);
-    free(text);
-    return code;
 }
 
 /* prompt, chosen and rejected as conversations, score_chosen and score_rejected. */
@@ -115,7 +100,7 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
     sail_row_scores(row, high, low);
     bool messages = o->form == MESSAGES;
     sail_code code = messages ? sail_row_message(row, SAIL_PART_PROMPT, "user", prompt, n_prompt, err)
-                              : authors_prompt(prompt, n_prompt, row, err);
+                              : sail_row_text_between(row, SAIL_PART_PROMPT, "[INST] ", prompt, n_prompt, " [/INST] ", err);
     for (int i = 0; i < 2 && code == SAIL_OK; i++) {
         const char *text = sail_json_string(sail_json_get(i ? worst : best, "response"), &len);
         sail_part part = i ? SAIL_PART_REJECTED : SAIL_PART_CHOSEN;
