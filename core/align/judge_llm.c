@@ -184,7 +184,7 @@ static void close_llm(const void *self, void *state)
     sail__http_close(s->http);
     sail__pace_free(&s->pace);
     if (s->key) {
-        if (s->n_headers > 1) /* in the arena; ours to wipe */
+        if (s->n_headers > 1 && s->headers[1]) /* in the arena; ours to wipe */
             explicit_bzero((char *)s->headers[1], strlen(s->headers[1]));
         explicit_bzero(s->key, strlen(s->key));
     }

@@ -12,8 +12,7 @@ struct sail__open_judge {
     const sail_loaded *loaded;
     const void *options; /* a copy: a schedule makes the stage's own again at every step */
     const char *fixed;   /* the options that no schedule changes, as text */
-    const char *about;   /* what its verdicts depend on besides the item */
-    bool looked_up;      /* it says so itself: a verdict that is there is used again */
+    const char *about;   /* what its verdicts depend on besides the item, as it says itself: one that is there is used again. NULL: it does not say */
     void *state;
 };
 
@@ -67,8 +66,6 @@ static sail_code start(sail__judging *j, const sail_slot *slot, sail__open_judge
     const sail_judge *ops = slot->loaded->ops;
     o->loaded = slot->loaded;
     SAIL_TRY(copy_options(o, slot, err));
-    if (!(o->fixed = options_text(o->arena, slot, true)))
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     return ops->open ? ops->open(o->options, j->ctx, &o->state, err) : SAIL_OK;
 }
 
@@ -86,15 +83,16 @@ static sail_code open_judge(sail__judging *j, const sail_slot *slot, sail__open_
             *out = x;
             return SAIL_OK;
         }
-    if (o)
+    if (o) {
         o->arena = a;
+        o->fixed = fixed;
+    }
     sail_code code = fixed ? start(j, slot, o, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (code != SAIL_OK) {
         sail__arena_free(a);
         return code;
     }
-    o->looked_up = ops->about != NULL;
-    o->about = ops->about ? ops->about(o->options, o->state) : "";
+    o->about = ops->about ? ops->about(o->options, o->state) : NULL;
     o->next = j->open;
     *out = j->open = o;
     return SAIL_OK;
@@ -224,7 +222,7 @@ static sail_code look_up(call *c, sail_err *err)
         sail__verdict_row *rows;
         size_t n = 0;
         blank(&c->out[i]);
-        if (c->j->store && c->judge->looked_up)
+        if (c->j->store && c->judge->about)
             SAIL_TRY(sail__store_verdicts(c->j->store, c->arena, c->keys[i], &rows, &n, err));
         if (n == 0) {
             c->at[c->m++] = i;
@@ -277,7 +275,7 @@ static sail_code label(call *c, const sail_slot *slot, const sail_judge_item *it
 static sail_code ask(call *c, const sail_slot *slot, bool as_shown, sail_err *err)
 {
     const sail_judge *ops = slot->loaded->ops;
-    const char *options = c->judge->looked_up ? c->judge->about : options_text(c->arena, slot, false);
+    const char *options = c->judge->about ? c->judge->about : options_text(c->arena, slot, false);
     c->who = options ? sail__arena_printf(c->arena, "%s %s", slot->loaded->plugin.name, options) : NULL;
     c->keys = sail__arena_array(c->arena, (size_t)c->n, sizeof *c->keys);
     c->at = sail__arena_array(c->arena, (size_t)c->n, sizeof *c->at);
