@@ -143,7 +143,7 @@ static int baseline(lua_State *L)
 
 static void set_var(lua_State *L, const char *name, sail_var v)
 {
-    if (v.id <= 0) /* a reward model has no log-probabilities */
+    if (v.id <= 0) /* what only some batches have: a reward model's have no log-probabilities */
         return;
     sail__lua_push_var(L, v);
     lua_setfield(L, -2, name);
@@ -200,13 +200,6 @@ static void set_writers(lua_State *L, const char *name, const sail_pairs *b, int
     lua_pop(L, 1);
 }
 
-/* A value that only some batches have. */
-static void set_if(lua_State *L, const char *name, sail_var v)
-{
-    if (v.id > 0)
-        set_var(L, name, v);
-}
-
 static void set_integer(lua_State *L, const char *name, int64_t v)
 {
     lua_pushinteger(L, v);
@@ -250,9 +243,9 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     set_var(L, "ref", b->token_ref);
     set_var(L, "drawn", b->token_drawn);
     set_var(L, "old", b->token_old);
-    if ((caps & SAIL_CAP_ENTROPY) && b->token_entropy.id > 0)
+    if (caps & SAIL_CAP_ENTROPY)
         set_var(L, "entropy", b->token_entropy);
-    if ((caps & SAIL_CAP_LSS) && b->token_lss.id > 0)
+    if (caps & SAIL_CAP_LSS)
         set_var(L, "lss", b->token_lss);
     lua_setfield(L, -2, "tokens");
     if (b->has_sides) {
@@ -273,8 +266,8 @@ static void push_batch(lua_State *L, const sail_pairs *b, uint32_t caps)
     set_writers(L, "by_policy", b, SAIL_BY_POLICY, SAIL_BY_POLICY);
     set_writers(L, "by_rival", b, SAIL_BY_REFERENCE, SAIL_BY_MIXTURE);
     push_scores(L, b);
-    set_if(L, "mismatched_rho", b->mismatched_rho);
-    set_if(L, "prompt_logp", b->prompt_logp);
+    set_var(L, "mismatched_rho", b->mismatched_rho);
+    set_var(L, "prompt_logp", b->prompt_logp);
     luaL_newlib(L, preference);
     lua_pushstring(L, b->preference.name);
     lua_setfield(L, -2, "name");
