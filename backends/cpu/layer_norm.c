@@ -1,10 +1,10 @@
-/* layer_norm.c - layer normalisation and its derivatives. Sums over a row are of what is left when the mean is taken off, so that a
- * large mean costs no digits. */
+/* layer_norm.c - layer normalisation and its derivative by x (by the weights: norm.c). Sums over a row are of what is left when the mean
+ * is taken off, so that a large mean costs no digits. */
 #include <math.h>
 
 #include "kernels.h"
 
-enum { BLOCK = 16384, STRIP = 64, RUN = 64 };
+enum { BLOCK = 16384 };
 
 static void norm_rows(const sail_device *d, const void *arg, const cpu_block *b, int thread)
 {
@@ -75,33 +75,5 @@ static void norm_back_rows(const sail_device *d, const void *arg, const cpu_bloc
 sail_code K(layer_norm_back)(sail_device *d, const sail_call *c, sail_err *err)
 {
     cpu_blocks(d, c->in[1].rows, c->in[1].cols, BLOCK, true, norm_back_rows, c);
-    return SAIL_OK;
-}
-
-/* Sums over rows for a strip of columns: runs of RUN rows are summed apart, so that the error grows slowly. */
-static void wgrad_strip(const sail_device *d, const void *arg, const cpu_block *b, int thread)
-{
-    const sail_call *c = arg;
-    const sail_tensor *dy = &c->in[0], *x = &c->in[1];
-    float *out = cpu_data(&c->out[0]);
-    for (int64_t i = b->col; i < b->col + b->cols; i += VL) {
-        int k = vcount(b->col + b->cols - i);
-        vf total = c->attr.accumulate ? vread(out, i, k, false) : vzero();
-        for (int64_t first = 0; first < x->rows; first += RUN) {
-            vf run = vzero();
-            for (int64_t r = first; r < x->rows && r < first + RUN; r++) {
-                const float *stats = cpu_row(&c->in[2], r);
-                vf z = (vread(cpu_row(x, r), i, k, cpu_bf16(x)) - vset(stats[0])) * vset(stats[1]);
-                run = vfma(vread(cpu_row(dy, r), i, k, cpu_bf16(dy)), z, run);
-            }
-            total += run;
-        }
-        vwrite(out, i, k, false, total);
-    }
-}
-
-sail_code K(layer_norm_wgrad)(sail_device *d, const sail_call *c, sail_err *err)
-{
-    cpu_columns(d, c->out[0].cols, STRIP, wgrad_strip, c);
     return SAIL_OK;
 }

@@ -1,4 +1,4 @@
-/* norm.c - root mean square normalisation, its derivatives, column sums, and ROPE. */
+/* norm.c - root mean square normalisation, its derivatives, column sums (of layer normalisation, too), and ROPE. */
 #include <math.h>
 
 #include "kernels.h"
@@ -74,10 +74,11 @@ sail_code K(rms_norm_back)(sail_device *d, const sail_call *c, sail_err *err)
     return SAIL_OK;
 }
 
-/* Sums over rows for a strip of columns: runs of RUN rows are summed apart, so that the error grows slowly. */
-static void column_sums(const sail_call *c, const cpu_block *b, int groups)
+/* Sums over rows for a strip of columns: runs of RUN rows are summed apart, so that the error grows slowly. Of dy, or with
+ * groups of dy x rstd; centred: of dy (x - mean) rstd, where mean and rstd stand side by side. */
+static void column_sums(const sail_call *c, const cpu_block *b, int groups, bool centred)
 {
-    const sail_tensor *dy = &c->in[0], *x = groups ? &c->in[1] : NULL, *rstd = groups ? &c->in[2] : NULL;
+    const sail_tensor *dy = &c->in[0], *x = groups ? &c->in[1] : NULL, *stats = groups ? &c->in[2] : NULL;
     float *out = cpu_data(&c->out[0]);
     int64_t n = c->out[0].cols;
     vf total[STRIP / VL], run[STRIP / VL];
@@ -93,8 +94,11 @@ static void column_sums(const sail_call *c, const cpu_block *b, int groups)
                     int64_t i = b->col + k * VL;
                     int lanes = vcount(b->col + b->cols - i);
                     vf v = vread(cpu_row(dy, r), g * n + i, lanes, cpu_bf16(dy));
-                    if (x)
-                        v = v * vread(cpu_row(x, r), g * n + i, lanes, cpu_bf16(x)) * vset(((float *)cpu_row(rstd, r))[g]);
+                    if (x) {
+                        const float *s = cpu_row(stats, r);
+                        vf z = vread(cpu_row(x, r), g * n + i, lanes, cpu_bf16(x));
+                        v = centred ? v * ((z - vset(s[0])) * vset(s[1])) : v * z * vset(s[g]);
+                    }
                     run[k] += v;
                 }
         for (int k = 0; k < count; k++)
@@ -112,7 +116,7 @@ static void column_sums(const sail_call *c, const cpu_block *b, int groups)
 static void wgrad_strip(const sail_device *d, const void *arg, const cpu_block *b, int thread)
 {
     const sail_call *c = arg;
-    column_sums(c, b, (int)c->in[2].cols);
+    column_sums(c, b, (int)c->in[2].cols, false);
 }
 
 sail_code K(rms_norm_wgrad)(sail_device *d, const sail_call *c, sail_err *err)
@@ -121,7 +125,15 @@ sail_code K(rms_norm_wgrad)(sail_device *d, const sail_call *c, sail_err *err)
     return SAIL_OK;
 }
 
-static void bias_strip(const sail_device *d, const void *arg, const cpu_block *b, int thread) { column_sums(arg, b, 0); }
+static void layer_wgrad_strip(const sail_device *d, const void *arg, const cpu_block *b, int thread) { column_sums(arg, b, 1, true); }
+
+sail_code K(layer_norm_wgrad)(sail_device *d, const sail_call *c, sail_err *err)
+{
+    cpu_columns(d, c->out[0].cols, STRIP, layer_wgrad_strip, c);
+    return SAIL_OK;
+}
+
+static void bias_strip(const sail_device *d, const void *arg, const cpu_block *b, int thread) { column_sums(arg, b, 0, false); }
 
 sail_code K(bias_grad)(sail_device *d, const sail_call *c, sail_err *err)
 {

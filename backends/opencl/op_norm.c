@@ -57,17 +57,35 @@ static sail_code rms_norm_back(sail_device *d, const sail_call *c, sail_err *err
 }
 
 /* How rows are cut depends on shapes alone, so that the sums are the same bits each time. */
-static int64_t rows_of_block(int64_t units)
+static sail_code column_sums(sail_device *d, const sail_call *c, const sail_tensor *x, const sail_tensor *stats, int64_t parts,
+                             const char *weight, sail_err *err)
 {
+    static const sail_tensor none = {0};
     enum { EACH = 32, BLOCKS = 256 };
-    return units > (int64_t)EACH * BLOCKS ? (units + BLOCKS - 1) / BLOCKS : EACH;
-}
-
-/* The end of sums over rows: `blocks` rows of sums [n], in order, into output 0. */
-static sail_code add_blocks(sail_device *d, const sail_call *c, cl_mem sums, int64_t blocks, const sail_tensor *y, sail_err *err)
-{
+    const sail_tensor *dy = &c->in[0], *y = &c->out[0];
+    const int64_t n = y->cols, units = dy->rows * parts;
+    const int64_t each = units > (int64_t)EACH * BLOCKS ? (units + BLOCKS - 1) / BLOCKS : EACH;
+    const int64_t blocks = units > 0 ? (units + each - 1) / each : 0;
+    cl_mem sums;
     ocl_launch l;
-    const int64_t n = y->cols;
+    SAIL_TRY(ocl_scratch(d, 0, (uint64_t)(blocks * n) * sizeof(float), &sums, err));
+    if (blocks > 0) {
+        ocl_begin(&l, d, c, err, "norm", "column_blocks", "-D COLUMNS -D TD=%s -D TX=%s%s", ocl_type(dy->dtype), x ? ocl_type(x->dtype) : "f32",
+                  weight);
+        const size_t local[2] = {ocl_group_for(&l, n, 256), 1};
+        const size_t global[2] = {((size_t)n + local[0] - 1) / local[0] * local[0], (size_t)blocks};
+        ocl_matrix(&l, dy);
+        ocl_matrix(&l, x ? x : &none);
+        ocl_matrix(&l, stats ? stats : &none);
+        ocl_memory(&l, sums);
+        ocl_i32(&l, (int32_t)parts);
+        ocl_i64(&l, n);
+        ocl_i64(&l, units);
+        ocl_i64(&l, each);
+        l.flops = (x ? 3 : 1) * elements(dy);
+        l.bytes = bytes(dy) + (x ? bytes(x) : 0);
+        SAIL_TRY(ocl_start(&l, 2, global, local));
+    }
     ocl_begin(&l, d, c, err, "norm", "column_sum", "-D COLUMNS -D TD=f32 -D TX=f32");
     const size_t local = ocl_group_for(&l, n, 256), global = ((size_t)n + local - 1) / local * local;
     ocl_memory(&l, sums);
@@ -80,44 +98,14 @@ static sail_code add_blocks(sail_device *d, const sail_call *c, cl_mem sums, int
     return ocl_start(&l, 1, &global, &local);
 }
 
-static sail_code column_sums(sail_device *d, const sail_call *c, const sail_tensor *x, const sail_tensor *rstd, int64_t parts,
-                             sail_err *err)
-{
-    static const sail_tensor none = {0};
-    const sail_tensor *dy = &c->in[0], *y = &c->out[0];
-    const int64_t n = y->cols, units = dy->rows * parts, each = rows_of_block(units);
-    const int64_t blocks = units > 0 ? (units + each - 1) / each : 0;
-    cl_mem sums;
-    ocl_launch l;
-    SAIL_TRY(ocl_scratch(d, 0, (uint64_t)(blocks * n) * sizeof(float), &sums, err));
-    const char *td = ocl_type(dy->dtype), *tx = x ? ocl_type(x->dtype) : "f32", *weight = x ? " -D NORM_WEIGHT" : "";
-    if (blocks > 0) {
-        ocl_begin(&l, d, c, err, "norm", "column_blocks", "-D COLUMNS -D TD=%s -D TX=%s%s", td, tx, weight);
-        const size_t local[2] = {ocl_group_for(&l, n, 256), 1};
-        const size_t global[2] = {((size_t)n + local[0] - 1) / local[0] * local[0], (size_t)blocks};
-        ocl_matrix(&l, dy);
-        ocl_matrix(&l, x ? x : &none);
-        ocl_matrix(&l, rstd ? rstd : &none);
-        ocl_memory(&l, sums);
-        ocl_i32(&l, (int32_t)parts);
-        ocl_i64(&l, n);
-        ocl_i64(&l, units);
-        ocl_i64(&l, each);
-        l.flops = (x ? 3 : 1) * elements(dy);
-        l.bytes = bytes(dy) + (x ? bytes(x) : 0);
-        SAIL_TRY(ocl_start(&l, 2, global, local));
-    }
-    return add_blocks(d, c, sums, blocks, y, err);
-}
-
 static sail_code rms_norm_wgrad(sail_device *d, const sail_call *c, sail_err *err)
 {
-    return column_sums(d, c, &c->in[1], &c->in[2], c->in[2].cols, err);
+    return column_sums(d, c, &c->in[1], &c->in[2], c->in[2].cols, " -D NORM_WEIGHT", err);
 }
 
 sail_code ocl_bias_grad(sail_device *d, const sail_call *c, sail_err *err)
 {
-    return column_sums(d, c, NULL, NULL, 1, err);
+    return column_sums(d, c, NULL, NULL, 1, "", err);
 }
 
 static sail_code layer_norm(sail_device *d, const sail_call *c, sail_err *err)
@@ -161,27 +149,7 @@ static sail_code layer_norm_back(sail_device *d, const sail_call *c, sail_err *e
 
 static sail_code layer_norm_wgrad(sail_device *d, const sail_call *c, sail_err *err)
 {
-    const sail_tensor *x = &c->in[1];
-    const int64_t n = x->cols, each = rows_of_block(x->rows), blocks = (x->rows + each - 1) / each;
-    cl_mem sums;
-    ocl_launch l;
-    SAIL_TRY(ocl_scratch(d, 0, (uint64_t)(blocks * n) * sizeof(float), &sums, err));
-    if (blocks > 0) {
-        ocl_begin(&l, d, c, err, "layer_norm", "layer_norm_blocks", "-D COLUMNS -D TD=%s -D TX=%s", ocl_type(c->in[0].dtype),
-                  ocl_type(x->dtype));
-        const size_t local[2] = {ocl_group_for(&l, n, 256), 1};
-        const size_t global[2] = {((size_t)n + local[0] - 1) / local[0] * local[0], (size_t)blocks};
-        for (int i = 0; i < 3; i++)
-            ocl_matrix(&l, &c->in[i]);
-        ocl_memory(&l, sums);
-        ocl_i64(&l, n);
-        ocl_i64(&l, x->rows);
-        ocl_i64(&l, each);
-        l.flops = 3 * elements(x);
-        l.bytes = bytes(&c->in[0]) + bytes(x);
-        SAIL_TRY(ocl_start(&l, 2, global, local));
-    }
-    return add_blocks(d, c, sums, blocks, &c->out[0], err);
+    return column_sums(d, c, &c->in[1], &c->in[2], 1, " -D LAYER_WEIGHT", err);
 }
 
 const ocl_op ocl_norm_ops[] = {

@@ -52,17 +52,3 @@ kernel void layer_norm_back(IN(TD, dy), IN(TX, x), IN(TW, w), IN(f32, stats), IN
     }
 }
 #endif
-
-#ifdef COLUMNS
-/* Block b of `each` rows of dy z into row b of sums[blocks, n]. */
-kernel void layer_norm_blocks(IN(TD, dy), IN(TX, x), IN(f32, stats), global float *sums, const long n, const long rows, const long each)
-{
-    const long j = get_global_id(0), b = get_global_id(1), last = min(rows, (b + 1) * each);
-    if (j < n) {
-        float sum = 0.0f;
-        for (long i = b * each; i < last; i++)
-            sum += LOAD(TD, ROW(dy, i), j) * (LOAD(TX, ROW(x, i), j) - ROW(stats, i)[0]) * ROW(stats, i)[1];
-        sums[b * n + j] = sum;
-    }
-}
-#endif

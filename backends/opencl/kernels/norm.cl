@@ -47,8 +47,9 @@ kernel void rms_norm_back(IN(TD, dy), IN(TX, x), IN(TW, w), IN(f32, rstd), IN(TR
 #endif
 
 #ifdef COLUMNS
-/* Block b of `each` units (parts of rows) into row b of sums[blocks, n]; NORM_WEIGHT: of dy x rstd, else of dy. */
-kernel void column_blocks(IN(TD, dy), IN(TX, x), IN(f32, rstd), global float *sums, const int parts, const long n, const long units,
+/* Block b of `each` units (parts of rows) into row b of sums[blocks, n]; NORM_WEIGHT: of dy x rstd, LAYER_WEIGHT: of dy (x - mean) rstd,
+ * else of dy. stats: rstd of each part, or mean and rstd of a row. */
+kernel void column_blocks(IN(TD, dy), IN(TX, x), IN(f32, stats), global float *sums, const int parts, const long n, const long units,
                           const long each)
 {
     const long j = get_global_id(0), b = get_global_id(1), last = min(units, (b + 1) * each);
@@ -58,7 +59,10 @@ kernel void column_blocks(IN(TD, dy), IN(TX, x), IN(f32, rstd), global float *su
             const long row = u / parts, part = u % parts;
             float v = LOAD(TD, ROW(dy, row) + part * n, j);
 #ifdef NORM_WEIGHT
-            v *= LOAD(TX, ROW(x, row) + part * n, j) * ROW(rstd, row)[part];
+            v *= LOAD(TX, ROW(x, row) + part * n, j) * ROW(stats, row)[part];
+#endif
+#ifdef LAYER_WEIGHT
+            v *= (LOAD(TX, ROW(x, row), j) - ROW(stats, row)[0]) * ROW(stats, row)[1];
 #endif
             sum += v;
         }
