@@ -87,7 +87,7 @@ sail_value sail_graph_param(sail_graph *g, const char *name, int index, sail_dty
  * operand. The shape rule of the op checks everything and names the operand that is wrong. An in-place op's output is
  * the operand it changes (the same value). `into` (SAIL_NONE: a new value) is where output 0 goes, and what is returned: a
  * param, or columns of one. Nothing is filled in: scale is to be 1 where nothing
- * is scaled, and 0 is an error. */
+ * is scaled (MATMUL, EMBED, ATTENTION and HEAD refuse 0). */
 sail_value sail_graph_add(sail_graph *g, sail_op op, const sail_attr *attr, const sail_value *in, int n_in,
                           sail_value into);
 
