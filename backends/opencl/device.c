@@ -53,7 +53,8 @@ static void learn(const ocl_api *api, ocl_facts *f)
     f->local_bytes = number(api, f->id, CL_DEVICE_LOCAL_MEM_SIZE, sizeof(cl_ulong));
     f->group = (size_t)number(api, f->id, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof(size_t));
     f->units = (int)number(api, f->id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof(cl_uint));
-    f->vector = (int)number(api, f->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(cl_uint));
+    const uint64_t floats = number(api, f->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(cl_uint));
+    f->vector = floats >= 16 ? 16 : floats >= 8 ? 8 : 4;
     f->unified = number(api, f->id, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool)) != 0;
     f->few_registers = f->gpu && f->unified && strstr(f->vendor, "Intel");
     f->fp64 = number(api, f->id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof(cl_device_fp_config)) != 0;

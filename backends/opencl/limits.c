@@ -91,7 +91,7 @@ sail_code ocl_limits(sail_device *d, double *flops_out, double *bytes_out, sail_
     const size_t units = d->facts.units > 0 ? (size_t)d->facts.units : 1;
     job j = {.d = d, .err = err, .call = &none, .bytes = room / 4 < MOST ? room / 4 : MOST, .alone = d->facts.cpu};
     j.bytes = (j.bytes < info.largest_allocation ? j.bytes : info.largest_allocation) / 4096 * 4096;
-    j.length = !j.alone ? 4 : d->facts.vector >= 16 ? 16 : d->facts.vector >= 8 ? 8 : 4;
+    j.length = j.alone ? d->facts.vector : 4;
     j.items = j.alone ? 4 * units : units * 32 * GROUP;
     if (j.bytes < j.items * 4)
         return sail_fail(err, SAIL_E_NOMEM, "opencl: no memory is left on %s to measure its speed", d->facts.name);

@@ -42,7 +42,6 @@ ocl_shape ocl_shape_of(const sail_call *call);
 enum { OCL_CANDIDATES = 64 };
 /* Plans that can make products of this shape on this device; the first is the static choice. */
 int ocl_candidates(sail_device *d, const ocl_shape *s, ocl_plan out[OCL_CANDIDATES]);
-bool ocl_plan_same(const ocl_plan *a, const ocl_plan *b);
 /* "tiles 64 64 16 4 4 1" */
 void ocl_plan_text(const ocl_plan *p, char *out, size_t room);
 /* A number for the class; its smallest member. */

@@ -137,7 +137,6 @@ enum { MOST_HEAD = 512 };
 
 /* Heads' room in attention_blocks.cl: few programs serve all sizes. */
 static int room_of(int64_t head) { return head <= 64 ? 64 : head <= 128 ? 128 : head <= 256 ? 256 : MOST_HEAD; }
-static int vector_of(const sail_device *d) { return d->facts.vector >= 16 ? 16 : d->facts.vector >= 8 ? 8 : 4; }
 static bool by_blocks(const sail_device *d, int64_t head) { return d->facts.cpu && head <= MOST_HEAD; }
 
 static void begin_blocks(ocl_launch *l, sail_device *d, const sail_call *c, sail_err *err, const attention *f, const char *entry,
@@ -145,7 +144,7 @@ static void begin_blocks(ocl_launch *l, sail_device *d, const sail_call *c, sail
 {
     const int room = room_of(f->a->head_dim);
     ocl_begin(l, d, c, err, "attention_forest attention_blocks", entry,
-              "-D T=%s -D HD=%d -D HEADS=1 -D SHARE=1 -D TX=1 -D TY=1 -D LENGTH=%d -D %s", ocl_type(f->q->dtype), room, vector_of(d), part);
+              "-D T=%s -D HD=%d -D HEADS=1 -D SHARE=1 -D TX=1 -D TY=1 -D LENGTH=%d -D %s", ocl_type(f->q->dtype), room, d->facts.vector, part);
 }
 
 static sail_code start_blocks(ocl_launch *l, const attention *f, size_t along)
@@ -216,7 +215,7 @@ static sail_code back_blocks(sail_device *d, const sail_call *c, const attention
         ocl_faults(&l);
         l.flops = (keys ? 8 : 6) * pairs(f) * (double)f->q->cols;
         l.bytes = (double)((keys ? 2 : 3) * f->q->cols * f->queries + (keys ? 4 : 2) * c->in[2].cols * f->keys) * element(f->q);
-        const int64_t most = f->queries - f->tiles + 1, block = 2 * vector_of(d);
+        const int64_t most = f->queries - f->tiles + 1, block = 2 * d->facts.vector;
         SAIL_TRY(start_blocks(&l, f, keys ? (size_t)(((most < 64 ? most : 64) + block - 1) / block) : chunks(f, lines_of(f))));
     }
     return SAIL_OK;

@@ -34,6 +34,18 @@ static double traffic(const product *p)
     return size_of(&p->a) + size_of(&p->b) + size_of(&p->bias) + size_of(&p->residual) + size_of(&p->y) * (p->call->attr.accumulate ? 2 : 1);
 }
 
+/* What the kernels that multiply take behind the operands. */
+static void to_and_sizes(ocl_launch *l, const product *p, const sail_tensor *y, int64_t each)
+{
+    ocl_matrix(l, &p->bias);
+    ocl_matrix(l, &p->residual);
+    ocl_matrix(l, y);
+    ocl_i32(l, (int32_t)p->m);
+    ocl_i32(l, (int32_t)p->n);
+    ocl_i32(l, (int32_t)p->k);
+    ocl_i32(l, (int32_t)each);
+}
+
 static sail_code merge(sail_device *d, const product *p, cl_mem parts, int n_parts, int64_t ld, sail_err *err)
 {
     char types[128];
@@ -86,13 +98,7 @@ static sail_code tiled(sail_device *d, const product *p, const ocl_plan *plan, s
     l.bytes = parts > 1 ? size_of(&p->a) + size_of(&p->b) + 4.0 * parts * (double)p->m * (double)p->n : traffic(p);
     ocl_matrix(&l, &p->a);
     ocl_matrix(&l, &p->b);
-    ocl_matrix(&l, &p->bias);
-    ocl_matrix(&l, &p->residual);
-    ocl_matrix(&l, &y);
-    ocl_i32(&l, (int32_t)p->m);
-    ocl_i32(&l, (int32_t)p->n);
-    ocl_i32(&l, (int32_t)p->k);
-    ocl_i32(&l, (int32_t)chunk);
+    to_and_sizes(&l, p, &y, chunk);
     ocl_u64(&l, (uint64_t)(p->m * ld));
     ocl_f32(&l, parts > 1 ? 1 : p->call->attr.scale);
     ocl_i32(&l, parts > 1 ? 0 : p->flags);
@@ -141,13 +147,7 @@ static sail_code by_panels(sail_device *d, const product *p, const ocl_plan *pla
     l.bytes = traffic(p) - size_of(&p->a) - size_of(&p->b) + 4 * (double)p->k * (double)(p->m + p->n);
     ocl_memory(&l, a);
     ocl_memory(&l, b);
-    ocl_matrix(&l, &p->bias);
-    ocl_matrix(&l, &p->residual);
-    ocl_matrix(&l, &p->y);
-    ocl_i32(&l, (int32_t)p->m);
-    ocl_i32(&l, (int32_t)p->n);
-    ocl_i32(&l, (int32_t)p->k);
-    ocl_i32(&l, (int32_t)each);
+    to_and_sizes(&l, p, &p->y, each);
     ocl_f32(&l, p->call->attr.scale);
     ocl_i32(&l, p->flags);
     const size_t global[2] = {(size_t)columns, (size_t)up(rows, each)}, local[2] = {1, 1};
@@ -174,13 +174,7 @@ static sail_code by_lines(sail_device *d, const product *p, const ocl_plan *plan
     l.bytes = traffic(p);
     ocl_matrix(&l, &p->a);
     ocl_matrix(&l, &p->b);
-    ocl_matrix(&l, &p->bias);
-    ocl_matrix(&l, &p->residual);
-    ocl_matrix(&l, &p->y);
-    ocl_i32(&l, (int32_t)p->m);
-    ocl_i32(&l, (int32_t)p->n);
-    ocl_i32(&l, (int32_t)p->k);
-    ocl_i32(&l, (int32_t)each);
+    to_and_sizes(&l, p, &p->y, each);
     ocl_f32(&l, p->call->attr.scale);
     ocl_i32(&l, p->flags);
     const size_t items = (size_t)(t[ITEMS] * t[LANES]);

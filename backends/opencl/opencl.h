@@ -56,7 +56,7 @@ typedef struct ocl_facts {
     size_t group;                          /* work-items of a group at most */
     uint32_t alignment;                    /* of buffers, bytes */
     int units;
-    int vector; /* floats the device computes with at once */
+    int vector; /* floats the device computes with at once: 4, 8 or 16 (fewer count as 4, more as 16) */
     int major, minor; /* of OpenCL C */
 } ocl_facts;
 

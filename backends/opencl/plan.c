@@ -44,7 +44,7 @@ void ocl_shape_text(const ocl_shape *s, char *out, size_t room)
 
 /* ---- candidates ---- */
 
-bool ocl_plan_same(const ocl_plan *a, const ocl_plan *b) { return a->way == b->way && !memcmp(a->n, b->n, sizeof a->n); }
+static bool same(const ocl_plan *a, const ocl_plan *b) { return a->way == b->way && !memcmp(a->n, b->n, sizeof a->n); }
 
 void ocl_plan_text(const ocl_plan *p, char *out, size_t room)
 {
@@ -56,7 +56,7 @@ void ocl_plan_text(const ocl_plan *p, char *out, size_t room)
 static void add(ocl_plan out[OCL_CANDIDATES], int *n, ocl_plan p)
 {
     for (int i = 0; i < *n; i++)
-        if (ocl_plan_same(&out[i], &p))
+        if (same(&out[i], &p))
             return;
     if (*n < OCL_CANDIDATES)
         out[(*n)++] = p;
@@ -112,7 +112,7 @@ static void tiles(const sail_device *d, const ocl_shape *s, ocl_way way, ocl_pla
 static void panels(const sail_device *d, ocl_plan *out, int *n)
 {
     static const int wide[][2] = {{12, 2}, {8, 3}, {6, 4}, {14, 2}}, narrow[][2] = {{6, 2}, {4, 3}, {8, 1}, {4, 2}};
-    const int length = d->facts.vector >= 16 ? 16 : d->facts.vector >= 8 ? 8 : 4;
+    const int length = d->facts.vector;
     for (int each = 8; each >= 2; each /= 4)
         for (int i = 0; i < 4; i++) {
             const int *b = length == 16 ? wide[i] : narrow[i];
@@ -271,7 +271,7 @@ static bool parse(sail_device *d, const char *line, choice *out)
             out->plan.way = (ocl_way)i;
     s = ocl_class_shape(out->class_);
     for (int i = ocl_candidates(d, &s, all); i-- > 0;)
-        if (ocl_plan_same(&all[i], &out->plan))
+        if (same(&all[i], &out->plan))
             return true;
     return false;
 }

@@ -64,8 +64,20 @@ static inline void finish4(IN(TD, bias), IN(TY, residual), OUT(TY, y), const int
     PUT4(TY, to, j, n, v);
 }
 
-#if defined TM && !defined DOT2
+#ifdef TM
 enum { GX = TN / WN, GY = TM / WM, ITEMS = GX * GY, LA = TM + 4, LB = TN + 4, BAND = 8 };
+
+/* The first row (x) and column (y) of the tile that group t makes of m x n. Neighbouring groups make BAND tiles of a column, then the next
+ * column's: they share what they read. */
+static inline int2 tile_of(int t, int m, int n)
+{
+    const int tiles_m = (m + TM - 1) / TM, tiles_n = (n + TN - 1) / TN;
+    const int band = t / (BAND * tiles_n), height = min(tiles_m - band * BAND, (int)BAND), within = t % (BAND * tiles_n);
+    return (int2)((band * BAND + within % height) * TM, within / height * TN);
+}
+#endif
+
+#if defined TM && !defined DOT2
 
 /* A tile of x into to[TK][width + 4]: terms k … k + TK of rows (columns) first … first + width. */
 #define FILL_ALONG(T, from, to, width, first, count, k, k_end) /* terms are a row's elements */                           \
@@ -96,10 +108,8 @@ tiled(IN(TA, a), IN(TB, b), IN(TD, bias), IN(TY, residual), OUT(TY, y), const in
     local float4 room_a[TK * LA / 4], room_b[TK * LB / 4];
     local float *const la = (local float *)room_a, *const lb = (local float *)room_b;
     const int tx = get_local_id(0) % GX, ty = get_local_id(0) / GX;
-    /* Neighbouring groups make BAND tiles of a column, then the next column's: they share what they read. */
-    const int tiles_m = (m + TM - 1) / TM, tiles_n = (n + TN - 1) / TN, t = get_group_id(0);
-    const int band = t / (BAND * tiles_n), height = min(tiles_m - band * BAND, (int)BAND), within = t % (BAND * tiles_n);
-    const int row = (band * BAND + within % height) * TM, col = within / height * TN;
+    const int2 place = tile_of(get_group_id(0), m, n);
+    const int row = place.x, col = place.y;
     const int k_begin = (int)get_group_id(1) * chunk, k_end = min(k, k_begin + chunk);
     float4 sum[WM][WN / 4];
 #pragma unroll

@@ -2,8 +2,6 @@
  * and dot2 adds both products to a float32 sum. Half the local memory and half its traffic; the bound is that of matmul.cl's tiles.
  *
  * Options: as matmul.cl, which comes before, and dot2.cl; TA and TB are the same 16-bit type. */
-enum { GX = TN / WN, GY = TM / WM, ITEMS = GX * GY, LA = TM + 4, LB = TN + 4, BAND = 8 };
-
 /* Up to four of the elements i, i + 1, … of a row of n, as they are; the others 0. */
 static inline ushort4 raw4(const global ushort *p, int i, int n)
 {
@@ -43,9 +41,8 @@ paired(IN(TA, a), IN(TB, b), IN(TD, bias), IN(TY, residual), OUT(TY, y), const i
     local uint4 room_a[TK / 2 * LA / 4], room_b[TK / 2 * LB / 4];
     local uint *const la = (local uint *)room_a, *const lb = (local uint *)room_b;
     const int tx = get_local_id(0) % GX, ty = get_local_id(0) / GX;
-    const int tiles_m = (m + TM - 1) / TM, tiles_n = (n + TN - 1) / TN, t = get_group_id(0);
-    const int band = t / (BAND * tiles_n), height = min(tiles_m - band * BAND, (int)BAND), within = t % (BAND * tiles_n);
-    const int row = (band * BAND + within % height) * TM, col = within / height * TN;
+    const int2 place = tile_of(get_group_id(0), m, n);
+    const int row = place.x, col = place.y;
     const int k_begin = (int)get_group_id(1) * chunk, k_end = min(k, k_begin + chunk);
     float sum[WM][WN];
 #pragma unroll
