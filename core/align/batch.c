@@ -15,6 +15,24 @@ int sail__ranked_places(int outcomes, int k)
     return top;
 }
 
+bool sail__outcome_sides(const sail_preference_model *m, int32_t outcome, int k, int *winner, int *loser)
+{
+    bool placed[SAIL_MAX_RESPONSES] = {false};
+    int order[SAIL_MAX_RESPONSES], last = 0;
+    if (k < 2 || outcome < 0 || (k == 2 && outcome > 1))
+        return false;
+    const int top = sail__ranked_places(k == 2 ? 2 : m->ops->outcomes(m->self, k), k);
+    if (!sail_outcome_ranking(outcome, k, top, order))
+        return false;
+    for (int j = 0; j < top; j++)
+        placed[order[j]] = true;
+    while (last < k && placed[last])
+        last++;
+    *winner = order[0];
+    *loser = last < k ? last : order[top - 1];
+    return true;
+}
+
 int32_t sail__outcome_reversed(int32_t outcome, int k, int outcomes)
 {
     int order[SAIL_MAX_RESPONSES], top = 0, n = 1;

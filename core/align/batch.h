@@ -63,6 +63,10 @@ sail_code sail__labels_draw(const sail__batch *rows, int32_t *outcome, sail_err 
 /* How many of k places a preference model with so many outcomes ranks. */
 int sail__ranked_places(int outcomes, int k);
 
+/* Slots of winner and loser of an outcome of k responses; false where nobody won. Of a ranking: first and last placed, or the lowest slot
+ * that a truncated ranking left out. */
+bool sail__outcome_sides(const sail_preference_model *m, int32_t outcome, int k, int *winner, int *loser);
+
 /* The outcome with the roles of slots 0 and 1 swapped; ties and abstentions stay. outcomes: how many k responses have.
  */
 int32_t sail__outcome_reversed(int32_t outcome, int k, int outcomes);

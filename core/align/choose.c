@@ -87,7 +87,7 @@ void sail__places(const sail_verdict *v, int k, int8_t *place)
 
 static void winner_first(sail__group *g)
 {
-    if (g->outcome != 1 || (g->compared ? g->compared : g->k) != 2)
+    if (g->outcome != 1 || sail__group_compared(g) != 2)
         return;
     sail__response t = g->r[0];
     g->r[0] = g->r[1];
@@ -98,7 +98,7 @@ static void winner_first(sail__group *g)
 void sail__settle(const sail__stage *live, const sail__step *step, int64_t i, int32_t outcome, sail__group *g)
 {
     const sail_preference *ops = live->preference.loaded ? live->preference.loaded->ops : NULL;
-    const int k = g->compared ? g->compared : g->k;
+    const int k = sail__group_compared(g);
     g->outcome = outcome;
     if (outcome != SAIL_ABSTAIN && ops && k > 2) {
         int order[SAIL_MAX_RESPONSES];

@@ -55,27 +55,15 @@ double sail__metrics_get(const sail__metrics *m, const char *name)
     return NAN;
 }
 
-/* Winner and loser among the responses of pair i; false where nobody won. Of a ranking: first and last placed, or the
- * lowest slot that a truncated ranking left out. */
+/* Winner and loser among the responses of pair i; false where nobody won. */
 static bool sides_of(const sail_pairs *b, int64_t i, int64_t *winner, int64_t *loser)
 {
-    int64_t first = b->layout->response_of_pair[i];
-    int k = sail__layout_compared(b->layout, i), o = b->outcome[i], order[SAIL_MAX_RESPONSES];
-    if (k < 2 || o < 0 || (k == 2 && o > 1))
+    const int64_t first = b->layout->response_of_pair[i];
+    int slot[2];
+    if (!sail__outcome_sides(&b->preference, b->outcome[i], sail__layout_compared(b->layout, i), &slot[0], &slot[1]))
         return false;
-    int top = sail__ranked_places(k == 2 ? 2 : b->preference.ops->outcomes(b->preference.self, k), k);
-    if (!sail_outcome_ranking(o, k, top, order))
-        return false;
-    bool placed[SAIL_MAX_RESPONSES] = {false};
-    int last = 0;
-    for (int j = 0; j < top; j++)
-        placed[order[j]] = true;
-    while (last < k && placed[last])
-        last++;
-    if (last == k)
-        last = order[top - 1];
-    *winner = first + order[0];
-    *loser = first + last;
+    *winner = first + slot[0];
+    *loser = first + slot[1];
     return true;
 }
 

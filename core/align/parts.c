@@ -68,19 +68,11 @@ static double margin_of(const sail__group *g)
     return isfinite(d) ? d : 0;
 }
 
-static double log_ratio(const sail__response *y)
-{
-    double sum = 0;
-    for (int64_t t = 0; y->logp && t < y->n; t++)
-        sum += (double)y->logp[t] - (y->ref ? y->ref[t] : 0);
-    return sum;
-}
-
 /* The judge's score of response k; where it only ranks, the share of the others that the response beat, 1/2 for a tie. NaN: no judge, or no
  * verdict. Scores that come with data stay as they are. */
 static double judge_score(const sail__group *g, int k)
 {
-    const int n = g->compared ? g->compared : g->k;
+    const int n = sail__group_compared(g);
     int order[SAIL_MAX_RESPONSES];
     if (!isnan(g->r[k].score) || g->labeller != SAIL_BY_JUDGE || n < 2 || k >= n || g->outcome < 0)
         return g->r[k].score;
@@ -110,7 +102,7 @@ static sail_code add_extras(const sail__learner *l, sail__step *s, int64_t first
     for (int64_t i = 0; i < n; i++) {
         const sail__group *g = &s->groups[first + i];
         mismatched = mismatched && g->mismatched;
-        beside[i] = g->mismatched ? log_ratio(&g->beside) : 0;
+        beside[i] = g->mismatched ? sail__log_ratio(&g->beside) : 0;
         n_prompt += g->n_prompt > 0 ? g->n_prompt - 1 : 0;
         single = single && g->k == 1;
         for (int k = 0; k < g->k; k++, r++) {
@@ -189,7 +181,7 @@ sail_code sail__step_part_make(const sail__learner *l, const sail__stage *live, 
         prompt_id[i] = g->prompt_id;
         p->outcome[i] = g->outcome;
         margin[i] = margin_of(g);
-        compared[i] = g->compared ? g->compared : g->k;
+        compared[i] = sail__group_compared(g);
         weight[i] = g->weight > 0 ? g->weight : 1;
         for (int k = 0; k < g->k; k++, r++) {
             const sail__response *y = &g->r[k];

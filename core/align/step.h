@@ -53,6 +53,18 @@ typedef struct sail__group { /* K responses to one prompt; K = 1 in fine-tuning 
     int8_t place[SAIL_MAX_RESPONSES]; /* while responses are chosen: the judge's ranking, see sail_candidates */
 } sail__group;
 
+/* How many of a group's responses the label is about. */
+static inline int sail__group_compared(const sail__group *g) { return g->compared ? g->compared : g->k; }
+
+/* log pi/ref of a response, nats; where there is no reference its log-probability, 0 before the passes. */
+static inline double sail__log_ratio(const sail__response *r)
+{
+    double sum = 0;
+    for (int64_t i = 0; r->logp && i < r->n; i++)
+        sum += (double)r->logp[i] - (r->ref ? (double)r->ref[i] : 0);
+    return sum;
+}
+
 typedef struct sail__step {
     int64_t step; /* from 0 */
     uint64_t seed;

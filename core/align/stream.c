@@ -395,7 +395,7 @@ sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail_
 
 static sail_code judge_item(sail__stream *st, const sail__group *g, sail_arena *a, sail_judge_item *out, sail_err *err)
 {
-    const int n = g->compared ? g->compared : g->k;
+    const int n = sail__group_compared(g);
     const char **texts = sail__arena_array(a, (size_t)n, sizeof *texts);
     int64_t *tokens = sail__arena_array(a, (size_t)n, sizeof *tokens);
     if (!texts || !tokens)
@@ -425,7 +425,7 @@ static sail_code label(sail__stream *st, const sail__stage *live, sail__step *st
         sail__group *g = &step->groups[i];
         if (g->labeller == SAIL_BY_JUDGE && !g->labelled) {
             const sail_verdict *w = &v[n++];
-            const int n_compared = g->compared ? g->compared : g->k;
+            const int n_compared = sail__group_compared(g);
             for (int k = 0; k < n_compared; k++)
                 g->r[k].score = w->score[k];
             g->labelled = true;
@@ -617,39 +617,25 @@ sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__ste
     return code;
 }
 
-/* Implicit reward of the winner less that of the loser (of a ranking: the last); NAN where nobody won. */
+/* Implicit reward of the winner less that of the loser; NAN where nobody won. */
 static double margin_of(const sail__stage *live, const sail__group *g)
 {
-    const int k = g->compared ? g->compared : g->k;
-    int order[SAIL_MAX_RESPONSES];
-    double rho[2] = {0, 0};
-    if (k < 2 || g->outcome < 0 || (k == 2 && g->outcome > 1))
+    const sail_preference_model m = {live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
+    int winner, loser;
+    if (!sail__outcome_sides(&m, g->outcome, sail__group_compared(g), &winner, &loser))
         return NAN;
-    if (k == 2) {
-        order[0] = g->outcome;
-        order[1] = 1 - g->outcome;
-    } else {
-        const sail_preference *ops = live->preference.loaded->ops;
-        const int top = sail__ranked_places(ops->outcomes(live->preference.options, k), k);
-        if (top < 2 || !sail_outcome_ranking(g->outcome, k, top, order))
-            return NAN;
-        order[1] = order[top - 1];
-    }
-    for (int s = 0; s < 2; s++) {
-        const sail__response *r = &g->r[order[s]];
-        for (int64_t i = 0; r->logp && i < r->n; i++)
-            rho[s] += (double)r->logp[i] - (r->ref ? (double)r->ref[i] : 0);
-    }
-    return live->method.beta * (rho[0] - rho[1]);
+    return live->method.beta * (sail__log_ratio(&g->r[winner]) - sail__log_ratio(&g->r[loser]));
 }
 
 sail_code sail__stream_learned(sail__stream *st, const sail__stage *live, const sail__step *step, sail_err *err)
 {
     sail_plan plan;
     for (int64_t i = 0; st->memory && i < step->n; i++) {
-        sail__memory *m = &st->memory[step->groups[i].row];
-        m->visits += m->visits < INT32_MAX;
-        m->margin = (float)margin_of(live, &step->groups[i]);
+        const sail__group *g = &step->groups[i];
+        sail__memory *m = &st->memory[g->row];
+        const bool another = i > 0 && g->shared && step->groups[i - 1].shared == g->shared; /* pair of the same responses */
+        m->visits += !another && m->visits < INT32_MAX;
+        m->margin = (float)margin_of(live, g);
     }
     SAIL_TRY(sail__plan_of(live, step->step, &plan, err));
     return sail__replay_put(&st->replay, step, &plan, err);

@@ -332,7 +332,7 @@ static sail_code call_hook(sail__trainer *t, const sail__metrics *m, sail_err *e
 static bool told_before(const sail__step *s, int64_t i, int64_t id)
 {
     for (int64_t j = i - 1; s->groups[i].shared && j >= 0 && s->groups[j].shared == s->groups[i].shared; j--)
-        for (int k = 0; k < (s->groups[j].compared ? s->groups[j].compared : s->groups[j].k); k++)
+        for (int k = 0; k < sail__group_compared(&s->groups[j]); k++)
             if (s->groups[j].r[k].id == id)
                 return true;
     return false;
@@ -348,7 +348,7 @@ static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *
         const sail__group *g = &s->groups[i];
         if (g->writer != SAIL_BY_POLICY || g->replayed)
             continue;
-        const int n_compared = g->compared ? g->compared : g->k;
+        const int n_compared = sail__group_compared(g);
         sail__sample_response r[SAIL_MAX_RESPONSES];
         sail_buf text[SAIL_MAX_RESPONSES + 1];
         memset(text, 0, sizeof text);

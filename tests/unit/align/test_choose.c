@@ -1,7 +1,9 @@
 /* test_choose.c - from responses to what is learned from: choices, pairs, rankings, verdicts, and what is left aside. */
 #include "../../plugin.h"
 
+#include "align/batch.h"
 #include "align/choose.h"
+#include "align/stream.h"
 
 typedef struct world {
     sail_ctx *ctx;
@@ -237,6 +239,48 @@ static void prompts_are_chosen_by_what_is_known_of_them(void **state)
     prompts_are_chosen("{\"method\": {\"strategy\": \"uncertainty\"}}", p, 4, 3, (int64_t[]){2, 3, 1}); /* the unknown first */
 }
 
+/* What a strategy reads of a prompt after k responses to it were ranked, best first. */
+static sail__memory remembered(const char *stage, int k, int top, const int *order)
+{
+    world *w = make(stage, k, SAIL_BY_POLICY, 0.2);
+    sail__memory m = {0};
+    sail__stream st = {.memory = &m};
+    sail__group *g = w->step.groups;
+    sail_err err = {0};
+    for (int i = 0; i < k; i++)
+        g->r[i].logp = &w->logp[i];
+    g->outcome = sail_outcome_of_ranking(order, k, top);
+    if (sail__stream_learned(&st, &w->stage, &w->step, &err) != SAIL_OK)
+        fail_msg("%s", err.message);
+    done(w);
+    return m;
+}
+
+static void the_margin_of_a_ranking_is_that_of_its_ends(void **state)
+{
+    static const int order[] = {2, 0, 3, 1}; /* rewards -2, 1, 3, 4 times beta */
+#define RANKS(top) "{\"method\": {\"beta\": 0.5, \"preference\": {\"kind\": \"plackett_luce\", \"top\": " #top "}}}"
+    assert_float_equal(remembered(RANKS(0), 2, 2, (int[]){1, 0}).margin, 0.5 * (4 - 1), 1e-6);
+    assert_float_equal(remembered(RANKS(0), 3, 3, (int[]){1, 0, 2}).margin, 0.5 * (4 + 2), 1e-6);
+    assert_float_equal(remembered(RANKS(0), 4, 4, order).margin, 0.5 * (-2 - 4), 1e-6);
+    assert_float_equal(remembered(RANKS(1), 4, 1, order).margin, 0.5 * (-2 - 1), 1e-6); /* the first of those left out */
+    assert_float_equal(remembered(RANKS(2), 4, 2, order).margin, 0.5 * (-2 - 4), 1e-6);
+}
+
+static void pairs_of_one_prompt_are_one_visit(void **state)
+{
+    world *w = make("{\"rollout\": {\"responses\": 4, \"pairing\": \"all\"}}", 4, SAIL_BY_POLICY, 0.2);
+    sail__memory m = {0};
+    sail__stream st = {.memory = &m};
+    sail_err err = {0};
+    choose(w);
+    assert_int_equal(w->step.n, 6);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(sail__stream_learned(&st, &w->stage, &w->step, &err), SAIL_OK);
+    assert_int_equal(m.visits, 2);
+    done(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +295,8 @@ int main(void)
         cmocka_unit_test(rejection_takes_what_the_temperature_lets_through),
         cmocka_unit_test(uncertainty_takes_the_nearest_rewards),
         cmocka_unit_test(prompts_are_chosen_by_what_is_known_of_them),
+        cmocka_unit_test(the_margin_of_a_ranking_is_that_of_its_ends),
+        cmocka_unit_test(pairs_of_one_prompt_are_one_visit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
