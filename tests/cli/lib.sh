@@ -1,5 +1,4 @@
 # lib.sh - what the command line tests share. usage: source lib.sh; it sets SAIL, WORK and counts failures.
-export SAIL
 SAIL=$(realpath "$1")
 WORK=$(mktemp -d /tmp/sail-cli-XXXXXX)
 trap 'rm -rf "$WORK"' EXIT
@@ -7,15 +6,12 @@ unset NO_COLOR
 export SAIL TERM=xterm
 failures=0 checks=0
 
-# expect STATUS command…: runs it, keeps $out and $err; `python3 -` reads its program from here, everything else reads nothing
+# expect STATUS command…: runs it, keeps $out and $err; it reads nothing
 expect() {
     local want=$1 got
     shift
-    if [ "$1 $2" = "python3 -" ]; then
-        out=$("$@" 2>"$WORK/err")
-    else
-        out=$("$@" 2>"$WORK/err" </dev/null)
-    fi
+    [ "$1 ${2-}" != "python3 -" ] || { echo "expect: a program on standard input is for \`python\`"; exit 1; }
+    out=$("$@" 2>"$WORK/err" </dev/null)
     got=$?
     err=$(cat "$WORK/err")
     checks=$((checks + 1))
@@ -66,6 +62,15 @@ sys.exit(0 if ($1) else 1)"; then
 python() {
     checks=$((checks + 1))
     timeout 60 python3 - "$@" 2>"$WORK/err" || { echo "FAILED: a program of the test:"; tail -5 "$WORK/err"; failures=$((failures + 1)); }
+}
+
+equal() { # WHAT A B
+    checks=$((checks + 1))
+    [ -n "$2" ] && [ "$2" = "$3" ] || { echo "FAILED: $1: '$2' and '$3'"; failures=$((failures + 1)); }
+}
+differ() { # WHAT A B
+    checks=$((checks + 1))
+    [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ] || { echo "FAILED: $1: both are '$2'"; failures=$((failures + 1)); }
 }
 
 finish() {

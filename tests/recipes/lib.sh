@@ -6,14 +6,6 @@ run() { # NAME SETTING…
 }
 hash() { "$world" hash "runs/$1"; }
 weights() { sha256sum <"runs/$1/align/output/adapter_model.safetensors"; }
-equal() { # WHAT A B
-    checks=$((checks + 1))
-    [ -n "$2" ] && [ "$2" = "$3" ] || { echo "FAILED: $1: '$2' and '$3'"; failures=$((failures + 1)); }
-}
-differ() { # WHAT A B
-    checks=$((checks + 1))
-    [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ] || { echo "FAILED: $1: both are '$2'"; failures=$((failures + 1)); }
-}
 # close A B LIMIT: every recorded number of the two runs that is not a time agrees to LIMIT of its size (of 1 where it is less)
 close() {
     checks=$((checks + 1))
