@@ -173,8 +173,14 @@ static void pack(const char *name, const char *text, size_t keep)
             deflateEnd(&z);
         }
     else if (strstr(name, ".zst")) /* two frames, one behind the other */
-        for (int half = 0; half < 2; half++)
-            out += ZSTD_compress(packed + out, cap - out, text + (half ? n / 2 : 0), half ? n - n / 2 : n / 2, 3);
+        for (int half = 0; half < 2; half++) {
+            ZSTD_CCtx *z = ZSTD_createCCtx();
+            assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1)));
+            const size_t part = ZSTD_compress2(z, packed + out, cap - out, text + (half ? n / 2 : 0), half ? n - n / 2 : n / 2);
+            assert_false(ZSTD_isError(part));
+            out += part;
+            ZSTD_freeCCtx(z);
+        }
     else
         assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, (const uint8_t *)text, n, packed, &out, cap),
                          LZMA_OK);
@@ -210,11 +216,7 @@ static void packed_files_are_read(void **state)
         data[size / 2 + 1] ^= 0x55;
         assert_int_equal(sail__file_write(path, data, size, &err), SAIL_OK);
         sail__free(data);
-        sail_code code = load("prompts", path, (sail__data_options){0}, NULL, &r, &err);
-        if (i) /* xz and gzip have a sum of the content; a zstd frame of this kind has none, and the text itself is wrong then */
-            assert_int_equal(code, SAIL_E_FORMAT);
-        else if (code == SAIL_OK)
-            sail__rows_free(&r);
+        assert_int_equal(load("prompts", path, (sail__data_options){0}, NULL, &r, &err), SAIL_E_FORMAT);
     }
 }
 
