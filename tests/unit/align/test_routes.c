@@ -90,7 +90,7 @@ static void wrong_routes_are_refused_with_what_would_be_right(void **state)
         {"\"routes\": {\"dpp\": {\"coef\": -1}}", "method.routes.dpp.coef"},
         {"\"routes\": 0.3", "must be a map such as"},
         {"\"strategy\": \"best_of_m\"", "best_of_n"},
-        {"\"strategy\": {\"kind\": \"best_of_n\", \"n\": 1}", "n"},
+        {"\"strategy\": {\"kind\": \"best_of_n\", \"n\": 1}", "method.strategy.n: is 1, out of range: 2 to 8"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         stage p = parse(rows[i].method, 0);

@@ -101,8 +101,8 @@ static void unknown_name_tells_the_nearest_and_where_it_looked(void **state)
 static const struct {
     const char *name, *words;
 } faults[] = {
-    {"major", "built for plugin interface 2."},
-    {"minor", "built for plugin interface 1."},
+    {"major", "built for plugin interface 2.1, this sail has 1.1"},
+    {"minor", "built for plugin interface 1.2, this sail has 1.1"},
     {"badsize", "says it is 4 bytes"},
     {"wrongkind", "is of kind judge"},
     {"othername", "calls itself somebody"},
