@@ -73,30 +73,21 @@ static bool assistant_last(const sail_node *messages)
     return role && strcmp(role->string.data, "assistant") == 0;
 }
 
-/* What training learns of this conversation: the template's own {% generation %} spans, or the last answer and its end token. */
+/* What training learns of this conversation: the last answer with its end token. */
 static sail_code find_trained(shown *s, sail_err *err)
 {
-    for (size_t i = 0; i < s->text.generation.n; i++) {
-        const sail__span *g = &s->text.generation.items[i];
-        size_t end = g->end < s->text.text.len ? g->end : s->text.text.len;
-        if (g->begin < end)
-            SAIL_TRY(sail__spans_add(&s->trained, g->begin, end, err));
-    }
-    if (s->text.generation.n || !assistant_last(s->messages))
+    if (!assistant_last(s->messages))
         return SAIL_OK;
     sail_node without = *s->messages;
     sail__jinja_result prompt;
-    size_t n, begin = 0;
+    size_t n, begin, end;
     without.list.n--;
     SAIL_TRY(sail__template_render_nodes(s->chat, &without, s->more, true, &prompt, err));
-    while (begin < prompt.text.len && begin < s->text.text.len && prompt.text.data[begin] == s->text.text.data[begin])
-        begin++;
+    sail__template_answer(s->chat, &s->text, &prompt.text, &begin, &end);
     sail__jinja_result_free(&prompt);
-    size_t end = s->text.foreign.n ? s->text.foreign.items[s->text.foreign.n - 1].end : begin;
     const char *token = sail__tokenizer_token(s->tokenizer, sail__template_end_id(s->chat, s->tokenizer), &n);
-    const char *at = token && end < s->text.text.len ? memmem(s->text.text.data + end, s->text.text.len - end, token, n) : NULL;
-    if (at)
-        end = (size_t)(at - s->text.text.data) + n;
+    if (token && s->text.text.len - end >= n && memcmp(s->text.text.data + end, token, n) == 0)
+        end += n;
     return end > begin ? sail__spans_add(&s->trained, begin, end, err) : SAIL_OK;
 }
 
@@ -203,6 +194,7 @@ static sail_code show_json(sail__cli *c, const shown *s, sail_err *err)
     sail__cli_put(c, out, "ids", ids);
     sail__cli_put(c, out, "trained", trained);
     sail__cli_put(c, out, "trained_bytes", spans_node(c, &s->trained));
+    sail__cli_put(c, out, "generation_bytes", spans_node(c, &s->text.generation));
     sail__cli_put(c, out, "written_by_others_bytes", spans_node(c, &s->text.foreign));
     return sail__cli_print_json(c, out, err);
 }
@@ -225,9 +217,8 @@ static sail_code work(sail__cli *c, shown *s, sail_err *err)
     size_t trained = 0;
     for (size_t i = 0; i < s->ids.n; i++)
         trained += inside(&s->trained, s->starts[i], s->starts[i + 1]);
-    sail__cli_line(c, "%s%s: %zu tokens, %zu of them trained%s%s", sail__tone_code(c, SAIL__DIM), sail__template_name(s->chat),
-                   s->ids.n, trained, s->text.generation.n ? " (as the template's generation blocks say)" : "",
-                   sail__tone_code(c, SAIL__PLAIN));
+    sail__cli_line(c, "%s%s: %zu tokens, %zu of them trained%s", sail__tone_code(c, SAIL__DIM), sail__template_name(s->chat),
+                   s->ids.n, trained, sail__tone_code(c, SAIL__PLAIN));
     return SAIL_OK;
 }
 
@@ -253,11 +244,10 @@ const sail__command sail__cmd_template = {
     .name = "template",
     .args = "MODEL",
     .summary = "a conversation as a model sees it: text, ids, and what is trained",
-    .doc = "Renders messages through the model's chat template. What training learns stands in green (⟦…⟧ without colours): what "
-           "the "
-           "template's {% generation %} blocks hold, or the last answer with its end token. Strings of special tokens inside "
-           "messages are "
-           "ordinary text. A template that shows the date takes it from SOURCE_DATE_EPOCH where that is set.",
+    .doc = "Renders messages through the model's chat template. What training learns stands in green (⟦…⟧ without colours): the "
+           "last answer with its end token. --json tells what the template's {% generation %} blocks hold, too, which training does "
+           "not read. Strings of special tokens inside messages are ordinary text. A template that shows the date takes it from "
+           "SOURCE_DATE_EPOCH where that is set.",
     .min_args = 1,
     .max_args = 1,
     .flags = SAIL__CLI_JSON,

@@ -190,6 +190,14 @@ static size_t response_end(const sail__template *t, const sail__jinja_result *wh
     return at ? (size_t)(at - whole->text.data) : content_end;
 }
 
+void sail__template_answer(const sail__template *t, const sail__jinja_result *whole, const sail_buf *prompt, size_t *begin,
+                           size_t *end)
+{
+    size_t content_end;
+    find_response(whole, prompt->data ? prompt->data : "", prompt->len, begin, &content_end);
+    *end = response_end(t, whole, content_end);
+}
+
 sail_code sail__template_response(const sail__template *t, const sail__message *messages, size_t n, const sail_buf *rendered,
                                   const char *content, size_t len, sail_buf *out, sail__spans *plain, sail_err *err)
 {
@@ -200,9 +208,8 @@ sail_code sail__template_response(const sail__template *t, const sail__message *
         code = render(t, messages, n, &answer, false, &whole, err);
     if (!code) {
         size_t begin, end;
-        const sail_buf *p = rendered ? rendered : &prompt.text;
-        find_response(&whole, p->data ? p->data : "", p->len, &begin, &end);
-        code = append(&whole, begin, response_end(t, &whole, end), out, plain, err);
+        sail__template_answer(t, &whole, rendered ? rendered : &prompt.text, &begin, &end);
+        code = append(&whole, begin, end, out, plain, err);
     }
     sail__jinja_result_free(&whole);
     sail__jinja_result_free(&prompt);
@@ -227,7 +234,7 @@ static sail_code find_end(sail__template *t, const sail__tokenizer *tok, sail_er
         return sail_fail(err, code, "%s", refused.message);
     }
     if (!code) { /* a template that refuses this says so when it is used */
-        find_response(&whole, prompt.text.data ? prompt.text.data : "", prompt.text.len, &begin, &end);
+        sail__template_answer(t, &whole, &prompt.text, &begin, &end); /* no end is known yet: to the last of the words */
         code = sail__encode(tok, NULL, whole.text.data ? whole.text.data + end : "", whole.text.len - end,
                             SAIL__PARSE_SPECIAL | SAIL__CONTINUATION, &ids, err);
         for (size_t i = 0; !code && i < ids.n && t->end_id < 0; i++)

@@ -50,6 +50,10 @@ sail_code sail__template_render_nodes(const sail__template *t, const sail_node *
  * with the generation prompt, where the caller has it (NULL: it is rendered here). */
 sail_code sail__template_response(const sail__template *t, const sail__message *messages, size_t n, const sail_buf *rendered,
                                   const char *content, size_t len, sail_buf *out, sail__spans *plain, sail_err *err);
+/* Where that response stands in the text of a whole conversation, in bytes; `prompt` is the text of the messages before it with the
+ * generation prompt. */
+void sail__template_answer(const sail__template *t, const sail__jinja_result *whole, const sail_buf *prompt, size_t *begin,
+                           size_t *end);
 
 /* The named ones (template_named.c). */
 typedef struct sail__template_form {
