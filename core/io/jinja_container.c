@@ -1,13 +1,7 @@
 /* jinja_container.c - methods of mappings and lists, as Python has them. */
 #include "jinja_impl.h"
 
-#define BIND(name, parameters, required)                                                                                         \
-    sail__jv a[8];                                                                                                               \
-    if (!sail__jbind(vm, name, args, parameters, required, a))                                                                   \
-    return false
-#define METHOD(name) static bool name(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
-
-METHOD(get)
+SAIL__JFN(get)
 {
     if (args->n < 1 || args->n > 2 || args->n_named)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "get expected 1 or 2 arguments, got %zu", args->n + args->n_named);
@@ -20,19 +14,19 @@ METHOD(get)
     return true;
 }
 
-METHOD(keys)
+SAIL__JFN(keys)
 {
     (void)args;
     return sail__jv_iter(vm, SAIL__J_VIEW, "dict_keys", self->dict->keys, self->dict->n, out);
 }
-METHOD(values)
+SAIL__JFN(values)
 {
     (void)args;
     return sail__jv_iter(vm, SAIL__J_VIEW, "dict_values", self->dict->values, self->dict->n, out);
 }
-METHOD(items)
+SAIL__JFN(items)
 {
-    BIND("items", "", 0);
+    SAIL__JBIND("items", "", 0);
     (void)a;
     const sail__jdict *d = self->dict;
     sail__jv *l = sail__jalloc(vm, d->n + 1, sizeof *l), *two = sail__jalloc(vm, 2 * d->n + 1, sizeof *two);
@@ -46,7 +40,7 @@ METHOD(items)
     }
     return sail__jv_iter(vm, SAIL__J_VIEW, "dict_items", l, d->n, out);
 }
-METHOD(copy)
+SAIL__JFN(copy)
 {
     (void)vm;
     (void)args;
@@ -54,9 +48,9 @@ METHOD(copy)
     return true;
 }
 
-METHOD(list_index)
+SAIL__JFN(list_index)
 {
-    BIND("index", "value", 1);
+    SAIL__JBIND("index", "value", 1);
     bool equal = false;
     for (size_t i = 0; i < self->list->n; i++) {
         if (!sail__jequal(vm, &self->list->items[i], &a[0], &equal))
@@ -68,9 +62,9 @@ METHOD(list_index)
     }
     return sail__jfail(vm, SAIL__JINJA_RUNTIME, "the value is not in the list");
 }
-METHOD(list_count)
+SAIL__JFN(list_count)
 {
-    BIND("count", "value", 1);
+    SAIL__JBIND("count", "value", 1);
     int64_t n = 0;
     bool equal = false;
     for (size_t i = 0; i < self->list->n; i++) {

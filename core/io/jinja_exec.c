@@ -210,7 +210,7 @@ bool sail__jcall_loop(sail__jvm *vm, sail__jloop *l, const sail__jargs *args, sa
     return f != FAILED && sail__jv_built(vm, &b, out);
 }
 
-static bool cycle(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(cycle)
 {
     if (!args->n)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "no items for cycling given");
@@ -218,7 +218,7 @@ static bool cycle(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, 
     return true;
 }
 
-static bool changed(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(changed)
 {
     sail__jloop *l = self->loop;
     bool same = l->seen && l->changed.n == args->n;

@@ -71,16 +71,6 @@ bool sail__jbind(sail__jvm *vm, const char *what, const sail__jargs *args, const
     return true;
 }
 
-#define BIND(name, parameters, required)                                                                                         \
-    sail__jv a[8];                                                                                                               \
-    if (!sail__jbind(vm, name, args, parameters, required, a))                                                                   \
-    return false
-
-static bool given(const sail__jv *v)
-{
-    return v->kind != SAIL__J_ABSENT && v->kind != SAIL__J_NONE;
-}
-
 /* ---- text: a method of the string that the value is ---- */
 
 static bool method(sail__jvm *vm, const char *name, const sail__jv *self, const sail__jargs *args, sail__jv *out)
@@ -94,37 +84,37 @@ static bool method(sail__jvm *vm, const char *name, const sail__jv *self, const 
     return sail__jentry_find(sail__jmethods_string, name)->fn(vm, &text, args, out);
 }
 
-static bool upper(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(upper)
 {
     return method(vm, "upper", self, args, out);
 }
-static bool lower(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(lower)
 {
     return method(vm, "lower", self, args, out);
 }
-static bool capitalize(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(capitalize)
 {
     return method(vm, "capitalize", self, args, out);
 }
-static bool center(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(center)
 {
-    BIND("center", "width", 0);
+    SAIL__JBIND("center", "width", 0);
     sail__jv width = a[0].kind ? a[0] : SAIL__JV(INT, .integer = 80);
     const sail__jargs given_width = {.items = &width, .n = 1};
     return method(vm, "center", self, &given_width, out);
 }
-static bool trim(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(trim)
 {
-    BIND("trim", "chars", 0);
+    SAIL__JBIND("trim", "chars", 0);
     const sail__jargs chars = {.items = a, .n = a[0].kind ? 1 : 0};
     return method(vm, "strip", self, &chars, out);
 }
 
 /* Words begin after white space, hyphens and opening brackets. */
-static bool title(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(title)
 {
     const sail__jstr *s;
-    BIND("title", "", 0);
+    SAIL__JBIND("title", "", 0);
     (void)a;
     if (!sail__jv_to_string(vm, self, &s))
         return false;
@@ -142,9 +132,9 @@ static bool title(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, 
     return sail__jv_built(vm, &b, out);
 }
 
-static bool string(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(string)
 {
-    BIND("string", "", 0);
+    SAIL__JBIND("string", "", 0);
     (void)a;
     const sail__jstr *s;
     if (!sail__jv_to_string(vm, self, &s))
@@ -161,21 +151,21 @@ static bool marked(sail__jvm *vm, const sail__jstr *s, sail__jv *out)
     return true;
 }
 
-static bool safe(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(safe)
 {
     const sail__jstr *s;
     (void)args;
     return sail__jv_to_string(vm, self, &s) && marked(vm, s, out);
 }
 
-static bool escape(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(escape)
 {
     const sail__jstr *s;
     (void)args;
     return sail__jescape(vm, self, &s) && marked(vm, s, out);
 }
 
-static bool forceescape(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(forceescape)
 {
     const sail__jstr *s;
     sail__jv plain;
@@ -184,9 +174,9 @@ static bool forceescape(sail__jvm *vm, const sail__jv *self, const sail__jargs *
            sail__jescape(vm, &plain, &s) && marked(vm, s, out);
 }
 
-static bool replace(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(replace)
 {
-    BIND("replace", "old,new,count", 2);
+    SAIL__JBIND("replace", "old,new,count", 2);
     const sail__jstr *s, *from, *to;
     if (!sail__jv_to_string(vm, self, &s) || !sail__jv_to_string(vm, &a[0], &from) || !sail__jv_to_string(vm, &a[1], &to))
         return false;
@@ -196,13 +186,13 @@ static bool replace(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
     item[0] = SAIL__JV(STRING, .string = from);
     item[1] = SAIL__JV(STRING, .string = to);
     item[2] = a[2];
-    const sail__jargs all = {.items = item, .n = given(&a[2]) ? 3 : 2};
+    const sail__jargs all = {.items = item, .n = sail__jgiven(&a[2]) ? 3 : 2};
     return sail__jentry_find(sail__jmethods_string, "replace")->fn(vm, &text, &all, out);
 }
 
-static bool indent(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(indent)
 {
-    BIND("indent", "width,first,blank", 0);
+    SAIL__JBIND("indent", "width,first,blank", 0);
     const sail__jstr *s = self->string, *by;
     int64_t width = 4;
     if (self->kind == SAIL__J_UNDEFINED)
@@ -240,16 +230,16 @@ static bool indent(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
     return sail__jv_built(vm, &b, out);
 }
 
-static bool truncate(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(truncate)
 {
-    BIND("truncate", "length,killwords,end,leeway", 0);
+    SAIL__JBIND("truncate", "length,killwords,end,leeway", 0);
     int64_t length = 255, leeway = 5;
     const sail__jstr *s, *end = &(sail__jstr){.p = "...", .n = 3};
     size_t length_of;
     if (self->kind != SAIL__J_STRING && !sail__jsize(vm, self, &length_of))
         return false;
     if (!sail__jv_to_string(vm, self, &s) || (a[0].kind && !sail__jas_int(vm, &a[0], "the length of truncate", &length)) ||
-        (given(&a[3]) && !sail__jas_int(vm, &a[3], "the leeway of truncate", &leeway)) ||
+        (sail__jgiven(&a[3]) && !sail__jas_int(vm, &a[3], "the leeway of truncate", &leeway)) ||
         (a[2].kind && !sail__jv_to_string(vm, &a[2], &end)))
         return false;
     int64_t cut = length - (int64_t)sail__jlength(end);
@@ -277,7 +267,7 @@ static bool word_part(uint32_t c)
            (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
 }
 
-static bool wordcount(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(wordcount)
 {
     const sail__jstr *s;
     (void)args;
@@ -295,7 +285,7 @@ static bool wordcount(sail__jvm *vm, const sail__jv *self, const sail__jargs *ar
     return true;
 }
 
-static bool format(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(format)
 {
     const sail__jstr *s;
     sail__jv values;
@@ -315,16 +305,16 @@ static bool format(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
     return d && sail__jpercent(vm, s, &values, out);
 }
 
-static bool tojson(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(tojson)
 {
-    BIND("tojson", "ensure_ascii,indent,separators,sort_keys", 0);
+    SAIL__JBIND("tojson", "ensure_ascii,indent,separators,sort_keys", 0);
     static const sail__jstr comma_space = {.p = ", ", .n = 2}, comma = {.p = ",", .n = 1}, colon = {.p = ": ", .n = 2};
     sail__jjson o = {.ascii = sail__jtruth(&a[0]), .sort = sail__jtruth(&a[3]), .key = &colon, .item = &comma_space};
     sail__jbuf spaces = {0}, b = {0};
     sail__jv made;
     if (a[1].kind == SAIL__J_STRING) {
         o.indent = a[1].string;
-    } else if (given(&a[1])) {
+    } else if (sail__jgiven(&a[1])) {
         int64_t n;
         if (!sail__jas_int(vm, &a[1], "the indent of tojson", &n))
             return false;
@@ -337,7 +327,7 @@ static bool tojson(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
     }
     if (o.indent)
         o.item = &comma;
-    if (given(&a[2])) {
+    if (sail__jgiven(&a[2])) {
         bool two = (a[2].kind == SAIL__J_TUPLE || a[2].kind == SAIL__J_LIST) && a[2].list->n == 2 &&
                    a[2].list->items[0].kind == SAIL__J_STRING && a[2].list->items[1].kind == SAIL__J_STRING;
         if (!two)
@@ -352,9 +342,9 @@ static bool tojson(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
 
 /* ---- values ---- */
 
-static bool default_of(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(default_of)
 {
-    BIND("default", "default_value,boolean", 0);
+    SAIL__JBIND("default", "default_value,boolean", 0);
     if (self->kind != SAIL__J_UNDEFINED && !(sail__jtruth(&a[1]) && !sail__jtruth(self))) {
         *out = *self;
         return true;
@@ -363,7 +353,7 @@ static bool default_of(sail__jvm *vm, const sail__jv *self, const sail__jargs *a
     return a[0].kind || sail__jv_text(vm, "", out);
 }
 
-static bool absolute(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(absolute)
 {
     (void)args;
     if (self->kind == SAIL__J_UNDEFINED)
@@ -456,9 +446,9 @@ static bool from_double(sail__jvm *vm, double x, sail__jv *out)
     return true;
 }
 
-static bool integer(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(integer)
 {
-    BIND("int", "default,base", 0);
+    SAIL__JBIND("int", "default,base", 0);
     int64_t base = 10;
     double x;
     sail__jint i;
@@ -481,9 +471,9 @@ static bool integer(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
     return true;
 }
 
-static bool real(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(real)
 {
-    BIND("float", "default", 0);
+    SAIL__JBIND("float", "default", 0);
     double x;
     *out = a[0].kind ? a[0] : SAIL__JV(FLOAT, .number = 0);
     if (self->kind == SAIL__J_UNDEFINED)
@@ -497,9 +487,9 @@ static bool real(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, s
     return true;
 }
 
-static bool rounded(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(rounded)
 {
-    BIND("round", "precision,method", 0);
+    SAIL__JBIND("round", "precision,method", 0);
     int64_t precision = 0;
     if (a[0].kind && !sail__jas_int(vm, &a[0], "the precision of round", &precision))
         return false;
@@ -528,9 +518,9 @@ static bool rounded(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
     return true;
 }
 
-static bool attr(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(attr)
 {
-    BIND("attr", "name", 1);
+    SAIL__JBIND("attr", "name", 1);
     if (a[0].kind != SAIL__J_STRING)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "attribute name must be string, not '%s'", sail__jtype(&a[0]));
     const sail__jstr *name = a[0].string;

@@ -335,7 +335,6 @@ bool sail__jformat(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
 /* ---- "%s" % x ---- */
 
 typedef struct operands {
-    const sail__jv *whole;
     const sail__jv *items;
     size_t n, at;
 } operands;
@@ -398,7 +397,7 @@ static bool star(sail__jvm *vm, const sail__jstr *s, size_t *at, operands *o, in
 
 bool sail__jpercent(sail__jvm *vm, const sail__jstr *s, const sail__jv *values, sail__jv *out)
 {
-    operands o = {values, values, 1, 0};
+    operands o = {values, 1, 0};
     if (values->kind == SAIL__J_TUPLE) {
         o.items = values->list->items;
         o.n = values->list->n;

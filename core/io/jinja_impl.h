@@ -148,7 +148,7 @@ typedef enum sail__jnode_kind {
     SAIL__JN_SCOPE, /* body, in a scope of its own */
     SAIL__JN_BREAK,
     SAIL__JN_CONTINUE,
-    SAIL__JN_NSREF, /* a target: name of a namespace, and of its attribute in `value` */
+    SAIL__JN_NSREF, /* a target: name of a namespace, and of its attribute in names[0] */
 } sail__jnode_kind;
 enum { SAIL__J_USES_CALLER = 1, SAIL__J_USES_VARARGS = 2, SAIL__J_USES_KWARGS = 4 };
 
@@ -357,6 +357,17 @@ typedef struct sail__jargs {
 bool sail__jbind(sail__jvm *vm, const char *what, const sail__jargs *args, const char *parameters, size_t required,
                  sail__jv *out);
 typedef bool sail__jfn(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out);
+/* Begins the definition of one. */
+#define SAIL__JFN(name) static bool name(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+/* a[0], a[1], …: its arguments by sail__jbind. */
+#define SAIL__JBIND(name, parameters, required)                                                                                  \
+    sail__jv a[8];                                                                                                               \
+    if (!sail__jbind(vm, name, args, parameters, required, a))                                                                   \
+    return false
+static inline bool sail__jgiven(const sail__jv *v) /* neither left out nor none */
+{
+    return v->kind != SAIL__J_ABSENT && v->kind != SAIL__J_NONE;
+}
 struct sail__jbound {
     const char *name;
     sail__jfn *fn;
@@ -374,7 +385,8 @@ typedef struct sail__jentry {
     const char *name;
     sail__jfn *fn;
 } sail__jentry;
-/* Tables of (jinja_filter.c, jinja_sequence.c), (jinja_test.c), (jinja_method.c): NULL-terminated. */
+/* Filters (jinja_filter.c, jinja_sequence.c), tests and globals (jinja_test.c), methods (jinja_method.c, jinja_container.c; of a cycler
+ * jinja_test.c): each table ends with a NULL name. */
 extern const sail__jentry sail__jfilters_text[], sail__jfilters_list[], sail__jtests[], sail__jglobals[];
 extern const sail__jentry sail__jmethods_string[], sail__jmethods_string_more[], sail__jmethods_dict[], sail__jmethods_list[],
     sail__jmethods_cycler[];

@@ -5,17 +5,6 @@
 
 #include "jinja_impl.h"
 
-#define BIND(name, parameters, required)                                                                                         \
-    sail__jv a[8];                                                                                                               \
-    if (!sail__jbind(vm, name, args, parameters, required, a))                                                                   \
-    return false
-#define METHOD(name) static bool name(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
-
-static bool given(const sail__jv *v)
-{
-    return v->kind != SAIL__J_ABSENT && v->kind != SAIL__J_NONE;
-}
-
 static bool text_of(sail__jvm *vm, const sail__jv *v, const char *what, const sail__jstr **s)
 {
     *s = NULL;
@@ -66,7 +55,7 @@ static bool to_upper(sail__jvm *vm, sail__jbuf *b, uint32_t c, bool title, bool 
 
 static bool convert(sail__jvm *vm, letters how, const char *name, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 {
-    BIND(name, "", 0);
+    SAIL__JBIND(name, "", 0);
     (void)a;
     const sail__jstr *s = self->string;
     sail__jbuf b = {0};
@@ -95,27 +84,27 @@ static bool convert(sail__jvm *vm, letters how, const char *name, const sail__jv
     }
     return built(vm, &b, s, out);
 }
-METHOD(upper)
+SAIL__JFN(upper)
 {
     return convert(vm, UPPER, "upper", self, args, out);
 }
-METHOD(lower)
+SAIL__JFN(lower)
 {
     return convert(vm, LOWER, "lower", self, args, out);
 }
-METHOD(casefold)
+SAIL__JFN(casefold)
 {
     return convert(vm, FOLD, "casefold", self, args, out);
 }
-METHOD(title)
+SAIL__JFN(title)
 {
     return convert(vm, TITLE, "title", self, args, out);
 }
-METHOD(capitalize)
+SAIL__JFN(capitalize)
 {
     return convert(vm, CAPITALIZE, "capitalize", self, args, out);
 }
-METHOD(swapcase)
+SAIL__JFN(swapcase)
 {
     return convert(vm, SWAP, "swapcase", self, args, out);
 }
@@ -125,10 +114,10 @@ METHOD(swapcase)
 static bool strip_ends(sail__jvm *vm, const char *name, bool left, bool right, const sail__jv *self, const sail__jargs *args,
                        sail__jv *out)
 {
-    BIND(name, "chars", 0);
+    SAIL__JBIND(name, "chars", 0);
     const sail__jstr *s = self->string, *set = NULL;
     size_t from = 0, to = s->n;
-    if (given(&a[0]) && !text_of(vm, &a[0], name, &set))
+    if (sail__jgiven(&a[0]) && !text_of(vm, &a[0], name, &set))
         return false;
     if (!sail__jstep(vm, s->n / 64 + 1))
         return false;
@@ -155,15 +144,15 @@ static bool strip_ends(sail__jvm *vm, const char *name, bool left, bool right, c
     }
     return part(vm, s, from, to, out);
 }
-METHOD(strip)
+SAIL__JFN(strip)
 {
     return strip_ends(vm, "strip", true, true, self, args, out);
 }
-METHOD(lstrip)
+SAIL__JFN(lstrip)
 {
     return strip_ends(vm, "lstrip", true, false, self, args, out);
 }
-METHOD(rstrip)
+SAIL__JFN(rstrip)
 {
     return strip_ends(vm, "rstrip", false, true, self, args, out);
 }
@@ -175,10 +164,10 @@ static bool has_end(const sail__jstr *s, const sail__jstr *w, bool at_end)
 
 static bool ends(sail__jvm *vm, const char *name, bool at_end, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 {
-    BIND(name, "prefix,start,end", 1);
+    SAIL__JBIND(name, "prefix,start,end", 1);
     sail__jv one = *self;
     bool yes = false;
-    if ((given(&a[1]) || given(&a[2])) && !sail__jslice(vm, self, &a[1], &a[2], &(sail__jv){0}, &one))
+    if ((sail__jgiven(&a[1]) || sail__jgiven(&a[2])) && !sail__jslice(vm, self, &a[1], &a[2], &(sail__jv){0}, &one))
         return false;
     sail__jlist l = {a, 1};
     if (a[0].kind == SAIL__J_TUPLE)
@@ -192,24 +181,24 @@ static bool ends(sail__jvm *vm, const char *name, bool at_end, const sail__jv *s
     *out = SAIL__JV(BOOL, .boolean = yes);
     return true;
 }
-METHOD(startswith)
+SAIL__JFN(startswith)
 {
     return ends(vm, "startswith", false, self, args, out);
 }
-METHOD(endswith)
+SAIL__JFN(endswith)
 {
     return ends(vm, "endswith", true, self, args, out);
 }
 
-METHOD(removeprefix)
+SAIL__JFN(removeprefix)
 {
-    BIND("removeprefix", "prefix", 1);
+    SAIL__JBIND("removeprefix", "prefix", 1);
     const sail__jstr *s = self->string, *w = NULL;
     return text_of(vm, &a[0], "removeprefix", &w) && part(vm, s, has_end(s, w, false) ? w->n : 0, s->n, out);
 }
-METHOD(removesuffix)
+SAIL__JFN(removesuffix)
 {
-    BIND("removesuffix", "suffix", 1);
+    SAIL__JBIND("removesuffix", "suffix", 1);
     const sail__jstr *s = self->string, *w = NULL;
     return text_of(vm, &a[0], "removesuffix", &w) && part(vm, s, 0, has_end(s, w, true) ? s->n - w->n : s->n, out);
 }
@@ -249,17 +238,17 @@ static bool split_space(sail__jvm *vm, const sail__jstr *s, int64_t most, sail__
     return true;
 }
 
-METHOD(split)
+SAIL__JFN(split)
 {
-    BIND("split", "sep,maxsplit", 0);
+    SAIL__JBIND("split", "sep,maxsplit", 0);
     const sail__jstr *s = self->string, *w = NULL;
     int64_t most = -1;
     sail__jitems l = {0};
-    if (given(&a[1]) && !sail__jas_int(vm, &a[1], "maxsplit", &most))
+    if (sail__jgiven(&a[1]) && !sail__jas_int(vm, &a[1], "maxsplit", &most))
         return false;
     if (!sail__jstep(vm, s->n / 16 + 1))
         return false;
-    if (!given(&a[0]))
+    if (!sail__jgiven(&a[0]))
         return split_space(vm, s, most, &l) && sail__jv_list(vm, SAIL__J_LIST, l.items, l.n, out);
     if (!text_of(vm, &a[0], "split", &w))
         return false;
@@ -284,35 +273,35 @@ static int64_t find_last(const sail__jstr *s, const sail__jstr *w, size_t end)
     return -1;
 }
 
-METHOD(rsplit)
+SAIL__JFN(rsplit)
 {
-    BIND("rsplit", "sep,maxsplit", 0);
+    SAIL__JBIND("rsplit", "sep,maxsplit", 0);
     const sail__jstr *s = self->string, *w = &(sail__jstr){.p = " ", .n = 1};
     int64_t most = -1;
     sail__jitems l = {0};
-    if (given(&a[1]) && !sail__jas_int(vm, &a[1], "maxsplit", &most))
+    if (sail__jgiven(&a[1]) && !sail__jas_int(vm, &a[1], "maxsplit", &most))
         return false;
-    if (!given(&a[0]) && most < 0)
+    if (!sail__jgiven(&a[0]) && most < 0)
         return split(vm, self, &(sail__jargs){0}, out);
-    if (given(&a[0]) && !text_of(vm, &a[0], "rsplit", &w))
+    if (sail__jgiven(&a[0]) && !text_of(vm, &a[0], "rsplit", &w))
         return false;
     if (!w->n)
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "empty separator");
     if (!sail__jstep(vm, s->n / 4 + 1))
         return false;
     size_t end = s->n, start = 0;
-    while (!given(&a[0]) && end && (unsigned char)s->p[end - 1] <= ' ')
+    while (!sail__jgiven(&a[0]) && end && (unsigned char)s->p[end - 1] <= ' ')
         end--;
-    while (!given(&a[0]) && start < end && (unsigned char)s->p[start] <= ' ')
+    while (!sail__jgiven(&a[0]) && start < end && (unsigned char)s->p[start] <= ' ')
         start++;
     for (int64_t hit; most != 0 && (hit = find_last(s, w, end)) >= (int64_t)start; most--) {
         if (!cut(vm, &l, s, (size_t)hit + w->n, end))
             return false;
         end = (size_t)hit;
-        while (!given(&a[0]) && end > start && (unsigned char)s->p[end - 1] <= ' ')
+        while (!sail__jgiven(&a[0]) && end > start && (unsigned char)s->p[end - 1] <= ' ')
             end--;
     }
-    if ((given(&a[0]) || end > start) && !cut(vm, &l, s, start, end))
+    if ((sail__jgiven(&a[0]) || end > start) && !cut(vm, &l, s, start, end))
         return false;
     for (size_t i = 0; i < l.n / 2; i++) {
         sail__jv swap = l.items[i];
@@ -327,9 +316,9 @@ static bool line_end(uint32_t c)
     return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 
-METHOD(splitlines)
+SAIL__JFN(splitlines)
 {
-    BIND("splitlines", "keepends", 0);
+    SAIL__JBIND("splitlines", "keepends", 0);
     const sail__jstr *s = self->string;
     bool keep = sail__jtruth(&a[0]);
     sail__jitems l = {0};
@@ -353,7 +342,7 @@ METHOD(splitlines)
 
 static bool partitioned(sail__jvm *vm, const char *name, bool last, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 {
-    BIND(name, "sep", 1);
+    SAIL__JBIND(name, "sep", 1);
     const sail__jstr *s = self->string, *w = NULL;
     if (!text_of(vm, &a[0], name, &w))
         return false;
@@ -368,23 +357,23 @@ static bool partitioned(sail__jvm *vm, const char *name, bool last, const sail__
                      : cut(vm, &l, s, 0, s->n) && cut(vm, &l, s, 0, 0) && cut(vm, &l, s, 0, 0);
     return ok && sail__jstep(vm, s->n / 16) && sail__jv_list(vm, SAIL__J_TUPLE, l.items, l.n, out);
 }
-METHOD(partition)
+SAIL__JFN(partition)
 {
     return partitioned(vm, "partition", false, self, args, out);
 }
-METHOD(rpartition)
+SAIL__JFN(rpartition)
 {
     return partitioned(vm, "rpartition", true, self, args, out);
 }
 
-METHOD(replace)
+SAIL__JFN(replace)
 {
-    BIND("replace", "old,new,count", 2);
+    SAIL__JBIND("replace", "old,new,count", 2);
     const sail__jstr *s = self->string, *from = NULL, *to = NULL;
     int64_t most = -1;
     sail__jbuf b = {0};
     if (!text_of(vm, &a[0], "replace", &from) || !text_of(vm, &a[1], "replace", &to) ||
-        (given(&a[2]) && !sail__jas_int(vm, &a[2], "count", &most)) || (s->markup && !sail__jescape(vm, &a[1], &to)))
+        (sail__jgiven(&a[2]) && !sail__jas_int(vm, &a[2], "count", &most)) || (s->markup && !sail__jescape(vm, &a[1], &to)))
         return false;
     size_t at = 0;
     if (!sail__jstep(vm, s->n / 16 + 1))
@@ -409,9 +398,9 @@ METHOD(replace)
     return add(vm, &b, s, at, s->n) && built(vm, &b, s, out);
 }
 
-METHOD(join)
+SAIL__JFN(join)
 {
-    BIND("join", "iterable", 1);
+    SAIL__JBIND("join", "iterable", 1);
     const sail__jstr *s = self->string;
     sail__jlist l;
     sail__jbuf b = {0};
@@ -435,13 +424,13 @@ METHOD(join)
 static bool place(sail__jvm *vm, const char *name, bool last, bool must, const sail__jv *self, const sail__jargs *args,
                   sail__jv *out)
 {
-    BIND(name, "sub,start,end", 1);
+    SAIL__JBIND(name, "sub,start,end", 1);
     const sail__jstr *s = self->string, *w = NULL;
     sail__jv in = *self;
     int64_t start = 0;
     if (!text_of(vm, &a[0], name, &w))
         return false;
-    if ((given(&a[1]) || given(&a[2])) && !sail__jslice(vm, self, &a[1], &a[2], &(sail__jv){0}, &in))
+    if ((sail__jgiven(&a[1]) || sail__jgiven(&a[2])) && !sail__jslice(vm, self, &a[1], &a[2], &(sail__jv){0}, &in))
         return false;
     if (in.string != s) { /* how many characters stand before the slice */
         sail__jstr head = {.p = s->p, .n = (size_t)(in.string->p - s->p)};
@@ -461,26 +450,26 @@ static bool place(sail__jvm *vm, const char *name, bool last, bool must, const s
     *out = SAIL__JV(INT, .integer = at);
     return true;
 }
-METHOD(find)
+SAIL__JFN(find)
 {
     return place(vm, "find", false, false, self, args, out);
 }
-METHOD(rfind)
+SAIL__JFN(rfind)
 {
     return place(vm, "rfind", true, false, self, args, out);
 }
-METHOD(string_index)
+SAIL__JFN(string_index)
 {
     return place(vm, "index", false, true, self, args, out);
 }
-METHOD(string_rindex)
+SAIL__JFN(string_rindex)
 {
     return place(vm, "rindex", true, true, self, args, out);
 }
 
-METHOD(string_count)
+SAIL__JFN(string_count)
 {
-    BIND("count", "sub", 1);
+    SAIL__JBIND("count", "sub", 1);
     const sail__jstr *s = self->string, *w = NULL;
     if (!text_of(vm, &a[0], "count", &w) || !sail__jstep(vm, s->n / 16 + 1))
         return false;
@@ -496,7 +485,7 @@ METHOD(string_count)
 
 static bool pad(sail__jvm *vm, const char *name, int where, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 {
-    BIND(name, "width,fillchar", 1);
+    SAIL__JBIND(name, "width,fillchar", 1);
     const sail__jstr *s = self->string, *fill = &(sail__jstr){.p = " ", .n = 1};
     int64_t width;
     if (!sail__jas_int(vm, &a[0], "the width", &width) || (a[1].kind && !text_of(vm, &a[1], name, &fill)))
@@ -516,22 +505,22 @@ static bool pad(sail__jvm *vm, const char *name, int where, const sail__jv *self
             return false;
     return built(vm, &b, s, out);
 }
-METHOD(ljust)
+SAIL__JFN(ljust)
 {
     return pad(vm, "ljust", -1, self, args, out);
 }
-METHOD(rjust)
+SAIL__JFN(rjust)
 {
     return pad(vm, "rjust", 1, self, args, out);
 }
-METHOD(center)
+SAIL__JFN(center)
 {
     return pad(vm, "center", 0, self, args, out);
 }
 
-METHOD(zfill)
+SAIL__JFN(zfill)
 {
-    BIND("zfill", "width", 1);
+    SAIL__JBIND("zfill", "width", 1);
     const sail__jstr *s = self->string;
     int64_t width;
     if (!sail__jas_int(vm, &a[0], "the width", &width))
@@ -546,9 +535,9 @@ METHOD(zfill)
     return add(vm, &b, s, sign, s->n) && built(vm, &b, s, out);
 }
 
-METHOD(expandtabs)
+SAIL__JFN(expandtabs)
 {
-    BIND("expandtabs", "tabsize", 0);
+    SAIL__JBIND("expandtabs", "tabsize", 0);
     const sail__jstr *s = self->string;
     int64_t size = 8, column = 0;
     sail__jbuf b = {0};
@@ -613,31 +602,31 @@ static bool all(sail__jvm *vm, bool (*is)(uint32_t), bool of_empty, const sail__
     *out = SAIL__JV(BOOL, .boolean = yes);
     return sail__jstep(vm, s->n / 16);
 }
-METHOD(string_isalpha)
+SAIL__JFN(string_isalpha)
 {
     return all(vm, alpha, false, self, args, out);
 }
-METHOD(string_isdecimal)
+SAIL__JFN(string_isdecimal)
 {
     return all(vm, decimal, false, self, args, out);
 }
-METHOD(string_isdigit)
+SAIL__JFN(string_isdigit)
 {
     return all(vm, digit, false, self, args, out);
 }
-METHOD(string_isnumeric)
+SAIL__JFN(string_isnumeric)
 {
     return all(vm, numeric, false, self, args, out);
 }
-METHOD(string_isalnum)
+SAIL__JFN(string_isalnum)
 {
     return all(vm, alnum, false, self, args, out);
 }
-METHOD(string_isspace)
+SAIL__JFN(string_isspace)
 {
     return all(vm, sail__jspace, false, self, args, out);
 }
-METHOD(string_isascii)
+SAIL__JFN(string_isascii)
 {
     return all(vm, ascii, true, self, args, out);
 }
@@ -655,17 +644,17 @@ static bool case_is(sail__jvm *vm, bool upper, const sail__jv *self, sail__jv *o
     *out = SAIL__JV(BOOL, .boolean = some && !other);
     return sail__jstep(vm, s->n / 16);
 }
-METHOD(string_islower)
+SAIL__JFN(string_islower)
 {
     (void)args;
     return case_is(vm, false, self, out);
 }
-METHOD(string_isupper)
+SAIL__JFN(string_isupper)
 {
     (void)args;
     return case_is(vm, true, self, out);
 }
-METHOD(string_istitle)
+SAIL__JFN(string_istitle)
 {
     (void)args;
     const sail__jstr *s = self->string;

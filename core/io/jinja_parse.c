@@ -3,7 +3,7 @@
 
 #include "jinja_impl.h"
 
-enum { LONGEST = 4 << 20, DEEPEST_BLOCKS = 100 };
+enum { LONGEST = 4 << 20, DEEPEST_BLOCKS = 100, WANTED = 160 };
 
 /* ---- names ---- */
 
@@ -286,11 +286,17 @@ static sail__jnode *print_tag(sail__jparser *p, int line)
     return sail__jnode_depth(p, n);
 }
 
+static void list_tags(const char *const *ends, char out[WANTED])
+{
+    out[0] = '\0';
+    for (size_t i = 0, n = 0; ends && ends[i] && n < WANTED; i++)
+        n += (size_t)snprintf(out + n, WANTED - n, "%s'%s'", i ? " or " : "", ends[i]);
+}
+
 static void unknown_tag(sail__jparser *p, const sail__jtoken *t, const char *const *ends, const char *inside)
 {
-    char wanted[160] = "";
-    for (size_t i = 0; ends && ends[i]; i++)
-        snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "%s'%s'", i ? " or " : "", ends[i]);
+    char wanted[WANTED];
+    list_tags(ends, wanted);
     if (ends)
         sail__jsyntax(p, t->line,
                       "Encountered unknown tag '%s'. Jinja was looking for the following tags: %s. The innermost block "
@@ -359,9 +365,8 @@ static bool ends_here(const sail__jparser *p, const char *const *ends)
 
 static void unclosed(sail__jparser *p, const char *const *ends, const char *inside)
 {
-    char wanted[160] = "";
-    for (size_t i = 0; ends[i]; i++)
-        snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "%s'%s'", i ? " or " : "", ends[i]);
+    char wanted[WANTED];
+    list_tags(ends, wanted);
     sail__jsyntax(p, now(p)->line,
                   "Unexpected end of template. Jinja was looking for the following tags: %s. The innermost block that "
                   "needs to be closed is '%s'.",

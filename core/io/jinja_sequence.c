@@ -6,16 +6,6 @@
 
 #include "jinja_impl.h"
 
-#define BIND(name, parameters, required)                                                                                         \
-    sail__jv a[8];                                                                                                               \
-    if (!sail__jbind(vm, name, args, parameters, required, a))                                                                   \
-    return false
-
-static bool given(const sail__jv *v)
-{
-    return v->kind != SAIL__J_ABSENT && v->kind != SAIL__J_NONE;
-}
-
 /* ---- what is compared or taken of each item ---- */
 
 /* "a.b.0" of an item; otherwise where it is undefined. */
@@ -48,7 +38,7 @@ static bool attribute_of(sail__jvm *vm, const sail__jv *item, const sail__jv *at
 {
     if (attribute->kind == SAIL__J_STRING)
         return dig(vm, item, attribute->string, otherwise, out);
-    if (!given(attribute)) {
+    if (!sail__jgiven(attribute)) {
         *out = *item;
         return true;
     }
@@ -117,9 +107,9 @@ static bool values_of(sail__jvm *vm, const pair *p, size_t n, sail__jv *out)
     return sail__jv_list(vm, SAIL__J_LIST, items, n, out);
 }
 
-static bool sort(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(sort)
 {
-    BIND("sort", "reverse,case_sensitive,attribute", 0);
+    SAIL__JBIND("sort", "reverse,case_sensitive,attribute", 0);
     sail__jlist l;
     pair *p;
     if (!sail__jitems_of(vm, self, &l))
@@ -144,9 +134,9 @@ static bool sort(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, s
     }
 }
 
-static bool dictsort(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(dictsort)
 {
-    BIND("dictsort", "case_sensitive,by,reverse", 0);
+    SAIL__JBIND("dictsort", "case_sensitive,by,reverse", 0);
     if (self->kind == SAIL__J_UNDEFINED)
         return sail__jundefined_used(vm, self);
     if (self->kind != SAIL__J_DICT)
@@ -162,9 +152,9 @@ static bool dictsort(sail__jvm *vm, const sail__jv *self, const sail__jargs *arg
            values_of(vm, p, view.iter->list.n, out);
 }
 
-static bool groupby(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(groupby)
 {
-    BIND("groupby", "attribute,default,case_sensitive", 1);
+    SAIL__JBIND("groupby", "attribute,default,case_sensitive", 1);
     sail__jlist l;
     pair *p;
     sail__jitems groups = {0};
@@ -196,9 +186,9 @@ static bool groupby(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
     return sail__jv_list(vm, SAIL__J_LIST, groups.items, groups.n, out);
 }
 
-static bool unique(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(unique)
 {
-    BIND("unique", "case_sensitive,attribute", 0);
+    SAIL__JBIND("unique", "case_sensitive,attribute", 0);
     sail__jlist l;
     sail__jitems items = {0};
     sail__jdict *seen = sail__jdict_new(vm, 0);
@@ -216,7 +206,7 @@ static bool unique(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
 
 static bool extreme(sail__jvm *vm, const char *what, sail__jop op, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 {
-    BIND(what, "case_sensitive,attribute", 0);
+    SAIL__JBIND(what, "case_sensitive,attribute", 0);
     sail__jlist l;
     sail__jv best = {0};
     if (!sail__jitems_of(vm, self, &l))
@@ -236,18 +226,18 @@ static bool extreme(sail__jvm *vm, const char *what, sail__jop op, const sail__j
     }
     return true;
 }
-static bool minimum(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(minimum)
 {
     return extreme(vm, "min", SAIL__J_LT, self, args, out);
 }
-static bool maximum(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(maximum)
 {
     return extreme(vm, "max", SAIL__J_GT, self, args, out);
 }
 
-static bool sum(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(sum)
 {
-    BIND("sum", "attribute,start", 0);
+    SAIL__JBIND("sum", "attribute,start", 0);
     sail__jlist l;
     *out = a[1].kind ? a[1] : SAIL__JV(INT, .integer = 0);
     if (!sail__jitems_of(vm, self, &l))
@@ -262,7 +252,7 @@ static bool sum(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sa
 
 /* ---- parts ---- */
 
-static bool length(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(length)
 {
     size_t n;
     (void)args;
@@ -272,7 +262,7 @@ static bool length(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
     return true;
 }
 
-static bool first(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(first)
 {
     sail__jlist l;
     (void)args;
@@ -288,7 +278,7 @@ static bool first(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, 
     return true;
 }
 
-static bool last(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(last)
 {
     sail__jlist l;
     (void)args;
@@ -302,14 +292,14 @@ static bool last(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, s
     return true;
 }
 
-static bool list(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(list)
 {
     sail__jlist l;
     (void)args;
     return sail__jitems_of(vm, self, &l) && sail__jv_list(vm, SAIL__J_LIST, l.items, l.n, out);
 }
 
-static bool reverse(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(reverse)
 {
     sail__jlist l;
     sail__jv none = SAIL__JV_NONE, minus = SAIL__JV(INT, .integer = -1);
@@ -326,7 +316,7 @@ static bool reverse(sail__jvm *vm, const sail__jv *self, const sail__jargs *args
     return sail__jv_iter(vm, SAIL__J_ITER, "list_reverseiterator", items, l.n, out);
 }
 
-static bool items(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(items)
 {
     const sail__jargs none = {0};
     sail__jv view;
@@ -339,9 +329,9 @@ static bool items(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, 
            sail__jv_iter(vm, SAIL__J_ITER, "generator", view.iter->list.items, view.iter->list.n, out);
 }
 
-static bool join(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(join)
 {
-    BIND("join", "d,attribute", 0);
+    SAIL__JBIND("join", "d,attribute", 0);
     sail__jlist l;
     const sail__jstr *between = &(sail__jstr){.p = ""};
     sail__jbuf b = {0};
@@ -356,9 +346,9 @@ static bool join(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, s
     return sail__jv_built(vm, &b, out);
 }
 
-static bool batch(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(batch)
 {
-    BIND("batch", "linecount,fill_with", 1);
+    SAIL__JBIND("batch", "linecount,fill_with", 1);
     sail__jlist l;
     sail__jitems rows = {0};
     int64_t n;
@@ -368,7 +358,7 @@ static bool batch(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, 
         return sail__jfail(vm, SAIL__JINJA_RUNTIME, "batch: rows of %lld items", (long long)n);
     for (size_t i = 0; i < l.n; i += (size_t)n) {
         sail__jitems row = {0};
-        for (size_t k = 0; k < (size_t)n && (i + k < l.n || given(&a[1])); k++)
+        for (size_t k = 0; k < (size_t)n && (i + k < l.n || sail__jgiven(&a[1])); k++)
             if (!sail__jitems_add(vm, &row, i + k < l.n ? l.items[i + k] : a[1]))
                 return false;
         sail__jv v;
@@ -378,9 +368,9 @@ static bool batch(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, 
     return sail__jv_iter(vm, SAIL__J_ITER, "generator", rows.items, rows.n, out);
 }
 
-static bool slices(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(slices)
 {
-    BIND("slice", "slices,fill_with", 1);
+    SAIL__JBIND("slice", "slices,fill_with", 1);
     sail__jlist l;
     sail__jitems rows = {0};
     int64_t n;
@@ -396,7 +386,7 @@ static bool slices(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
             if (!sail__jitems_add(vm, &row, l.items[at + k]))
                 return false;
         at += size;
-        if (given(&a[1]) && more && i >= more && !sail__jitems_add(vm, &row, a[1]))
+        if (sail__jgiven(&a[1]) && more && i >= more && !sail__jitems_add(vm, &row, a[1]))
             return false;
         sail__jv v;
         if (!sail__jv_list(vm, SAIL__J_LIST, row.items, row.n, &v) || !sail__jitems_add(vm, &rows, v))
@@ -425,7 +415,7 @@ static bool call_test(sail__jvm *vm, const sail__jv *name, const sail__jv *item,
     return sail__jtests[i].fn(vm, item, args, out);
 }
 
-static bool map(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(map)
 {
     sail__jlist l;
     sail__jv a[2] = {{0}, {0}};
@@ -479,19 +469,19 @@ static bool choose(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
     }
     return sail__jv_iter(vm, SAIL__J_ITER, "generator", kept.items, kept.n, out);
 }
-static bool select_items(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(select_items)
 {
     return choose(vm, self, args, false, true, out);
 }
-static bool reject(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(reject)
 {
     return choose(vm, self, args, false, false, out);
 }
-static bool selectattr(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(selectattr)
 {
     return choose(vm, self, args, true, true, out);
 }
-static bool rejectattr(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(rejectattr)
 {
     return choose(vm, self, args, true, false, out);
 }

@@ -9,7 +9,6 @@
 
 /* ---- tests ---- */
 
-#define TEST(name) static bool name(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 #define SAYS(condition)                                                                                                          \
     do {                                                                                                                         \
         (void)vm;                                                                                                                \
@@ -23,73 +22,73 @@ static bool is_boolean_value(const sail__jv *v, bool value)
     return v->kind == SAIL__J_BOOL && v->boolean == value;
 }
 
-TEST(defined)
+SAIL__JFN(defined)
 {
     SAYS(self->kind != SAIL__J_UNDEFINED);
 }
-TEST(undefined)
+SAIL__JFN(undefined)
 {
     SAYS(self->kind == SAIL__J_UNDEFINED);
 }
-TEST(none)
+SAIL__JFN(none)
 {
     SAYS(self->kind == SAIL__J_NONE);
 }
-TEST(boolean)
+SAIL__JFN(boolean)
 {
     SAYS(self->kind == SAIL__J_BOOL);
 }
-TEST(is_true)
+SAIL__JFN(is_true)
 {
     SAYS(is_boolean_value(self, true));
 }
-TEST(is_false)
+SAIL__JFN(is_false)
 {
     SAYS(is_boolean_value(self, false));
 }
-TEST(integer)
+SAIL__JFN(integer)
 {
     SAYS(self->kind == SAIL__J_INT);
 }
-TEST(is_float)
+SAIL__JFN(is_float)
 {
     SAYS(self->kind == SAIL__J_FLOAT);
 }
-TEST(number)
+SAIL__JFN(number)
 {
     SAYS(self->kind == SAIL__J_INT || self->kind == SAIL__J_FLOAT || self->kind == SAIL__J_BOOL);
 }
-TEST(string)
+SAIL__JFN(string)
 {
     SAYS(self->kind == SAIL__J_STRING);
 }
-TEST(mapping)
+SAIL__JFN(mapping)
 {
     SAYS(self->kind == SAIL__J_DICT);
 }
-TEST(iterable)
+SAIL__JFN(iterable)
 {
     SAYS(self->kind == SAIL__J_UNDEFINED || (self->kind >= SAIL__J_STRING && self->kind <= SAIL__J_VIEW) ||
          self->kind == SAIL__J_LOOP);
 }
-TEST(sequence)
+SAIL__JFN(sequence)
 {
     SAYS(self->kind == SAIL__J_UNDEFINED || (self->kind >= SAIL__J_STRING && self->kind <= SAIL__J_RANGE));
 }
-TEST(callable)
+SAIL__JFN(callable)
 {
     SAYS(self->kind == SAIL__J_UNDEFINED || self->kind == SAIL__J_FUNCTION || self->kind == SAIL__J_MACRO ||
          self->kind == SAIL__J_LOOP || self->kind == SAIL__J_JOINER);
 }
-TEST(escaped)
+SAIL__JFN(escaped)
 {
     SAYS(self->kind == SAIL__J_STRING && self->string->markup);
 }
-TEST(filter)
+SAIL__JFN(filter)
 {
     SAYS(self->kind == SAIL__J_STRING && sail__jfilter_index(self->string->p) >= 0);
 }
-TEST(test)
+SAIL__JFN(test)
 {
     SAYS(self->kind == SAIL__J_STRING && sail__jtest_index(self->string->p) >= 0);
 }
@@ -99,7 +98,7 @@ static bool one(sail__jvm *vm, const char *what, const sail__jargs *args, sail__
     return sail__jbind(vm, what, args, "other", 1, a);
 }
 
-TEST(sameas)
+SAIL__JFN(sameas)
 {
     sail__jv a;
     bool equal;
@@ -117,31 +116,31 @@ static bool by_order(sail__jvm *vm, sail__jop op, const sail__jv *self, const sa
         return false;
     SAYS(yes);
 }
-TEST(eq)
+SAIL__JFN(eq)
 {
     return by_order(vm, SAIL__J_EQ, self, args, out);
 }
-TEST(ne)
+SAIL__JFN(ne)
 {
     return by_order(vm, SAIL__J_NE, self, args, out);
 }
-TEST(lt)
+SAIL__JFN(lt)
 {
     return by_order(vm, SAIL__J_LT, self, args, out);
 }
-TEST(le)
+SAIL__JFN(le)
 {
     return by_order(vm, SAIL__J_LE, self, args, out);
 }
-TEST(gt)
+SAIL__JFN(gt)
 {
     return by_order(vm, SAIL__J_GT, self, args, out);
 }
-TEST(ge)
+SAIL__JFN(ge)
 {
     return by_order(vm, SAIL__J_GE, self, args, out);
 }
-TEST(in)
+SAIL__JFN(in)
 {
     return by_order(vm, SAIL__J_IN, self, args, out);
 }
@@ -155,19 +154,19 @@ static bool remainder_is(sail__jvm *vm, const sail__jv *self, const sail__jv *by
     *out = SAIL__JV(BOOL, .boolean = equal);
     return true;
 }
-TEST(odd)
+SAIL__JFN(odd)
 {
     (void)args;
     sail__jv two = SAIL__JV(INT, .integer = 2);
     return remainder_is(vm, self, &two, 1, out);
 }
-TEST(even)
+SAIL__JFN(even)
 {
     (void)args;
     sail__jv two = SAIL__JV(INT, .integer = 2);
     return remainder_is(vm, self, &two, 0, out);
 }
-TEST(divisibleby)
+SAIL__JFN(divisibleby)
 {
     sail__jv a;
     return one(vm, "divisibleby", args, &a) && remainder_is(vm, self, &a, 0, out);
@@ -182,12 +181,12 @@ static bool cased(sail__jvm *vm, const char *method, const sail__jv *self, sail_
     sail__jv v = SAIL__JV(STRING, .string = s);
     return sail__jentry_find(sail__jmethods_string_more, method)->fn(vm, &v, &no_args, out);
 }
-TEST(lower)
+SAIL__JFN(lower)
 {
     (void)args;
     return cased(vm, "islower", self, out);
 }
-TEST(upper)
+SAIL__JFN(upper)
 {
     (void)args;
     return cased(vm, "isupper", self, out);
@@ -246,7 +245,7 @@ int sail__jtest_index(const char *name)
 
 enum { LONGEST_RANGE = 100000 };
 
-static bool range(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(range)
 {
     (void)self;
     int64_t v[3] = {0, 0, 1};
@@ -308,14 +307,14 @@ static sail__jdict *mapping_of(sail__jvm *vm, const char *what, const sail__jarg
     return d;
 }
 
-static bool dict(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(dict)
 {
     (void)self;
     *out = SAIL__JV(DICT, .dict = mapping_of(vm, "dict", args));
     return out->dict != NULL;
 }
 
-static bool namespace(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(namespace)
 {
     (void)self;
     *out = SAIL__JV(NAMESPACE, .dict = mapping_of(vm, "namespace", args));
@@ -332,7 +331,7 @@ static bool new_cycler(sail__jvm *vm, sail__jkind kind, const sail__jv *items, s
     return true;
 }
 
-static bool cycler(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(cycler)
 {
     (void)self;
     if (!args->n)
@@ -340,7 +339,7 @@ static bool cycler(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
     return new_cycler(vm, SAIL__J_CYCLER, args->items, args->n, out);
 }
 
-static bool joiner(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(joiner)
 {
     (void)self;
     sail__jv a, *items = sail__jalloc(vm, 2, sizeof *items);
@@ -350,7 +349,7 @@ static bool joiner(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
     return sail__jv_text(vm, "", &items[1]) && new_cycler(vm, SAIL__J_JOINER, items, 2, out);
 }
 
-static bool cycler_next(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(cycler_next)
 {
     (void)vm;
     (void)args;
@@ -360,7 +359,7 @@ static bool cycler_next(sail__jvm *vm, const sail__jv *self, const sail__jargs *
     return true;
 }
 
-static bool cycler_reset(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(cycler_reset)
 {
     (void)vm;
     (void)args;
@@ -369,7 +368,7 @@ static bool cycler_reset(sail__jvm *vm, const sail__jv *self, const sail__jargs 
     return true;
 }
 
-static bool raise_exception(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(raise_exception)
 {
     (void)self;
     (void)out;
@@ -380,7 +379,7 @@ static bool raise_exception(sail__jvm *vm, const sail__jv *self, const sail__jar
     return sail__jfail(vm, SAIL__JINJA_RAISED, "%.*s", (int)(s->n > 500 ? 500 : s->n), s->p);
 }
 
-static bool strftime_now(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
+SAIL__JFN(strftime_now)
 {
     (void)self;
     sail__jv a;
