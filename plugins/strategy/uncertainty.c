@@ -43,8 +43,8 @@ static double entropy(const sail_candidates *c, int a, int b)
     double p[3] = {0}, h = 0;
     const double score[2] = {c->reward[a], c->reward[b]};
     sail_err err;
-    if (sail_preference_probabilities(&c->preference, 2, score, p, &err) != SAIL_OK)
-        return -1; /* a model of larger groups only: the first two */
+    if (c->preference.ops->outcomes(c->preference.self, 2) > 3 || sail_preference_probabilities(&c->preference, 2, score, p, &err) != SAIL_OK)
+        return -1; /* a model of larger groups only, or of more than two wins and a tie: the first two */
     for (int i = 0; i < 3; i++)
         h -= p[i] > 0 ? p[i] * log(p[i]) : 0;
     return h;
