@@ -117,13 +117,15 @@ double sail__metric_value(const sail__metric *x);
 double sail__metrics_get(const sail__metrics *m, const char *name);
 
 /* TRL's names, for each pair as it was labelled (pairs that nobody won are left out of chosen and rejected):
- *   loss, rewards/{chosen,rejected,accuracies,margins}, logps/{chosen,rejected}, entropy, objective/kl (mean log-ratio
- * of the responses that the policy wrote), completions/mean_length and sail/log_ratio (of all responses; log-ratios only where there is a reference),
- * sail/route_NAME (share of pairs, each as it counts in means), sail/flip_rate (share of the pairs written by data and labelled by the policy whose
- * label is not the data's), and the objective's
- * own. (The learner adds sail/importance and sail/ess, mean and effective share of the weights pi/mu of what the policy wrote, and
- * sail/replay_… of what came back from earlier steps; learner.h has those of diagnostics.) Of a reward model: no logps/, entropy, log-ratios. loss may be NULL. A step in which the policy wrote nothing has no objective/kl: the log-ratio on responses of others
- * estimates no divergence of the policy's. */
+ *   loss, rewards/{chosen,rejected,accuracies,margins} (where the objective does not report its own), logps/{chosen,rejected}, entropy,
+ * objective/kl and objective/entropy (mean log-ratio and mean -log p of the responses that the policy wrote), objective/scores and
+ * objective/scores_margin (of the judge: mean over responses; best less worst, mean over groups), completions/mean_length and
+ * sail/log_ratio (of all responses; log-ratios only where there is a reference), sail/route_NAME (share of pairs, each as it counts in
+ * means), sail/flip_rate (share of the pairs written by data and labelled by the policy whose label is not the data's), and the
+ * objective's own. (The learner adds sail/importance and sail/ess, mean and effective share of the weights pi/mu of what the policy
+ * wrote, and sail/replay_… of what came back from earlier steps; learner.h has those of diagnostics.) Of a reward model: no logps/,
+ * entropy, log-ratios. Of single responses: chosen are the desirable ones, rejected the others; no accuracies. loss may be NULL. A step
+ * in which the policy wrote nothing has no objective/kl: the log-ratio on responses of others estimates no divergence of the policy's. */
 sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, const sail_loss *loss,
                               sail_err *err);
 
