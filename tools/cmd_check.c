@@ -87,7 +87,7 @@ static void told(sail__cli *c, const sail__stage *s, const char *what, const cha
 static sail_code gradients_of(sail__cli *c, const sail__stage *s, sail_problems *p, sail_err *err)
 {
     enum { SEED = 1 };
-    sail_preference_model m = {s->preference.loaded->ops, s->preference.options, s->preference.loaded->plugin.name};
+    sail_preference_model m = sail__stage_preference(s);
     sail__objective o = {s->objective.loaded->ops, s->objective.options, s->objective.loaded->plugin.name};
     sail_route routes[SAIL_MAX_ROUTES];
     int n;

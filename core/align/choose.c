@@ -155,9 +155,8 @@ static sail_code kept(const chooser *c, const sail__group *g, int *slot, int *n,
         place[k] = g->labelled ? g->place[k] : -1;
     }
     const sail_moment at = {.step = c->step->step, .index = g->prompt_id, .seed = c->step->seed};
-    const sail_slot *p = &c->live->preference;
     const sail_candidates x = {.size = sizeof x, .k = g->k, .route = g->route, .writer = g->writer, .labeller = g->labeller,
-                               .preference = {p->loaded->ops, p->options, p->loaded->plugin.name}, .tokens = tokens, .logp = logp,
+                               .preference = sail__stage_preference(c->live), .tokens = tokens, .logp = logp,
                                .reward = c->live->strategy.loaded->plugin.caps & SAIL_CAP_REFERENCE ? reward : NULL,
                                .score = score, .place = place};
     if (s->responses(c->live->strategy.options, &at, &x, slot, n, err) != SAIL_OK)

@@ -354,7 +354,7 @@ static void one_number(parser *p, const sail__stage *s)
 {
     if (s->kind != SAIL__ALIGN || !s->preference.loaded)
         return;
-    const sail_preference_model m = {s->preference.loaded->ops, s->preference.options, s->preference.loaded->plugin.name};
+    const sail_preference_model m = sail__stage_preference(s);
     const int width = sail_preference_width(&m);
     if (width == 1)
         return;

@@ -178,6 +178,10 @@ static inline bool sail__stage_needs_reference(const sail__stage *s)
 {
     return s->kind != SAIL__REWARD && (s->objective.loaded->plugin.caps & SAIL_CAP_REFERENCE) != 0;
 }
+static inline sail_preference_model sail__stage_preference(const sail__stage *s)
+{
+    return (sail_preference_model){s->preference.loaded->ops, s->preference.options, s->preference.loaded->plugin.name};
+}
 bool sail__stage_is_scheduled(const sail__stage *s); /* any schedule in it: parse again every step */
 
 extern const char *const sail__stage_names[]; /* "sft", "align", … NULL */

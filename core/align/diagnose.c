@@ -54,7 +54,7 @@ static double dot(const float *a, const float *b, size_t n)
 static sail_code weights(look *k, bool written, bool labelled, double *const d[3], sail_err *err)
 {
     sail__learner *l = k->l;
-    const sail__objective o = {k->live->objective.loaded->ops, k->live->objective.options, k->live->objective.loaded->plugin.name};
+    const sail__objective o = sail__stage_objective(k->live);
     double *zeros = sail__arena_array(k->s->arena, (size_t)k->s->n + 1, sizeof *zeros);
     sail_pairs pairs;
     sail_loss out;

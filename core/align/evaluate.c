@@ -43,7 +43,7 @@ static sail_code prefixed(sail__metrics *out, const sail__metrics *in, bool refe
 /* How well the probabilities that a reward model's scores amount to are kept. */
 static sail_code calibration(const sail__stage *live, const sail__step *s, sail__metrics *out, sail_err *err)
 {
-    const sail_preference_model m = {live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
+    const sail_preference_model m = sail__stage_preference(live);
     sail__calibration c = {0};
     for (int64_t i = 0; i < s->n; i++) {
         double p, scores[2 * SAIL_MAX_WIDTH];

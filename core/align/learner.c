@@ -35,11 +35,6 @@ void sail__learner_free(sail__learner *l)
     memset(l, 0, sizeof *l);
 }
 
-static sail__objective objective_of(const sail__stage *live)
-{
-    return (sail__objective){live->objective.loaded->ops, live->objective.options, live->objective.loaded->plugin.name};
-}
-
 /* Labels of the pairs that the policy labels; those that `fixed` marks were drawn before and stay. */
 static sail_code draw(sail__step *s, sail__step_part *p, const uint8_t *fixed, sail_err *err)
 {
@@ -124,7 +119,7 @@ static sail_code tell_weights(const update *u, sail_err *err)
 static sail_code lossy(update *u, sail__step_part *p, bool derive, sail_err *err)
 {
     sail__learner *l = u->l;
-    sail__objective o = objective_of(u->live);
+    sail__objective o = sail__stage_objective(u->live);
     sail_pairs pairs;
     sail_loss out = {.size = sizeof out};
     p->batch.baseline = u->baseline ? u->baseline + p->batch.first : NULL;
@@ -158,7 +153,7 @@ static sail_code lossy(update *u, sail__step_part *p, bool derive, sail_err *err
 
 static sail_code prepare(const update *u, sail__step_part *whole, sail_err *err)
 {
-    sail__objective o = objective_of(u->live);
+    sail__objective o = sail__stage_objective(u->live);
     sail_pairs pairs;
     if (!o.ops->prepare)
         return SAIL_OK;
@@ -223,11 +218,13 @@ static sail_code coupled(update *u, sail_err *err)
 /* Baselines before any derivative. fixed[i] is set for pairs whose label was drawn for it. */
 static sail_code prepare_first(const update *u, uint8_t *fixed, sail_err *err)
 {
-    sail__objective o = objective_of(u->live);
+    sail__objective o = sail__stage_objective(u->live);
     sail__step *s = u->s;
     sail__step_part p;
+    if (!o.ops->prepare)
+        return SAIL_OK;
     SAIL_TRY(sail__step_part_make(u->l, u->live, s, 0, s->n, true, &p, err));
-    if (!o.ops->prepare || !sail__objective_prepare_needs(s->arena, &o, &p.batch, fixed))
+    if (!sail__objective_prepare_needs(s->arena, &o, &p.batch, fixed))
         return SAIL_OK;
     bool known = !sail__model_has_dropout(u->l->passes.model); /* rollouts are written without */
     for (int64_t i = 0; i < s->n; i++)

@@ -19,6 +19,11 @@ typedef struct sail__learner {
     const double *baseline; /* [pairs] of the last step's gradients, in its arena */
 } sail__learner;
 
+static inline sail__objective sail__stage_objective(const sail__stage *s)
+{
+    return (sail__objective){s->objective.loaded->ops, s->objective.options, s->objective.loaded->plugin.name};
+}
+
 /* Derivatives that an objective of these capabilities needs beside that of logp. */
 int sail__objective_grad_want(uint32_t caps);
 
@@ -30,8 +35,8 @@ void sail__learner_free(sail__learner *l);
 sail_code sail__learner_gradients(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, double *loss,
                                   bool *numeric, sail_err *err);
 
-/* After the gradients of a step, which stay as they are: what its terms are worth in the model, by backward passes of their own (two of
- * each pair and three of the step beside).
+/* After the gradients of a step, which stay as they are: what its terms are worth in the model, by passes of their own: forward and
+ * backward, one of each pair and up to three of the step.
  *   sail/T1_norm, T2_norm, T3_norm   of the gradients of the terms as they are used, coefficients included
  *   sail/cos_T1_T2, …                between them, where both are there
  *   sail/variance                    of the step's gradient as an estimate, summed over parameters, from how its prompts differ

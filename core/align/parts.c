@@ -219,7 +219,7 @@ sail_code sail__step_part_make(const sail__learner *l, const sail__stage *live, 
     b->seed = s->seed;
     b->beta = live->method.beta;
     b->max_margin = live->method.max_margin;
-    b->preference = (sail_preference_model){live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
+    b->preference = sail__stage_preference(live);
     b->logp = v[0];
     b->ref = sail__stage_needs_reference(live) ? v[1] : NULL;
     b->head = l->passes.labels ? head : NULL;

@@ -620,7 +620,7 @@ sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__ste
 /* Implicit reward of the winner less that of the loser; NAN where nobody won. */
 static double margin_of(const sail__stage *live, const sail__group *g)
 {
-    const sail_preference_model m = {live->preference.loaded->ops, live->preference.options, live->preference.loaded->plugin.name};
+    const sail_preference_model m = sail__stage_preference(live);
     int winner, loser;
     if (!sail__outcome_sides(&m, g->outcome, sail__group_compared(g), &winner, &loser))
         return NAN;

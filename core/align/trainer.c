@@ -43,7 +43,7 @@ static sail_code open_session(sail__trainer *t, sail_err *err)
     sail_optimizer_plan plan;
     SAIL_TRY(optimizer_plan(stage, &plan));
     uint32_t caps = stage->objective.loaded->plugin.caps;
-    const sail_preference_model preference = {stage->preference.loaded->ops, stage->preference.options, stage->preference.loaded->plugin.name};
+    const sail_preference_model preference = sail__stage_preference(stage);
     if (stage->kind == SAIL__REWARD)
         caps &= ~(uint32_t)(SAIL_CAP_ENTROPY | SAIL_CAP_LSS);
     sail__session_spec spec = {.model = &stage->model,
