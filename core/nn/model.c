@@ -109,10 +109,10 @@ static sail_code new_base(sail__model *m, const sail__param_source *from, const 
     return sail_dtype_is_quantised(type) ? load_blocks(m, from, p, &t, err) : load(m, from, p, &t, err);
 }
 
-static sail_dtype compute_dtype(const sail__model *m, const sail__param *p)
-{
-    return p->vector || p->role == SAIL__ROLE_SCORE || p->role == SAIL__ROLE_SCORE_BIAS ? SAIL_F32 : m->spec.dtype;
-}
+/* Vectors and score heads are float32 whatever the rest is. */
+static bool always_f32(const sail__param *p) { return p->vector || p->role == SAIL__ROLE_SCORE || p->role == SAIL__ROLE_SCORE_BIAS; }
+
+static sail_dtype compute_dtype(const sail__model *m, const sail__param *p) { return always_f32(p) ? SAIL_F32 : m->spec.dtype; }
 
 static bool replaces(const sail__adapter *a, const char *name)
 {
@@ -122,13 +122,12 @@ static bool replaces(const sail__adapter *a, const char *name)
     return false;
 }
 
-/* What a frozen parameter is held as: a block type only where policy and reference both hold it as that. */
-static sail_code frozen_dtype(const sail__model *m, const sail__param *p, sail_dtype *out, sail_err *err)
+sail_code sail__frozen_dtype(const sail__model *m, const sail__param *p, sail_dtype dtype, bool as_stored, sail_dtype *out, sail_err *err)
 {
     const sail__model_spec *s = &m->spec;
     sail_dtype stored, other;
-    *out = compute_dtype(m, p);
-    if (!s->as_stored || p->vector || p->role == SAIL__ROLE_SCORE || replaces(s->adapter, p->name) || replaces(s->reference_adapter, p->name))
+    *out = always_f32(p) ? SAIL_F32 : dtype;
+    if (!as_stored || always_f32(p) || replaces(s->adapter, p->name) || replaces(s->reference_adapter, p->name))
         return SAIL_OK;
     SAIL_TRY(s->source->dtype(s->source->self, p->name, &stored, err));
     other = stored;
@@ -214,7 +213,7 @@ static sail_code base_parameters(sail__model *m, sail_err *err)
         m->dtypes[i] = compute_dtype(m, &m->params[i]);
         m->trainable[i] = all;
         if (!all) {
-            SAIL_TRY(frozen_dtype(m, &m->params[i], &m->dtypes[i], err));
+            SAIL_TRY(sail__frozen_dtype(m, &m->params[i], m->spec.dtype, m->spec.as_stored, &m->dtypes[i], err));
             SAIL_TRY(new_base(m, m->spec.source, &m->params[i], m->dtypes[i], &index, err));
             continue;
         }

@@ -48,6 +48,10 @@ struct sail__model {
     sail__forest forms; /* of the last pass, where tokens turn by more than one form */
 };
 
+/* What a parameter that is not trained is held as where passes compute in `dtype`: as_stored, a block type where policy and reference both
+ * have it as that. */
+sail_code sail__frozen_dtype(const sail__model *m, const sail__param *p, sail_dtype dtype, bool as_stored, sail_dtype *out, sail_err *err);
+
 /* model_memory.c: SAIL_E_NOMEM, with what is needed, what there is and what would fit, when weights and what training them takes exceed the
  * device's memory. Once params are known; nothing is allocated. */
 sail_code sail__model_fits(const sail__model *m, sail_err *err);

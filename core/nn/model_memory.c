@@ -15,16 +15,23 @@ static double mib(double bytes) { return bytes / 0x1p20; }
 /* Of n trained numbers: masters, gradients, the optimiser's, and in bf16 the copies that passes use (masters serve in f32). */
 static double trained(double n, int states, sail_dtype dtype) { return n * (4.0 * (2 + states) + (dtype == SAIL_BF16 ? 2 : 0)); }
 
-static need need_of(const sail__model *m, sail_dtype dtype, sail__train_kind train, double adapter, double frozen_adapter, bool copy, int states)
+static double frozen_bytes(const sail__model *m, const sail__param *p, sail_dtype dtype, bool as_stored)
+{
+    sail_err ignored; /* whoever loads the parameter tells it */
+    sail_dtype t = dtype;
+    sail__frozen_dtype(m, p, dtype, as_stored, &t, &ignored);
+    return (double)p->rows * (double)sail_dtype_bytes(t, (uint64_t)p->cols);
+}
+
+static need need_of(const sail__model *m, sail_dtype dtype, bool as_stored, sail__train_kind train, double adapter, double frozen_adapter,
+                    bool copy, int states)
 {
     need n = {0};
     double numbers = 0, base = 0;
     for (size_t i = 0; i < m->n_params; i++) {
         const sail__param *p = &m->params[i];
-        const double count = (double)p->rows * (double)p->cols;
-        const bool full = p->vector || p->role == SAIL__ROLE_SCORE || p->role == SAIL__ROLE_SCORE_BIAS;
-        numbers += count;
-        base += count * (full || dtype == SAIL_F32 ? 4 : 2);
+        numbers += (double)p->rows * (double)p->cols;
+        base += frozen_bytes(m, p, dtype, as_stored && train != SAIL__TRAIN_ALL);
     }
     if (train == SAIL__TRAIN_ALL)
         n.training = trained(numbers, states, dtype);
@@ -70,19 +77,21 @@ sail_code sail__model_fits(const sail__model *m, sail_err *err)
     const double have = (double)m->rt->info.memory;
     const int states = s->optimizer ? s->optimizer->states : 0;
     const double adapter = adapter_numbers(m, s->adapter), frozen = adapter_numbers(m, s->reference_adapter);
-    const need n = need_of(m, s->dtype, s->train, adapter, frozen + (s->train == SAIL__TRAIN_NOTHING ? adapter : 0), s->reference_copy, states);
+    const need n = need_of(m, s->dtype, s->as_stored, s->train, adapter, frozen + (s->train == SAIL__TRAIN_NOTHING ? adapter : 0), s->reference_copy, states);
     if (have <= 0 || all(&n) <= have)
         return SAIL_OK;
+    const need kept = need_of(m, s->dtype, true, s->train, adapter, frozen, s->reference_copy, states);
     const struct {
         const char *what;
         bool differs;
         need n;
     } other[] = {
-        {"bf16", s->dtype == SAIL_F32, need_of(m, SAIL_BF16, s->train, adapter, frozen, s->reference_copy, states)},
-        {"LoRA of rank 16", s->train == SAIL__TRAIN_ALL, need_of(m, s->dtype, SAIL__TRAIN_ADAPTER, lora_numbers(m, EXAMPLE_RANK), 0, false, states)},
+        {"model.weights: as_stored", !s->as_stored && s->train != SAIL__TRAIN_ALL && all(&kept) < all(&n), kept},
+        {"bf16", s->dtype == SAIL_F32, need_of(m, SAIL_BF16, s->as_stored, s->train, adapter, frozen, s->reference_copy, states)},
+        {"LoRA of rank 16", s->train == SAIL__TRAIN_ALL, need_of(m, s->dtype, s->as_stored, SAIL__TRAIN_ADAPTER, lora_numbers(m, EXAMPLE_RANK), 0, false, states)},
         {"LoRA of rank 16 in bf16", s->train == SAIL__TRAIN_ALL && s->dtype == SAIL_F32,
-         need_of(m, SAIL_BF16, SAIL__TRAIN_ADAPTER, lora_numbers(m, EXAMPLE_RANK), 0, false, states)},
-        {"LoRA of rank 1 in bf16", s->train == SAIL__TRAIN_ADAPTER, need_of(m, SAIL_BF16, SAIL__TRAIN_ADAPTER, lora_numbers(m, 1), 0, false, states)},
+         need_of(m, SAIL_BF16, s->as_stored, SAIL__TRAIN_ADAPTER, lora_numbers(m, EXAMPLE_RANK), 0, false, states)},
+        {"LoRA of rank 1 in bf16", s->train == SAIL__TRAIN_ADAPTER, need_of(m, SAIL_BF16, s->as_stored, SAIL__TRAIN_ADAPTER, lora_numbers(m, 1), 0, false, states)},
     };
     sail_buf text = {0};
     double least = all(&n);

@@ -137,6 +137,8 @@ sail_code sail__model_logprobs(sail__model *m, sail__role_kind role, const sail_
 
 static sail_code backward(sail__model *m, const sail__forest *f, sail_err *err)
 {
+    if (sail__short_length(m->config))
+        f = &m->forms; /* what the kept pass was over; its head rows are the same */
     SAIL_TRY(sail__inputs_send(&m->inputs, m->kept_tables, 0, err));
     sail__program *p = m->kept;
     m->kept = NULL;
@@ -150,8 +152,6 @@ sail_code sail__model_backward(sail__model *m, const sail__forest *f, const floa
         return sail_fail(err, SAIL_E_STATE, "backward needs a kept forward pass before it");
     if ((g_entropy && !(m->spec.grad_want & SAIL_WANT_ENTROPY)) || (g_lss && !(m->spec.grad_want & SAIL_WANT_LSS)))
         return sail_fail(err, SAIL_E_BUG, "model: grad_want does not name this derivative");
-    if (sail__short_length(m->config))
-        f = &m->forms;
     m->inputs.size = m->kept_tables;
     derivatives(&m->inputs, f, g_logp, g_entropy, g_lss);
     return backward(m, f, err);

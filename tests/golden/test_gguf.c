@@ -62,6 +62,32 @@ static void logits(void **state)
     rig_close(&r);
 }
 
+/* Whether a model fits is judged by what is kept of it: between the two sizes the quantised one is taken, the other told of it. */
+static void a_quantised_base_fits_where_its_values_do_not(void **state)
+{
+    rig r;
+    sail_err err = {0};
+    GOLDEN_OR_SKIP();
+    rig_open(&r, (int)(intptr_t)*state);
+    const char *path = sail__arena_printf(r.arena, "%s/models/gguf/tiny-llama.Q4_0.gguf", golden_dir());
+    size_t n;
+    double values = 0;
+    rig_load(&r, &(rig_spec){.path = path});
+    const sail__param *p = sail__weights_params(r.weights, &n);
+    for (size_t i = 0; i < n; i++)
+        values += 4 * (double)p[i].rows * (double)p[i].cols;
+    rig_close_model(&r);
+    r.rt->info.memory = (uint64_t)(values / 2);
+    assert_int_equal(rig_try(&r, &(rig_spec){.path = path}, &err), SAIL_E_NOMEM);
+    if (!strstr(err.message, "what fits: model.weights: as_stored ("))
+        fail_msg("%s", err.message);
+    rig_load(&r, &(rig_spec){.path = path, .as_stored = true});
+    rig_close_model(&r);
+    r.rt->info.memory = (uint64_t)(values / 16);
+    assert_int_equal(rig_try(&r, &(rig_spec){.path = path, .as_stored = true}, &err), SAIL_E_NOMEM);
+    rig_close(&r);
+}
+
 /* The vocabulary of every file: recorded texts to ids and back. */
 static void vocabulary(void **state)
 {
@@ -111,6 +137,7 @@ int main(void)
         VARIANT(logits, 0, "ref"),
         VARIANT(logits, 1, "ref, strict"),
         VARIANT(logits, 2, "cpu f32"),
+        VARIANT(a_quantised_base_fits_where_its_values_do_not, 2, "cpu f32"),
         cmocka_unit_test(vocabulary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

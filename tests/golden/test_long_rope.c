@@ -62,6 +62,69 @@ static void children_on_both_sides_of_the_limit(void **state)
     rig_close(&r);
 }
 
+/* Add the gradient of the sum of the log-probabilities of these answers below one prompt, all in one batch. */
+static void add_gradient(rig *r, const int *answers, const size_t *lengths, int n_answers)
+{
+    sail_err err = {0};
+    sail__forest f = {0};
+    float logp[3 * BEYOND], one[3 * BEYOND];
+    int32_t ids[PROMPT + BEYOND];
+    int prompt;
+    for (int i = 0; i < PROMPT; i++)
+        ids[i] = id_of(i);
+    for (int i = 0; i < 3 * BEYOND; i++)
+        one[i] = 1;
+    sail_code code = sail__forest_add(&f, -1, ids, PROMPT, SAIL__HEAD_NONE, 0, &prompt, &err);
+    for (int c = 0; c < n_answers && code == SAIL_OK; c++) {
+        for (size_t i = 0; i < lengths[c]; i++)
+            ids[PROMPT + i] = id_of(answers[c] + (int)i);
+        code = sail__forest_add(&f, prompt, ids + PROMPT, (int64_t)lengths[c], SAIL__HEAD_EACH, 0, NULL, &err);
+    }
+    if (code == SAIL_OK)
+        code = sail__model_logprobs(r->model, SAIL__POLICY, &f, true, logp, NULL, NULL, &err);
+    if (code == SAIL_OK)
+        code = sail__model_backward(r->model, &f, one, NULL, NULL, &err);
+    if (code != SAIL_OK)
+        fail_msg("%s", err.message);
+    sail__forest_free(&f);
+}
+
+/* One batch of answers on both sides gives the sum of the gradients of each by itself. */
+static void gradients_of_both_sides_add_up(void **state)
+{
+    static const int answers[] = {100, 200, 300};
+    static const size_t lengths[] = {WITHIN, BEYOND, WITHIN - 3};
+    rig r;
+    sail_err err = {0};
+    sail_optimizer_plan plan;
+    GOLDEN_OR_SKIP();
+    rig_open(&r, (int)(intptr_t)*state);
+    lesson_plan(&r, test_map(r.arena, "kind", "\"sgd\"", NULL), &plan);
+    rig_load(&r, &(rig_spec){.path = sail__path_join(r.arena, golden_dir(), "models/families/phi3_longrope"), .train = SAIL__TRAIN_ALL,
+                             .optimizer = &plan});
+    sail__flat *flat = sail__model_flat(r.model);
+    assert_int_equal(sail__flat_zero_gradients(flat, &err), SAIL_OK);
+    add_gradient(&r, answers, lengths, 3);
+    size_t n;
+    float **together = sail__arena_array(r.arena, (size_t)flat->n_entries, sizeof *together);
+    for (int i = 0; i < flat->n_entries; i++)
+        together[i] = lesson_values(&r, i, SAIL__FLAT_GRADIENT, &n);
+    assert_int_equal(sail__flat_zero_gradients(flat, &err), SAIL_OK);
+    for (int c = 0; c < 3; c++)
+        add_gradient(&r, &answers[c], &lengths[c], 1);
+    for (int i = 0; i < flat->n_entries; i++) {
+        const float *apart = lesson_values(&r, i, SAIL__FLAT_GRADIENT, &n);
+        double largest = 0;
+        for (size_t k = 0; k < n; k++)
+            largest = fmax(largest, fabs((double)apart[k]));
+        assert_true(largest > 0);
+        for (size_t k = 0; k < n; k++)
+            rig_judge(&r, "gradient", flat->entries[i].name, fabs((double)together[i][k] - (double)apart[k]), 5e-5 * largest);
+    }
+    rig_report(&r, "long rope");
+    rig_close(&r);
+}
+
 /* Greedy ids of a prompt, each from the whole sequence so far, by itself. */
 static void expected_ids(rig *r, const int32_t *prompt, size_t n_prompt, int32_t *out)
 {
@@ -123,6 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VARIANT(children_on_both_sides_of_the_limit, 0, "ref"), VARIANT(children_on_both_sides_of_the_limit, 2, "cpu f32"),
+        VARIANT(gradients_of_both_sides_add_up, 0, "ref"), VARIANT(gradients_of_both_sides_add_up, 2, "cpu f32"),
         VARIANT(responses_that_cross_the_limit, 0, "ref"), VARIANT(responses_that_cross_the_limit, 2, "cpu f32"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
