@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "judging.h"
 
 static const sail_strategy *strategy_of(const sail__stage *live) { return live->strategy.loaded ? live->strategy.loaded->ops : NULL; }
 static const char *name_of(const sail__stage *live) { return live->strategy.loaded->plugin.name; }
@@ -213,16 +214,12 @@ static sail_code emit(chooser *c, const sail__group *g, const int *slot, int n, 
             if (!in[i])
                 out->r[out->k++] = g->r[i];
     if (g->labelled) { /* the judge's ranking of these */
-        int order[SAIL_MAX_RESPONSES];
-        for (int i = 0; i < n; i++) {
-            int j = i;
-            for (; j > 0 && g->place[slot[order[j - 1]]] > g->place[slot[i]]; j--)
-                order[j] = order[j - 1];
-            order[j] = i;
-        }
-        const bool tie = n == 2 && g->place[slot[0]] == g->place[slot[1]];
-        c->step->tied += tie;
-        sail__settle(c->live, c->step, c->n, tie ? SAIL_TIE : n == 2 ? order[0] : sail_outcome_of_ranking(order, n, n), out);
+        double worth[SAIL_MAX_RESPONSES];
+        for (int i = 0; i < n; i++)
+            worth[i] = -g->place[slot[i]];
+        const int32_t outcome = sail__outcome_of_scores(worth, n, 0);
+        c->step->tied += n == 2 && outcome == SAIL_TIE;
+        sail__settle(c->live, c->step, c->n, outcome, out);
     }
     c->n++;
     return SAIL_OK;

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "../sail/plugin.h"
 #include "../sail/rng.h"
 #include "judges.h"
+#include "judging.h"
 
 #define T sail__llm
 static const char *const orders[] = {"both", "random", NULL};
@@ -244,8 +244,6 @@ typedef struct bench {
     char why[240];
 } bench;
 
-static int by_margin(double a, double b, double margin) { return fabs(a - b) <= margin ? SAIL_TIE : a > b ? 0 : 1; }
-
 /* first[i]: which response part i showed first. */
 static void compare(const bench *b, int64_t i, const int *first, sail_verdict *v)
 {
@@ -255,7 +253,7 @@ static void compare(const bench *b, int64_t i, const int *first, sail_verdict *v
     for (int p = 0; p < n; p++) {
         const sail__asking *q = &b->job.askings[b->parts[i * SAIL_MAX_RESPONSES + p].asking];
         double s[2] = {q->score[first[p]], q->score[1 - first[p]]};
-        outcome[p] = by_margin(s[0], s[1], b->job.o->margin);
+        outcome[p] = sail__outcome_of_scores(s, 2, b->job.o->margin);
         v->score[0] += s[0] / n;
         v->score[1] += s[1] / n;
     }
@@ -264,15 +262,10 @@ static void compare(const bench *b, int64_t i, const int *first, sail_verdict *v
 
 static void rank(const bench *b, int64_t i, sail_verdict *v)
 {
-    int order[SAIL_MAX_RESPONSES], k = b->items[i].k;
-    for (int j = 0; j < k; j++) {
-        int at = j;
+    const int k = b->items[i].k;
+    for (int j = 0; j < k; j++)
         v->score[j] = b->job.askings[b->parts[i * SAIL_MAX_RESPONSES + j].asking].score[0];
-        for (; at > 0 && v->score[order[at - 1]] < v->score[j]; at--)
-            order[at] = order[at - 1];
-        order[at] = j;
-    }
-    v->outcome = k == 2 ? by_margin(v->score[0], v->score[1], b->job.o->margin) : sail_outcome_of_ranking(order, k, k);
+    v->outcome = sail__outcome_of_scores(v->score, k, b->job.o->margin);
 }
 
 /* In which order a pair is shown where only one order is asked: as it is, or drawn by what it is. */
@@ -293,7 +286,7 @@ static int orders_of(const bench *b, int64_t i, int first[2])
 static sail_code hand_over(bench *b, int64_t i, sail_err *err)
 {
     const sail_judge_host *h = b->job.host;
-    sail_verdict v = {.outcome = SAIL_ABSTAIN, .score = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN}};
+    sail_verdict v = sail__no_verdict();
     sail_judge_note note = {.size = sizeof note};
     sail_buf replies = {0};
     int first[2];

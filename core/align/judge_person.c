@@ -1,6 +1,5 @@
 /* judge_person.c - a person as judge. Pairs without an answer become questions of the run, which saves and stops; `sail judge`
  * shows them, and a resumed run finds the answers. Which response is shown first is drawn by seed and content, and kept. */
-#include <math.h>
 #include <string.h>
 
 #include "../base/base.h"
@@ -8,6 +7,7 @@
 #include "../sail/plugin.h"
 #include "../sail/rng.h"
 #include "judges.h"
+#include "judging.h"
 
 struct person {
     const char *name;
@@ -37,12 +37,10 @@ static sail_code ask(const void *self, void *state, const sail_judge_item *items
         uint64_t a = sail__hash64(items[i].response[0], strlen(items[i].response[0]), items[i].id);
         uint64_t b = sail__hash64(items[i].response[1], strlen(items[i].response[1]), 1);
         int first = !host->as_shown && sail_rng_uniform((uint64_t)o->seed, SAIL_RNG_USER, a, b, 0) < 0.5;
-        sail_verdict v = {.outcome = SAIL_ABSTAIN};
+        sail_verdict v = sail__no_verdict();
         sail_code code = SAIL_OK;
         bool answered = host->answered(host, i, first, &v.outcome, &code, err);
         SAIL_TRY(code);
-        for (int k = 0; k < SAIL_MAX_RESPONSES; k++)
-            v.score[k] = NAN;
         if (answered)
             SAIL_TRY(host->verdict(host, i, &v, NULL, err));
     }

@@ -12,6 +12,7 @@
 #include "../sail/judge.h"
 #include "../sail/plugin.h"
 #include "judges.h"
+#include "judging.h"
 
 struct replay {
     const char *file;
@@ -257,10 +258,11 @@ static sail_code label(const void *self, void *p, const sail_judge_item *items, 
     const state *s = p;
     for (int64_t i = 0; i < n; i++) {
         piece r[SAIL_MAX_RESPONSES];
-        int k = items[i].k, rank[SAIL_MAX_RESPONSES] = {0}, order[SAIL_MAX_RESPONSES];
+        const int k = items[i].k;
+        double worth[SAIL_MAX_RESPONSES] = {0};
         for (int j = 0; j < k; j++)
             r[j] = trimmed(items[i].response[j], strlen(items[i].response[j]), j);
-        out[i] = (sail_verdict){.outcome = SAIL_ABSTAIN, .score = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN}};
+        out[i] = sail__no_verdict();
         const known *x = find(s, items[i].conversation, r, k);
         x = x ? x : find(s, items[i].prompt, r, k);
         if (!x && o->missing == MISSING_ERROR)
@@ -269,15 +271,9 @@ static sail_code label(const void *self, void *p, const sail_judge_item *items, 
         if (!x || x->rank[0] < 0)
             continue;
         for (int j = 0; j < k; j++)
-            rank[r[j].slot] = x->rank[j];
-        for (int j = 0; j < k; j++) {
-            int at = j;
-            for (; at > 0 && rank[order[at - 1]] > rank[j]; at--)
-                order[at] = order[at - 1];
-            order[at] = j;
-        }
+            worth[r[j].slot] = -x->rank[j];
         bool same = k == 2 && r[0].len == r[1].len && !memcmp(r[0].text, r[1].text, r[0].len);
-        out[i].outcome = k == 2 && (rank[0] == rank[1] || same) ? SAIL_TIE : sail_outcome_of_ranking(order, k, k);
+        out[i].outcome = same ? SAIL_TIE : sail__outcome_of_scores(worth, k, 0);
     }
     return SAIL_OK;
 }

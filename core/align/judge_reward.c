@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "calibration.h"
+#include "judging.h"
 #include "scoring.h"
 
 struct reward {
@@ -130,23 +131,6 @@ static sail_code add(sail__scorer *s, const sail_judge_item *item, sail_err *err
     return code == SAIL_OK ? code : sail_fail_in(err, "judge reward");
 }
 
-static void outcome(double margin, int k, sail_verdict *v)
-{
-    int order[SAIL_MAX_RESPONSES];
-    for (int j = 0; j < k; j++) {
-        int at = j;
-        for (; at > 0 && v->score[order[at - 1]] < v->score[j]; at--)
-            order[at] = order[at - 1];
-        order[at] = j;
-    }
-    bool finite = true;
-    for (int j = 0; j < k; j++)
-        finite = finite && isfinite(v->score[j]);
-    v->outcome = !finite                                                     ? SAIL_ABSTAIN
-                 : k == 2 && fabs(v->score[0] - v->score[1]) <= margin ? SAIL_TIE
-                                                                             : sail_outcome_of_ranking(order, k, k);
-}
-
 /* Of vectors: a response's score is the mean probability that it wins over each of the others. lead: log-odds of the first of two. */
 static sail_code compare(const state *s, const float *given, int k, double *scores, double *lead, sail_err *err)
 {
@@ -182,8 +166,7 @@ static sail_code score(const state *s, const struct reward *o, const sail_judge_
     sail_code code = sail__scorer_run(s->scorer, scores, err);
     double each = (sail__now() - start) / (double)(end - first);
     for (int64_t i = first; code == SAIL_OK && i < end; i++) {
-        for (int j = 0; j < SAIL_MAX_RESPONSES; j++)
-            out[i].score[j] = NAN;
+        out[i] = sail__no_verdict();
         double lead = INFINITY;
         if (s->vectors.ops)
             code = compare(s, scores + row * width, items[i].k, out[i].score, &lead, err);
@@ -191,7 +174,7 @@ static sail_code score(const state *s, const struct reward *o, const sail_judge_
             out[i].score[j] = scores[row + j];
         row += items[i].k;
         out[i].seconds = each;
-        outcome(s->vectors.ops ? 0 : o->margin, items[i].k, &out[i]);
+        out[i].outcome = sail__outcome_of_scores(out[i].score, items[i].k, s->vectors.ops ? 0 : o->margin);
         if (items[i].k == 2 && fabs(lead) <= o->margin)
             out[i].outcome = SAIL_TIE;
     }

@@ -135,13 +135,6 @@ static sail_code check(const sail_loaded *judge, const sail_judge_item *item, co
                      (int)v->outcome, item->k, outcomes_of_judge(item->k), SAIL_ABSTAIN);
 }
 
-static void blank(sail_verdict *v)
-{
-    *v = (sail_verdict){.outcome = SAIL_ABSTAIN};
-    for (int k = 0; k < SAIL_MAX_RESPONSES; k++)
-        v->score[k] = NAN;
-}
-
 static sail__verdict_row row_of(const call *c, int64_t i, const sail_verdict *v, const sail_judge_note *note)
 {
     sail__verdict_row r = {.outcome = v->outcome, .k = c->items[i].k, .provenance = c->who, .seconds = v->seconds};
@@ -221,7 +214,7 @@ static sail_code look_up(call *c, sail_err *err)
     for (int64_t i = 0; i < c->n; i++) {
         sail__verdict_row *rows;
         size_t n = 0;
-        blank(&c->out[i]);
+        c->out[i] = sail__no_verdict();
         if (c->j->store && c->judge->about)
             SAIL_TRY(sail__store_verdicts(c->j->store, c->arena, c->keys[i], &rows, &n, err));
         if (n == 0) {
@@ -261,7 +254,7 @@ static sail_code label(call *c, const sail_slot *slot, const sail_judge_item *it
     if (!v || !rows || !seen)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     for (int64_t i = 0; i < c->m; i++)
-        blank(&v[i]);
+        v[i] = sail__no_verdict();
     SAIL_TRY(ops->label(slot->options, c->judge->state, seen, c->m, v, err));
     for (int64_t i = 0; i < c->m; i++) {
         SAIL_TRY(check(c->judge->loaded, &items[i], &v[i], err));
@@ -354,11 +347,33 @@ sail_code sail__judge_call(const sail_plugin *p, sail_arena *a, const void *self
     }
     sail_judge_host host = {.size = sizeof host, .host = out, .verdict = only_take, .recall = no_recall, .remember = no_memory, .answered = nobody};
     for (int64_t i = 0; i < n; i++)
-        blank(&out[i]);
+        out[i] = sail__no_verdict();
     return ops->ask(self, state, items, n, &host, err);
 }
 
-/* ---- items ---- */
+/* ---- verdicts and items ---- */
+
+sail_verdict sail__no_verdict(void)
+{
+    sail_verdict v = {.outcome = SAIL_ABSTAIN};
+    for (int k = 0; k < SAIL_MAX_RESPONSES; k++)
+        v.score[k] = NAN;
+    return v;
+}
+
+int32_t sail__outcome_of_scores(const double *score, int k, double margin)
+{
+    int order[SAIL_MAX_RESPONSES];
+    for (int j = 0; j < k; j++) {
+        int at = j;
+        if (!isfinite(score[j]))
+            return SAIL_ABSTAIN;
+        for (; at > 0 && score[order[at - 1]] < score[j]; at--)
+            order[at] = order[at - 1];
+        order[at] = j;
+    }
+    return k == 2 && fabs(score[0] - score[1]) <= margin ? SAIL_TIE : sail_outcome_of_ranking(order, k, k);
+}
 
 sail_code sail__judging_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,
                             sail_judge_item *out, sail_err *err)

@@ -34,6 +34,12 @@ sail_code sail__judging_ask_as_shown(sail__judging *j, const sail_slot *judge, c
 sail_code sail__judge_call(const sail_plugin *p, sail_arena *a, const void *self, void *state, const sail_judge_item *items, int64_t n,
                            sail_verdict *out, sail_err *err);
 
+/* What a judge says before it has said anything: it abstains, and its scores are NaN. */
+sail_verdict sail__no_verdict(void);
+/* The outcome of k scores, larger is better: of two no further apart than `margin` a tie; of more a ranking, of equals the first slot
+ * first. SAIL_ABSTAIN where a score is not finite. */
+int32_t sail__outcome_of_scores(const double *score, int k, double margin);
+
 /* What a judge sees of a row's prompt and k responses (texts and lengths), in the arena. */
 sail_code sail__judging_item(const sail_row *row, int k, const char *const *responses, const int64_t *tokens, sail_arena *a,
                              sail_judge_item *out, sail_err *err);

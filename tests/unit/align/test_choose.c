@@ -166,6 +166,12 @@ static void the_judge_s_ranking_is_that_of_the_kept(void **state)
     assert_true(sail_outcome_ranking(w->step.groups[0].outcome, 3, 3, order));
     assert_true(order[0] == 1 && order[1] == 2 && order[2] == 0);
     done(w);
+    w = make("{\"method\": {\"preference\": \"plackett_luce\"}}", 3, SAIL_BY_JUDGE, 0.3);
+    ranked(w, (int[]){1, 0, 2});
+    choose(w);
+    assert_int_equal(w->step.groups[0].outcome, SAIL_TIE); /* the number of this ranking, too */
+    assert_int_equal(w->step.tied, 0);
+    done(w);
 }
 
 static void verdicts_become_places(void **state)
