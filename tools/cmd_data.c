@@ -354,13 +354,7 @@ static sail_code go_through(sail__cli *c, const plan *p, sail__source *s, sail__
     }
     sail__arena_free(a);
     t->records = sail__source_records(s);
-    const sail__drops *read = sail__source_drops(s);
-    for (size_t i = 0; i < read->n && code == SAIL_OK; i++)
-        for (int64_t k = 0; k < read->items[i].n && code == SAIL_OK; k++) {
-            int64_t at = k < SAIL__DROP_LINES ? k : 0;
-            code = sail__drops_add(&t->drops, read->items[i].reason, read->items[i].file[at], read->items[i].line[at], err);
-        }
-    return code;
+    return code == SAIL_OK ? sail__drops_merge(&t->drops, sail__source_drops(s), err) : code;
 }
 
 static sail_code prepare(plan *p, sail_err *err)

@@ -59,15 +59,9 @@ sail_code sail__rows_load(const sail__data_options *d, const sail__encode_option
     if (!code)
         code = load(s, e, scratch, out, err);
     if (s) {
-        const sail__drops *read = sail__source_drops(s);
         out->records = sail__source_records(s);
-        for (size_t i = 0; i < read->n && !code; i++) {
-            const sail__drop *p = &read->items[i];
-            for (int64_t k = 0; k < p->n && !code; k++) {
-                int64_t at = k < SAIL__DROP_LINES ? k : 0;
-                code = sail__drops_add(&out->drops, p->reason, p->file[at], p->line[at], err);
-            }
-        }
+        if (!code)
+            code = sail__drops_merge(&out->drops, sail__source_drops(s), err);
     }
     sail__source_close(s);
     sail__token_scratch_free(scratch);

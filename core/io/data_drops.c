@@ -3,12 +3,17 @@
 
 #include "data_impl.h"
 
+static sail__drop *find(const sail__drops *d, const char *reason)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (strcmp(d->items[i].reason, reason) == 0)
+            return &d->items[i];
+    return NULL;
+}
+
 sail_code sail__drops_add(sail__drops *d, const char *reason, const char *file, int64_t line, sail_err *err)
 {
-    sail__drop *at = NULL;
-    for (size_t i = 0; i < d->n && !at; i++)
-        if (strcmp(d->items[i].reason, reason) == 0)
-            at = &d->items[i];
+    sail__drop *at = find(d, reason);
     if (!at) {
         if (d->n == d->cap) {
             size_t cap = d->cap ? 2 * d->cap : 8;
@@ -33,6 +38,18 @@ sail_code sail__drops_add(sail__drops *d, const char *reason, const char *file, 
             return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     }
     at->n++;
+    return SAIL_OK;
+}
+
+sail_code sail__drops_merge(sail__drops *d, const sail__drops *more, sail_err *err)
+{
+    for (size_t i = 0; i < more->n; i++) {
+        const sail__drop *p = &more->items[i];
+        const int64_t told = p->n < SAIL__DROP_LINES ? p->n : SAIL__DROP_LINES;
+        for (int64_t k = 0; k < told; k++)
+            SAIL_TRY(sail__drops_add(d, p->reason, p->file[k], p->line[k], err));
+        find(d, p->reason)->n += p->n - told;
+    }
     return SAIL_OK;
 }
 
