@@ -318,14 +318,19 @@ sail_code sail__cli_output(sail__cli *c, const char *path, const void *data, siz
     return SAIL_OK;
 }
 
-sail_code sail__cli_print_json(sail__cli *c, const sail_node *n, sail_err *err)
+sail_code sail__cli_write_json(sail__cli *c, const char *path, const sail_node *n, sail_err *err)
 {
     sail_buf b = {0};
     sail__node_to_json(&b, n);
     sail__buf_str(&b, "\n");
-    sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, NULL, b.data, b.len, err);
+    sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, path, b.data, b.len, err);
     sail__buf_free(&b);
     return code;
+}
+
+sail_code sail__cli_print_json(sail__cli *c, const sail_node *n, sail_err *err)
+{
+    return sail__cli_write_json(c, NULL, n, err);
 }
 
 const char *sail__cli_recipes_dir(sail__cli *c)

@@ -97,7 +97,8 @@ void sail__cli_status(sail__cli *c, const char *text);
 void sail__cli_clear(sail__cli *c);
 /* Write everything to a file ("-" or NULL: standard output), whole or not at all. */
 sail_code sail__cli_output(sail__cli *c, const char *path, const void *data, size_t size, sail_err *err);
-/* Print a node as JSON with a newline. */
+/* A node as JSON with a newline, likewise. */
+sail_code sail__cli_write_json(sail__cli *c, const char *path, const sail_node *n, sail_err *err);
 sail_code sail__cli_print_json(sail__cli *c, const sail_node *n, sail_err *err);
 /* Colour sequences for standard output; "" when colours are off. */
 typedef enum sail__tone { SAIL__PLAIN, SAIL__BOLD, SAIL__DIM, SAIL__RED, SAIL__GREEN, SAIL__YELLOW, SAIL__BLUE, SAIL__CYAN } sail__tone;

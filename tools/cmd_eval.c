@@ -241,14 +241,8 @@ static void table(job *j)
 static sail_code write_results(sail__cli *c, const sail_node *root, sail_err *err)
 {
     const struct eval_options *o = c->options;
-    if (o->output) {
-        sail_buf b = {0};
-        sail__node_to_json(&b, root);
-        sail__buf_str(&b, "\n");
-        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, o->output, b.data, b.len, err);
-        sail__buf_free(&b);
-        SAIL_TRY(code);
-    }
+    if (o->output)
+        SAIL_TRY(sail__cli_write_json(c, o->output, root, err));
     return c->json ? sail__cli_print_json(c, root, err) : SAIL_OK;
 }
 

@@ -312,14 +312,8 @@ static sail_code tell(sail__cli *c, const sail__cli_reward_eval *o, const sail__
 {
     sail__cli_clear(c);
     sail_node *root = as_json(c, o, r);
-    if (o->output) {
-        sail_buf b = {0};
-        sail__node_to_json(&b, root);
-        sail__buf_str(&b, "\n");
-        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, o->output, b.data, b.len, err);
-        sail__buf_free(&b);
-        SAIL_TRY(code);
-    }
+    if (o->output)
+        SAIL_TRY(sail__cli_write_json(c, o->output, root, err));
     if (c->json)
         return sail__cli_print_json(c, root, err);
     table(c, o, r);
