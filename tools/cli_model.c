@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "recipe/recipe.h"
+
 /* ---- opening ---- */
 
 static bool has_option(const sail_plugin *p, const char *name)
@@ -29,6 +31,16 @@ sail_code sail__cli_backend(sail__cli *c, sail_slot *out, sail_err *err)
     if (!node)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (!sail__slot_parse(c->ctx, c->arena, SAIL_KIND_BACKEND, node, "--backend", NULL, NULL, out, &problems))
+        return sail__problems_fail(&problems, SAIL_E_USAGE, err);
+    return SAIL_OK;
+}
+
+sail_code sail__cli_slot(sail__cli *c, sail_kind kind, const char *text, const char *option, sail_slot *out, sail_err *err)
+{
+    sail_node *node = NULL;
+    sail_problems problems = {.arena = c->arena};
+    SAIL_TRY(sail__yaml_parse(c->arena, text, strlen(text), "command line", &node, err));
+    if (!sail__slot_parse(c->ctx, c->arena, kind, node, option, NULL, NULL, out, &problems))
         return sail__problems_fail(&problems, SAIL_E_USAGE, err);
     return SAIL_OK;
 }

@@ -19,6 +19,8 @@ sail_code sail__cli_open_model(sail__cli *c, const sail__cli_want *want, sail__s
 
 /* The backend that --backend and --threads name. */
 sail_code sail__cli_backend(sail__cli *c, sail_slot *out, sail_err *err);
+/* A plugin by NAME or {kind: NAME, …}, as a recipe has it; `option` names it in messages. */
+sail_code sail__cli_slot(sail__cli *c, sail_kind kind, const char *text, const char *option, sail_slot *out, sail_err *err);
 
 /* A row of a file, or a text, as ids. */
 typedef struct sail__cli_row {

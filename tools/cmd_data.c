@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "align/config.h"
-#include "cli.h"
+#include "cli_model.h"
 #include "io/data.h"
 #include "recipe/recipe.h"
 
@@ -75,11 +75,7 @@ static sail_code problem_error(const sail_problems *p, sail_err *err)
 static sail_code from_options(sail__cli *c, plan *p, sail_err *err)
 {
     const struct data *o = c->options;
-    sail_problems problems = {.arena = c->arena};
-    sail_node *reader = NULL;
-    SAIL_TRY(sail__yaml_parse(c->arena, o->reader, strlen(o->reader), "--reader", &reader, err));
-    if (!sail__slot_parse(c->ctx, c->arena, SAIL_KIND_DATASET, reader, "--reader", NULL, NULL, &p->reader, &problems))
-        return problem_error(&problems, err);
+    SAIL_TRY(sail__cli_slot(c, SAIL_KIND_DATASET, o->reader, "--reader", &p->reader, err));
     sail_node *files = sail__node_new(c->arena, SAIL_NODE_LIST, "command line", 0, 0), *fields = NULL;
     for (size_t i = 1; files && i < c->n_args; i++)
         if (!sail__node_append(c->arena, files, sail__node_string(c->arena, c->args[i], "command line")))

@@ -7,7 +7,6 @@
 #include "align/reward_eval.h"
 #include "cli_model.h"
 #include "io/hf_config.h"
-#include "recipe/recipe.h"
 
 /* ---- opening ---- */
 
@@ -32,15 +31,6 @@ sail_code sail__cli_open_scorer(sail__cli *c, const char *tokenizer, const char 
     sail__scorer_spec spec = {.path = c->model.model, .adapter = c->model.adapter, .tokenizer = tokenizer, .template_name = template_name, .system = system,
                               .backend = &backend, .device = c->model.device, .dtype = c->model.dtype};
     return sail__scorer_open(c->ctx, &spec, out, err);
-}
-
-/* A plugin by NAME or {kind: NAME, …}, as a recipe has it. */
-static sail_code slot_of(sail__cli *c, sail_kind kind, const char *text, const char *option, sail_slot *out, sail_err *err)
-{
-    sail_node *node = NULL;
-    sail_problems problems = {.arena = c->arena};
-    SAIL_TRY(sail__yaml_parse(c->arena, text, strlen(text), "command line", &node, err));
-    return sail__slot_parse(c->ctx, c->arena, kind, node, option, NULL, NULL, out, &problems) ? SAIL_OK : sail__problems_fail(&problems, SAIL_E_USAGE, err);
 }
 
 /* ---- sail score ---- */
@@ -221,7 +211,7 @@ sail_code sail__cli_score_rewards(sail__cli *c, const sail__cli_scoring *o, sail
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     s->c = c;
     s->o = o;
-    sail_code code = slot_of(c, SAIL_KIND_DATASET, "preference", "reader", &reader, err);
+    sail_code code = sail__cli_slot(c, SAIL_KIND_DATASET, "preference", "reader", &reader, err);
     if (code == SAIL_OK) {
         s->pairs = reader.loaded->ops;
         s->pair_options = reader.options;
@@ -324,8 +314,8 @@ sail_code sail__cli_eval_rewards(sail__cli *c, const sail__cli_reward_eval *o, s
 {
     sail_slot reader, preference;
     sail__scorer *scorer = NULL;
-    SAIL_TRY(slot_of(c, SAIL_KIND_DATASET, o->reader, "--reader", &reader, err));
-    SAIL_TRY(slot_of(c, SAIL_KIND_PREFERENCE, o->preference, "--preference", &preference, err));
+    SAIL_TRY(sail__cli_slot(c, SAIL_KIND_DATASET, o->reader, "--reader", &reader, err));
+    SAIL_TRY(sail__cli_slot(c, SAIL_KIND_PREFERENCE, o->preference, "--preference", &preference, err));
     SAIL_TRY(sail__cli_open_scorer(c, NULL, o->template_name, o->system, &scorer, err));
     const sail_preference_model m = {preference.loaded->ops, preference.options, preference.loaded->plugin.name};
     sail__data_options rows = {.paths = &o->data, .n_paths = 1, .reader = &reader, .held_out = o->held_out,

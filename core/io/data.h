@@ -72,7 +72,7 @@ typedef struct sail__drops {
     size_t n, cap;
 } sail__drops;
 sail_code sail__drops_add(sail__drops *d, const char *reason, const char *file, int64_t line, sail_err *err);
-sail_code sail__drops_merge(sail__drops *d, const sail__drops *more, sail_err *err); /* behind what d has */
+sail_code sail__drops_merge(sail__drops *d, const sail__drops *more, sail_err *err); /* adds what `more` has */
 int64_t sail__drops_total(const sail__drops *d);
 /* "6 of 2312 rows dropped: 4 empty response (lines 12, 99, …); …"; nothing where none was. */
 void sail__drops_print(const sail__drops *d, int64_t rows, sail_buf *out);
