@@ -5,7 +5,7 @@
 
 enum { TRIES = 16, CHAINS = 12, GROUP = 64 }; /* CHAINS: limits.cl */
 
-static double now(void)
+double ocl_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -31,10 +31,10 @@ static void begin(const job *j, ocl_launch *l, const char *entry)
 static sail_code start(const job *j, ocl_launch *l, double *seconds)
 {
     const size_t local = j->alone ? 1 : GROUP;
-    const double from = now();
+    const double from = ocl_now();
     SAIL_TRY(ocl_start(l, 1, &j->items, &local));
     SAIL_TRY(ocl_sync(j->d, j->err));
-    *seconds = now() - from;
+    *seconds = ocl_now() - from;
     return SAIL_OK;
 }
 

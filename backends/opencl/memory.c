@@ -31,11 +31,11 @@ sail_code ocl_mem_new(sail_device *d, uint64_t bytes, const char *what, cl_mem *
     cl_int status = CL_SUCCESS;
     ocl_describe(&d->facts, &d->options, &info);
     if (bytes > info.largest_allocation)
-        return sail_fail(err, SAIL_E_NOMEM, "opencl: %s of %.1f MiB: %s allocates at most %.1f MiB at once%s", what, mib(bytes), d->facts.name, mib(info.largest_allocation),
-                         d->options.largest > 0 ? " by the option `largest`" : "");
+        return sail_fail(err, SAIL_E_NOMEM, "opencl: %s of %.1f MiB: %s allocates at most %.1f MiB at once%s", what, mib(bytes), d->facts.name,
+                         mib(info.largest_allocation), d->options.largest > 0 ? " by the option `largest`" : "");
     if (bytes > d->limit || d->counters.bytes_now > d->limit - bytes)
-        return sail_fail(err, SAIL_E_NOMEM, "opencl: %s of %.1f MiB beside the %.1f MiB in use: %s has %.1f MiB%s", what, mib(bytes), mib(d->counters.bytes_now),
-                         d->facts.name, mib(d->limit), d->options.memory > 0 ? " by the option `memory`" : "");
+        return sail_fail(err, SAIL_E_NOMEM, "opencl: %s of %.1f MiB beside the %.1f MiB in use: %s has %.1f MiB%s", what, mib(bytes),
+                         mib(d->counters.bytes_now), d->facts.name, mib(d->limit), d->options.memory > 0 ? " by the option `memory`" : "");
     *out = d->api.clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, &status);
     SAIL_TRY(ocl_check(status, err, "%s of %.1f MiB beside the %.1f MiB in use (of %.1f MiB)", what, mib(bytes),
                        mib(d->counters.bytes_now), mib(d->limit)));

@@ -268,6 +268,7 @@ void ocl_free(sail_device *d, sail_buffer *b);
 void ocl_slabs_free(sail_device *d);
 
 /* limits.c */
+double ocl_now(void); /* seconds, of a clock that only goes forward */
 sail_code ocl_limits(sail_device *d, double *flops, double *bytes, sail_err *err);
 
 /* run.c */

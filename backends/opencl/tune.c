@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "matmul.h"
 
@@ -16,13 +15,6 @@ typedef struct bench {
     ocl_tell *tell;
     void *user;
 } bench;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -155,8 +147,8 @@ static bool verify(bench *b, const ocl_plan *p, char *problem, size_t room)
 static double once(bench *b, const ocl_plan *p)
 {
     sail_err err = {0};
-    const double t = now();
-    return ocl_matmul_by(b->d, &b->call, p, &err) == SAIL_OK && ocl_sync(b->d, &err) == SAIL_OK ? now() - t : 1e30;
+    const double t = ocl_now();
+    return ocl_matmul_by(b->d, &b->call, p, &err) == SAIL_OK && ocl_sync(b->d, &err) == SAIL_OK ? ocl_now() - t : 1e30;
 }
 
 /* In turns, so that whatever else the machine does slows all of them; the least time of each counts. */
