@@ -22,7 +22,7 @@ const sail_opt sail__model_table[] = {
     SAIL_OPT_INT(T, threads, .min = 0, .max = 1024, .help = "of the backend, where it has the option; 0: one a core"),
     SAIL_OPT_BOOL(T, recompute, .help = "compute activations again in the backward pass: less memory, a third more work"),
     SAIL_OPT_CHOICE(T, reference, .def = SAIL__REF_AUTO, .choices = references, .help = "how the reference is held"),
-    {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .help = "chat template by name; unset: the model's own"},
+    {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .help = "chat template: a name, or a file that ends in .jinja; unset: the model's own"},
     SAIL_OPT_STR(T, tokenizer, .flags = SAIL_OPT_PATH, .help = "tokenizer.json or its directory; unset: the model's own"),
     SAIL_OPT_STR(T, system, .help = "system message; unset: the template's own"),
     SAIL_OPT_NODE(T, init, .help = "a new model from nothing: {layers, width, heads, kv_heads, ff, vocab}"),
@@ -45,7 +45,7 @@ static const char *const bad_rows[] = {"error", "skip", NULL};
 const sail_opt sail__data_table[] = {
     SAIL_OPT_NODE(T, train, .flags = SAIL_OPT_PATH, .help = "file, pattern (*.jsonl.gz), {path, weight}, or a list of them"),
     SAIL_OPT_NODE(T, eval, .flags = SAIL_OPT_PATH, .help = "the same; unset: held out of train"),
-    SAIL_OPT_NODE(T, reader, .flags = SAIL_OPT_SLOT, .unit = "dataset", .def_str = "preference", .help = "how a record is read"),
+    SAIL_OPT_NODE(T, reader, .flags = SAIL_OPT_SLOT, .unit = "dataset", .def_str = "preference", .help = "how a record is read; stage sft: sft"),
     SAIL_OPT_F64(T, held_out, .def = 0.05, .min = 0, .max = 0.9, .help = "share of prompts, by hash, kept for evaluation"),
     SAIL_OPT_INT(T, max_rows, .min = 0, .max = 1e15, .help = "read at most so many rows; 0: all"),
     SAIL_OPT_INT(T, max_prompt, .def = 512, .min = 1, .max = 1e7, .unit = "tokens", .help = "longest prompt"),
@@ -78,7 +78,7 @@ const sail_opt sail__rollout_table[] = {
 #undef T
 #define T sail__method_section
 const sail_opt sail__method_table[] = {
-    SAIL_OPT_NODE(T, objective, .flags = SAIL_OPT_SLOT, .unit = "objective", .def_str = "sail", .help = "the loss; or a list of them"),
+    SAIL_OPT_NODE(T, objective, .flags = SAIL_OPT_SLOT, .unit = "objective", .def_str = "sail", .help = "the loss, or a list of them; stages sft and reward: theirs"),
     SAIL_OPT_NODE(T, loss_weights, .help = "of several objectives, a list as long as theirs; unset: 1 each"),
     SAIL_OPT_CHOICE(T, f_divergence_type, .choices = sail__divergences, .help = "divergence from the reference behind the implicit reward"),
     SAIL_OPT_F64(T, f_alpha_divergence_coef, .def = 0.5, .min = -10, .max = 10, .flags = SAIL_OPT_SCHEDULABLE, .help = "alpha of alpha_divergence; 1: reverse_kl"),
@@ -100,8 +100,8 @@ typedef struct route_section {
 } route_section;
 static const char *const writers[] = {"data", "policy", NULL}, *const labellers[] = {"data", "policy", "judge", NULL};
 const sail_opt sail__route_table[] = {
-    SAIL_OPT_CHOICE(T, writer, .choices = writers, .help = "who writes the responses; ddp, dpp and dpr know theirs"),
-    SAIL_OPT_CHOICE(T, labeller, .choices = labellers, .help = "who says which is better; ddp, dpp and dpr know theirs"),
+    SAIL_OPT_CHOICE(T, writer, .flags = SAIL_OPT_REQUIRED, .choices = writers, .help = "who writes the responses; ddp, dpp and dpr know theirs"),
+    SAIL_OPT_CHOICE(T, labeller, .flags = SAIL_OPT_REQUIRED, .choices = labellers, .help = "who says which is better; ddp, dpp and dpr know theirs"),
     SAIL_OPT_F64(T, weight, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = "share of the prompts"),
     SAIL_OPT_F64(T, coef, .min = 0, .max = 1e9, .flags = SAIL_OPT_SCHEDULABLE,
                  .help = "of the extra terms: T1 where the policy writes, T3 where it labels; ddp and dpp 0.2, dpr 0.3"),
@@ -266,14 +266,11 @@ static bool route(parser *p, const char *name, const sail_node *given, route_sec
     enum { WRITER, LABELLER, WEIGHT, COEF, ROWS };
     sail_opt table[ROWS + 1];
     memcpy(table, sail__route_table, sizeof table);
-    table[WRITER].flags |= SAIL_OPT_REQUIRED;
-    table[LABELLER].flags |= SAIL_OPT_REQUIRED;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (sail__name_equal(name, known[i].name)) {
-            table[WRITER] = (sail_opt){.name = "writer", .type = SAIL_OPT_TYPE_CHOICE, .offset = table[WRITER].offset, .choices = writers,
-                                       .def = known[i].writer, .help = table[WRITER].help};
-            table[LABELLER] = (sail_opt){.name = "labeller", .type = SAIL_OPT_TYPE_CHOICE, .offset = table[LABELLER].offset,
-                                         .choices = labellers, .def = known[i].labeller, .help = table[LABELLER].help};
+            table[WRITER].flags = table[LABELLER].flags = 0;
+            table[WRITER].def = known[i].writer;
+            table[LABELLER].def = known[i].labeller;
             table[COEF].def = known[i].coef;
         }
     const sail_node *map = given;

@@ -477,7 +477,7 @@ static void describe_default(sail_buf *out, const sail_opt *o)
     else if (o->type == SAIL_OPT_TYPE_CHOICE)
         sail__buf_printf(out, "default %s", o->def >= 0 && o->def < (double)count_choices(o) ? o->choices[(size_t)o->def] : "none");
     else if (o->type == SAIL_OPT_TYPE_NODE)
-        sail__buf_str(out, "default none");
+        sail__buf_printf(out, "default %s", o->def_str ? o->def_str : "none");
     else
         sail__buf_printf(out, "default %.15g", o->def);
 }

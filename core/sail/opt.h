@@ -40,7 +40,7 @@ typedef struct sail_opt {
     uint32_t flags;
     size_t offset;             /* of the member in the struct */
     double def, min, max;      /* BOOL (0/1), INT, F64, CHOICE (index). min == max: no bounds; else both count (INFINITY: none there) */
-    const char *def_str;       /* STR; NULL: unset */
+    const char *def_str;       /* STR; NULL: unset. NODE: for the description alone, what stands in for one that is not given */
     const char *const *choices; /* CHOICE: NULL-terminated names */
     const char *unit;          /* "nats", "tokens", "bytes", … or NULL */
     const char *help;          /* one sentence, lower case, no full stop */

@@ -30,7 +30,7 @@ static const sail_opt table[] = {
     SAIL_OPT_F64(struct options, weight, .def = 0.5, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = "of a route"),
     SAIL_OPT_STR(struct options, path, .flags = SAIL_OPT_REQUIRED | SAIL_OPT_PATH, .help = "the model's directory"),
     SAIL_OPT_CHOICE(struct options, mode, .def = 1, .choices = modes, .help = "how"),
-    SAIL_OPT_NODE(struct options, extra, .help = "anything"),
+    SAIL_OPT_NODE(struct options, extra, .def_str = "much", .help = "anything"),
     {0},
 };
 
@@ -222,6 +222,7 @@ static void table_is_described(void **state)
     assert_non_null(strstr(b.data, "  mode                 one of fast, very_slow, off, default very_slow: how\n"));
     assert_non_null(strstr(b.data, "  weight               number 0 to 1 or a schedule, default 0.5: of a route\n"));
     assert_non_null(strstr(b.data, "  path                 path, required: the model's directory\n"));
+    assert_non_null(strstr(b.data, "  extra                value, default much: anything\n"));
     sail__buf_free(&b);
 }
 
