@@ -200,7 +200,6 @@ static sail_code take_a_look(look *k, sail_err *err)
 sail_code sail__learner_diagnose(sail__learner *l, const sail__stage *live, sail__step *s, sail__metrics *metrics, sail_err *err)
 {
     look k = {.l = l, .live = live, .s = s, .metrics = metrics, .flat = sail__model_flat(l->passes.model)};
-    const double flops = l->passes.flops;
     if (s->n == 0 || l->passes.labels || l->passes.prompts)
         return SAIL_OK;
     for (int i = 0; i < k.flat->n_segments; i++)
@@ -215,6 +214,5 @@ sail_code sail__learner_diagnose(sail__learner *l, const sail__stage *live, sail
     sail__free(k.kept);
     for (int t = 0; t < TERMS; t++)
         sail__free(k.g[t]);
-    l->passes.flops = flops; /* time/tflops is about learning */
     return code == SAIL_OK ? code : sail_fail_in(err, "train.diagnostics");
 }
