@@ -58,24 +58,10 @@ static void sections(sail__reward_report *r)
 
 enum { MOST = 4096 }; /* pairs of one pass */
 typedef struct batch {
-    const char *subset[MOST];
+    int subset[MOST]; /* of the report's; -1: none */
     size_t n;
     float *scores;
 } batch;
-
-static sail_code count_subset(sail__reward_report *r, const char *name, bool right, sail_err *err)
-{
-    size_t i = 0;
-    while (i < r->n_subsets && strcmp(r->subsets[i].name, name) != 0)
-        i++;
-    if (i == r->n_subsets) {
-        SAIL_TRY(sail__grow(&r->subsets, &r->cap, i + 1, sizeof *r->subsets, err));
-        r->subsets[r->n_subsets++] = (sail__subset){.name = name};
-    }
-    r->subsets[i].pairs++;
-    r->subsets[i].right += right;
-    return SAIL_OK;
-}
 
 static sail_code flush(sail__scorer *s, batch *b, const sail_preference_model *m, sail__reward_report *r, sail_err *err)
 {
@@ -101,26 +87,33 @@ static sail_code flush(sail__scorer *s, batch *b, const sail_preference_model *m
         r->chosen += score[0];
         r->rejected += score[1];
         r->margin += score[0] - score[1];
-        if (b->subset[i])
-            SAIL_TRY(count_subset(r, b->subset[i], score[0] > score[1], err));
+        if (b->subset[i] >= 0) {
+            r->subsets[b->subset[i]].pairs++;
+            r->subsets[b->subset[i]].right += score[0] > score[1];
+        }
     }
     b->n = 0;
     return SAIL_OK;
 }
 
-/* A name that the report has already, or a copy. */
-static sail_code name_of(sail__reward_report *r, const char *subset, const char **out, sail_err *err)
+/* The report's subset of that name, made at its first pair. */
+static sail_code subset_of(sail__reward_report *r, const char *name, int *out, sail_err *err)
 {
-    *out = NULL;
-    if (!subset)
+    size_t i = 0;
+    *out = -1;
+    if (!name)
         return SAIL_OK;
-    for (size_t i = 0; i < r->n_subsets; i++)
-        if (strcmp(r->subsets[i].name, subset) == 0) {
-            *out = r->subsets[i].name;
-            return SAIL_OK;
-        }
-    *out = sail__arena_strdup(r->arena, subset);
-    return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    while (i < r->n_subsets && strcmp(r->subsets[i].name, name) != 0)
+        i++;
+    if (i == r->n_subsets) {
+        const char *copy = sail__arena_strdup(r->arena, name);
+        if (!copy)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        SAIL_TRY(sail__grow(&r->subsets, &r->cap, i + 1, sizeof *r->subsets, err));
+        r->subsets[r->n_subsets++] = (sail__subset){.name = copy};
+    }
+    *out = (int)i;
+    return SAIL_OK;
 }
 
 static sail_code take(sail__scorer *s, batch *b, const sail_row *row, sail__reward_report *r, sail_err *err)
@@ -129,7 +122,7 @@ static sail_code take(sail__scorer *s, batch *b, const sail_row *row, sail__rewa
     if (!sail__part_present(&responses[0]) || !sail__part_present(&responses[1]))
         return sail_fail(err, SAIL_E_ARG, "the row has no pair of responses");
     SAIL_TRY(sail__scorer_add(s, &row->part[SAIL_PART_PROMPT], responses, 2, err));
-    return name_of(r, row->subset, &b->subset[b->n++], err);
+    return subset_of(r, row->subset, &b->subset[b->n++], err);
 }
 
 static sail_code run(sail_ctx *ctx, sail__scorer *s, sail__source *in, const sail__reward_data *data, const sail_preference_model *m, batch *b,
