@@ -22,7 +22,7 @@ static const char *model_path(const sail_node *texts)
 #define MODEL_OR_SKIP(texts, close)                                                                                    \
     do {                                                                                                               \
         if (!model_path(texts)) {                                                                                      \
-            print_message("skipped: no models/%s beside the recorded numbers\n", test_string(sail__node_get(texts, "file"))); \
+            print_message("skipped: no shared models/%s\n", test_string(sail__node_get(texts, "file"))); \
             golden_close(close);                                                                                       \
             skip();                                                                                                    \
         }                                                                                                              \

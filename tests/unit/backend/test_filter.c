@@ -35,7 +35,7 @@ static void filters_give_the_recorded_probabilities(void **state)
     else
         snprintf(path, sizeof path, "%s/../shared/golden/method/decoding/filters.json", top ? top : ".");
     if (!sail__file_exists(path)) {
-        print_message("skipped: %s is not there\n", path);
+        print_message("skipped: no recorded numbers in %s\n", path);
         sail__arena_free(a);
         skip();
     }

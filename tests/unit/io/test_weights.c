@@ -238,8 +238,10 @@ static void the_real_model_opens(void **state)
     (void)state;
     GOLDEN_OR_SKIP();
     const char *path = golden_path("../models/SmolLM2-135M-Instruct.Q4_1.gguf");
-    if (!path)
+    if (!path) {
+        print_message("skipped: no shared models/SmolLM2-135M-Instruct.Q4_1.gguf\n");
         skip();
+    }
     sail__weights *w = open_ok(path);
     const sail__model_config *c = sail__weights_config(w);
     int64_t v;
