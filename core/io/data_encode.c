@@ -97,13 +97,12 @@ sail_code sail__closing_ids(const sail__template *chat, const sail__tokenizer *t
     static const char mark[] = "mark";
     const sail__message m[] = {{"user", "x", 1}, {"assistant", mark, sizeof mark - 1}};
     sail_buf text = {0};
-    SAIL_TRY(sail__template_render(chat, m, 2, false, &text, NULL, err));
-    const char *end = sail__tokenizer_token(t, sail__template_end_id(chat, t), NULL), *behind = text.data, *at;
+    sail_code code = sail__template_render(chat, m, 2, false, &text, NULL, err);
+    const char *end = sail__tokenizer_token(t, sail__template_end_id(chat, t), NULL), *behind = text.data ? text.data : "", *at;
     while ((at = strstr(behind, mark)))
         behind = at + sizeof mark - 1;
     size_t n = end ? strlen(end) : 0;
-    sail_code code = SAIL_OK;
-    if (n && strncmp(behind, end, n) == 0 && behind[n])
+    if (!code && n && strncmp(behind, end, n) == 0 && behind[n])
         code = sail__encode(t, NULL, behind + n, strlen(behind + n), SAIL__CONTINUATION | SAIL__PARSE_SPECIAL, out, err);
     sail__buf_free(&text);
     return code;

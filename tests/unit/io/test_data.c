@@ -428,6 +428,31 @@ static void prompt_and_responses_join_to_the_conversation(void **state)
     world_close(&w);
 }
 
+static void what_closes_a_conversation_is_what_stands_behind_its_end(void **state)
+{
+    (void)state;
+    GOLDEN_OR_SKIP();
+    static const char *const closed[][2] = {
+        {"{% for m in messages %}{{ m.content }}<|im_end|>\n\n{% endfor %}{% if true %}.{% endif %}", "\n\n."},
+        {"{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}", ""},
+        {"{% for m in messages %}{{ m.content }}.{% endfor %}", ""},
+        {"{% if false %}never{% endif %}", ""}}; /* a template that writes nothing */
+    world w;
+    if (!world_open(&w))
+        skip();
+    for (size_t i = 0; i < sizeof closed / sizeof *closed; i++) {
+        sail__template *chat;
+        sail__ids ids = {0};
+        sail_err err = {0};
+        assert_int_equal(sail__template_from_jinja(closed[i][0], "test", NULL, w.t, &chat, &err), SAIL_OK);
+        assert_int_equal(sail__closing_ids(chat, w.t, &ids, &err), SAIL_OK);
+        expect_text(&w, ids.items, ids.n, closed[i][1]);
+        sail__ids_free(&ids);
+        sail__template_free(chat);
+    }
+    world_close(&w);
+}
+
 static void a_space_at_the_end_of_a_prompt_moves_to_the_responses(void **state)
 {
     (void)state;
@@ -526,6 +551,7 @@ int main(void)
         cmocka_unit_test(the_split_is_by_prompt_and_covers_all),
         cmocka_unit_test(the_order_is_a_permutation_of_seed_and_epoch),
         cmocka_unit_test(prompt_and_responses_join_to_the_conversation),
+        cmocka_unit_test(what_closes_a_conversation_is_what_stands_behind_its_end),
         cmocka_unit_test(a_space_at_the_end_of_a_prompt_moves_to_the_responses),
         cmocka_unit_test(what_is_too_long_is_dropped_or_cut),
         cmocka_unit_test(ready_ids_are_taken_as_they_are),
