@@ -140,12 +140,12 @@ static json_t *find(json_t *v, const char *path)
     return whole ? whole : v;
 }
 
-/* Texts that are not empty, a blank line between them. */
-static json_t *joined(json_t *record, const sail_node *names)
+/* Texts that are not empty, a blank line between them; NULL: none. */
+static json_t *joined(json_t *record, const sail_node *const *names, size_t n, bool *lacked)
 {
     sail_buf b = {0};
-    for (size_t i = 0; i < names->list.n; i++) {
-        const json_t *s = find(record, names->list.items[i]->string.data);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *s = find(record, names[i]->string.data);
         if (!json_is_string(s) || !json_string_length(s))
             continue;
         if (b.len)
@@ -153,6 +153,7 @@ static json_t *joined(json_t *record, const sail_node *names)
         sail__buf_add(&b, json_string_value(s), json_string_length(s));
     }
     json_t *v = b.len && !b.oom ? json_stringn(b.data, b.len) : NULL;
+    *lacked |= b.oom || (b.len && !v);
     sail__buf_free(&b);
     return v;
 }
@@ -160,20 +161,24 @@ static json_t *joined(json_t *record, const sail_node *names)
 sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, json_t **out, uint64_t *met,
                                 sail_err *err)
 {
-    *out = json_copy((json_t *)record);
-    for (size_t i = 0; *out && i < fields->list.n; i++) {
+    json_t *from_record = (json_t *)record;
+    *out = sail__json_copy_map(record);
+    bool lacked = !*out;
+    for (size_t i = 0; !lacked && i < fields->list.n; i++) {
         const sail_node *from = fields->list.items[i];
-        json_t *v = from->kind == SAIL_NODE_LIST ? joined((json_t *)record, from)
-                                                 : json_incref(find((json_t *)record, from->string.data));
-        const sail_node *const *names =
-            from->kind == SAIL_NODE_LIST ? (const sail_node *const *)from->list.items : &from;
-        for (size_t k = 0; k < (from->kind == SAIL_NODE_LIST ? from->list.n : 1); k++)
-            if (i < 64 && find((json_t *)record, names[k]->string.data))
+        const bool several = from->kind == SAIL_NODE_LIST;
+        const sail_node *const *names = several ? (const sail_node *const *)from->list.items : &from;
+        const size_t n = several ? from->list.n : 1;
+        json_t *v = several ? joined(from_record, names, n, &lacked) : json_incref(find(from_record, from->string.data));
+        for (size_t k = 0; k < n; k++)
+            if (i < 64 && find(from_record, names[k]->string.data))
                 *met |= UINT64_C(1) << i;
-        if (v && json_object_set_new(*out, fields->list.keys[i], v)) {
-            json_decref(*out);
-            *out = NULL;
-        }
+        if (v)
+            lacked |= json_object_set_new(*out, fields->list.keys[i], v) != 0;
     }
-    return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (!lacked)
+        return SAIL_OK;
+    json_decref(*out);
+    *out = NULL;
+    return sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }

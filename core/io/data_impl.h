@@ -16,6 +16,9 @@ sail_code sail__unpack_open(const char *path, sail__unpack **out, sail_err *err)
 sail_code sail__unpack_read(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err);
 void sail__unpack_close(sail__unpack *u);
 
+/* A map with the same members, to be released; NULL: no memory. */
+json_t *sail__json_copy_map(const json_t *map);
+
 /* How many copies of a record a file of this weight gives: the whole part, and one more by the hash of where it stands. */
 int64_t sail__data_copies(double weight, size_t file, int64_t record);
 /* The record with the reader's names for its fields; to be released. *met gets a bit for each field whose name it has.

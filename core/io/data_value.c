@@ -75,9 +75,19 @@ static const char *kind_name(const sail_json *v)
     return names[sail_json_kind_of(v)];
 }
 
-sail_code sail__json_open_record(const sail_json *map, const char *const *without, char **out, sail_err *err)
+json_t *sail__json_copy_map(const json_t *map)
 {
     json_t *copy = json_copy((json_t *)(uintptr_t)map);
+    if (copy && json_object_size(copy) != json_object_size(map)) { /* jansson leaves out what it has no memory for */
+        json_decref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+sail_code sail__json_open_record(const sail_json *map, const char *const *without, char **out, sail_err *err)
+{
+    json_t *copy = sail__json_copy_map(json(map));
     for (; copy && *without; without++)
         (void)json_object_del(copy, *without); /* not there: fine */
     char *text = copy ? json_dumps(copy, JSON_PRESERVE_ORDER) : NULL;

@@ -345,6 +345,37 @@ static void fields_have_other_names(void **state)
     sail__arena_free(a);
 }
 
+static void a_lack_of_memory_loses_no_row(void **state)
+{
+    (void)state;
+    sail_arena *a = sail__arena_new();
+    sail_node *fields;
+    sail_err err = {0};
+    static const char names[] = "{\"prompt\": [\"instruction\", \"input\"]}";
+    assert_int_equal(sail__json_parse(a, names, sizeof names - 1, "recipe", 1, &fields, &err), SAIL_OK);
+    const char *path = write_file("lack.jsonl", "{\"instruction\": \"i\", \"input\": \"more\", \"chosen\": \"g\", \"rejected\": \"b\"}\n"
+                                                "{\"instruction\": \"j\", \"input\": \"less\", \"chosen\": \"g\", \"rejected\": \"b\"}\n");
+    sail_slot slot = reader_named(a, "preference");
+    const sail__data_options o = {
+        .paths = &path, .n_paths = 1, .reader = &slot, .fields = fields, .on_bad_row = SAIL__BAD_ROW_SKIP};
+    int failed = 0;
+    for (long k = 1, left = 0; !left; k++) {
+        sail__rows r;
+        sail__alloc_fail_at(k);
+        const sail_code code = sail__rows_load(&o, NULL, &r, &err);
+        left = sail__alloc_fail_at(0);
+        failed += code == SAIL_E_NOMEM;
+        assert_true(code == SAIL_OK || (code == SAIL_E_NOMEM && !left));
+        if (code != SAIL_OK)
+            continue;
+        assert_int_equal(r.n, 2);
+        TEXT(r, 1, SAIL_PART_PROMPT, "j\n\nless");
+        sail__rows_free(&r);
+    }
+    assert_true(failed > 20);
+    sail__arena_free(a);
+}
+
 /* A hundred thousand messages, and a record that is too long: time and memory stay small. */
 static void large_records_are_bounded(void **state)
 {
@@ -379,6 +410,7 @@ int main(void)
         cmocka_unit_test(files_have_patterns_and_weights),
         cmocka_unit_test(a_weight_is_how_often_a_row_counts),
         cmocka_unit_test(fields_have_other_names),
+        cmocka_unit_test(a_lack_of_memory_loses_no_row),
         cmocka_unit_test(large_records_are_bounded),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
