@@ -10,8 +10,7 @@
  *   times), late (the answer comes after `late_ms`), mute (a reply without scores), torn (finish_reason "length" in the middle of a
  *   score), liar (two different scores), high (a score out of bounds)
  * Others: delay_ms (before every answer), retry_after (seconds or text, of 429), bias (added to what is shown first), status (every
- *   answer has it), echo=1 (the Authorization header is repeated in every reply and error),
- *   die_after (requests after which it stops listening). With JUDGE_SERVER_KEY in the environment another key is a 401. */
+ *   answer has it), echo=1 (the Authorization header is repeated in every reply and error). With JUDGE_SERVER_KEY in the environment another key is a 401. */
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <pthread.h>
@@ -32,7 +31,7 @@ static const char *const names[FAULTS] = {"timeout", "limit", "error", "html", "
 typedef struct settings {
     int share[FAULTS];
     unsigned long seed;
-    int port, delay_ms, late_ms, bias, status, echo, die_after;
+    int port, delay_ms, late_ms, bias, status, echo;
     const char *retry_after, *key;
 } settings;
 
@@ -280,8 +279,6 @@ static void *serve(void *user)
             complain(s, v->fd, s->set.status, "Location: http://127.0.0.1:1/elsewhere\r\n", auth);
         else
             misbehave(s, v->fd, fault, body, auth);
-        if (s->set.die_after && request + 1 >= s->set.die_after)
-            shutdown(s->listener, SHUT_RDWR);
         free(text);
     }
     close(v->fd);
@@ -315,8 +312,7 @@ static int setting(settings *s, const char *text)
         const char *name;
         size_t at;
     } numbers[] = {{"port", offsetof(settings, port)}, {"delay_ms", offsetof(settings, delay_ms)}, {"late_ms", offsetof(settings, late_ms)},
-                   {"bias", offsetof(settings, bias)}, {"status", offsetof(settings, status)}, {"echo", offsetof(settings, echo)},
-                   {"die_after", offsetof(settings, die_after)}};
+                   {"bias", offsetof(settings, bias)}, {"status", offsetof(settings, status)}, {"echo", offsetof(settings, echo)}};
     for (int f = 0; n && f < FAULTS; f++)
         if (strlen(names[f]) == n && !strncmp(names[f], text, n))
             return s->share[f] = atoi(value), 1;

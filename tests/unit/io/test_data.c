@@ -97,8 +97,10 @@ static void a_field_can_have_another_name(void **state)
     (void)state;
     GOLDEN_OR_SKIP();
     const char *path = golden_path("../data/instruction-data-with-preference.json");
-    if (!path)
+    if (!path) {
+        print_message("skipped: no shared data/instruction-data-with-preference.json\n");
         skip();
+    }
     sail_arena *a = sail__arena_new();
     sail_problems problems = {.arena = a};
     sail_slot slot = {0};
@@ -133,7 +135,7 @@ static void hh_rlhf_counts_are_those_of_the_file(void **state)
     GOLDEN_OR_SKIP();
     const char *path = golden_path("../data/hh-harmless-test.jsonl.gz");
     if (!path) {
-        print_message("skipped: no ../data/hh-harmless-test.jsonl.gz\n");
+        print_message("skipped: no shared data/hh-harmless-test.jsonl.gz\n");
         skip();
     }
     sail__rows r;

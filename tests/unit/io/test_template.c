@@ -237,7 +237,7 @@ static void smollm2_conversation_has_the_recorded_ids(void **state)
     snprintf(name, sizeof name, "../models/%s", sail__node_get(root, "file")->string.data);
     const char *gguf = golden_path(name);
     if (!gguf) {
-        print_message("skipped: no %s\n", name);
+        print_message("skipped: no shared %s\n", name + strlen("../"));
         sail__arena_free(a);
         skip();
     }
