@@ -75,14 +75,18 @@ static sail_code key_from_file(const char *path, char **out, sail_err *err)
         code = sail_fail(err, SAIL_E_OPTION, "judge llm: key_file %s is no file", path);
     else if (st.st_mode & 077)
         code = sail_fail(err, SAIL_E_OPTION, "judge llm: key_file %s may be read by others (mode %04o): chmod 600 %s", path, st.st_mode & 07777u, path);
-    else if ((n = read(fd, text, sizeof text - 1)) < 0)
+    else if ((n = read(fd, text, sizeof text)) < 0)
         code = sail_fail(err, SAIL_E_IO, "judge llm: key_file %s: %s", path, strerror(errno));
+    else if (n == sizeof text)
+        code = sail_fail(err, SAIL_E_OPTION, "judge llm: key_file %s is longer than any key: one word is expected", path);
     close(fd);
+    if (code == SAIL_OK) {
+        text[n] = 0;
+        *out = sail__strdup(text);
+    }
+    explicit_bzero(text, sizeof text);
     if (code != SAIL_OK)
         return code;
-    text[n] = 0;
-    *out = sail__strdup(text);
-    explicit_bzero(text, sizeof text);
     return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
@@ -110,6 +114,15 @@ static sail_code read_key(const sail__llm *o, sail__llm_state *s, sail_err *err)
                                         env ? o->key_env : o->key_file);
 }
 
+/* Whether a host (and port) of an address is this machine. */
+static bool is_here(const char *host, size_t n)
+{
+    const char *port = memchr(host, ':', n);
+    const size_t name = port ? (size_t)(port - host) : n;
+    return (name == 9 && !strncmp(host, "localhost", 9)) || (!strncmp(host, "127.", 4) && strspn(host, "0123456789.") == name) ||
+           !strncmp(host, "[::1]", 5);
+}
+
 static sail_code set_url(const sail__llm *o, sail__llm_state *s, sail_err *err)
 {
     const char *u = o->base_url;
@@ -125,8 +138,7 @@ static sail_code set_url(const sail__llm *o, sail__llm_state *s, sail_err *err)
         n--;
     bool whole = n > sizeof tail - 1 && !strncmp(u + n - (sizeof tail - 1), tail, sizeof tail - 1);
     s->url = sail__arena_printf(s->arena, "%.*s%s", (int)n, u, whole ? "" : tail);
-    bool here = !strncmp(u + scheme, "localhost", 9) || !strncmp(u + scheme, "127.", 4) || !strncmp(u + scheme, "[::1]", 5);
-    if (s->key && scheme == 7 && !here)
+    if (s->key && scheme == 7 && !is_here(u + scheme, host))
         sail_log(s->ctx, SAIL_LOG_WARN, "judge llm: the key goes to %.*s unencrypted (http, not https)", (int)host, u + scheme);
     return s->url ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }

@@ -236,6 +236,7 @@ void sail__replay_write(const sail__replay *b, sail_buf *out)
 typedef struct reader {
     const unsigned char *at;
     size_t left;
+    bool oom;
 } reader;
 
 static bool get(reader *r, void *to, size_t n)
@@ -254,6 +255,7 @@ static bool get_array(reader *r, void **to, int64_t n, size_t size)
     if ((uint64_t)n > r->left / size)
         return false;
     *to = sail__malloc((size_t)n * size);
+    r->oom = !*to;
     return *to && get(r, *to, (size_t)n * size);
 }
 
@@ -308,5 +310,7 @@ sail_code sail__replay_read(sail__replay *b, const void *data, size_t size, int6
         b->entries[b->n++] = e;
         ok = get_entry(&r, e, rows, vocab);
     }
+    if (r.oom)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for the replay buffer");
     return ok && r.left == 0 ? SAIL_OK : sail_fail(err, SAIL_E_FORMAT, "%s is not a replay buffer of this data and model, at byte %zu", path, size - r.left);
 }
