@@ -399,13 +399,10 @@ bool sail__jcall(sail__jvm *vm, const sail__jv *callee, const sail__jargs *args,
 static bool filter_or_test(sail__jvm *vm, const sail__jnode *n, const sail__jv *of, sail__jv *out)
 {
     sail__jargs args;
-    bool filter = n->kind == SAIL__JN_FILTER;
-    if (n->op < 0) {
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No %s named '%s' found.", filter ? "filter" : "test", n->name->text.p);
-    }
-    if (!sail__jeval_args(vm, n, &args))
-        return false;
-    return filter ? sail__jfilter_at(n->op)(vm, of, &args, out) : sail__jtests[n->op].fn(vm, of, &args, out);
+    if (!n->fn)
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No %s named '%s' found.", n->kind == SAIL__JN_FILTER ? "filter" : "test",
+                           n->name->text.p);
+    return sail__jeval_args(vm, n, &args) && n->fn(vm, of, &args, out);
 }
 
 bool sail__japply_filters(sail__jvm *vm, const sail__jnode *n, const sail__jv *to, sail__jv *out)

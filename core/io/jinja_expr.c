@@ -432,8 +432,8 @@ sail__jnode *sail__jp_filters(sail__jparser *p, sail__jnode *of, bool at_name)
         sail__jnode *n = sail__jnode_new(p, SAIL__JN_FILTER, now(p)->line);
         n->a = of;
         n->name = dotted(p);
-        n->op = (short)sail__jfilter_index(n->name->text.p);
-        if (n->op < 0 && !p->soft)
+        n->fn = sail__jfilter_find(n->name->text.p);
+        if (!n->fn && !p->soft)
             sail__jsyntax(p, n->line, "No filter named '%s'.", n->name->text.p);
         if (sail__jp_is(p, "("))
             arguments(p, n);
@@ -450,8 +450,8 @@ static sail__jnode *test(sail__jparser *p, sail__jnode *of)
     sail__jnode *n = sail__jnode_new(p, SAIL__JN_TEST, line);
     n->a = of;
     n->name = dotted(p);
-    n->op = (short)sail__jtest_index(n->name->text.p);
-    if (n->op < 0 && !p->soft)
+    n->fn = sail__jtest_find(n->name->text.p);
+    if (!n->fn && !p->soft)
         sail__jsyntax(p, line, "No test named '%s'.", n->name->text.p);
     sail__jtoken_kind k = now(p)->kind;
     bool value = k == SAIL__JT_NAME || k == SAIL__JT_STRING || k == SAIL__JT_INT || k == SAIL__JT_FLOAT || sail__jp_is(p, "[") ||

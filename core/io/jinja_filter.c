@@ -15,27 +15,11 @@ const sail__jentry *sail__jentry_find(const sail__jentry *table, const char *nam
     return NULL;
 }
 
-static size_t count(const sail__jentry *table)
-{
-    size_t n = 0;
-    while (table[n].name)
-        n++;
-    return n;
-}
-
-int sail__jfilter_index(const char *name)
+sail__jfn *sail__jfilter_find(const char *name)
 {
     const sail__jentry *e = sail__jentry_find(sail__jfilters_text, name);
-    if (e)
-        return (int)(e - sail__jfilters_text);
-    e = sail__jentry_find(sail__jfilters_list, name);
-    return e ? (int)(count(sail__jfilters_text) + (size_t)(e - sail__jfilters_list)) : -1;
-}
-
-sail__jfn *sail__jfilter_at(int index)
-{
-    size_t n = count(sail__jfilters_text);
-    return (size_t)index < n ? sail__jfilters_text[index].fn : sail__jfilters_list[(size_t)index - n].fn;
+    e = e ? e : sail__jentry_find(sail__jfilters_list, name);
+    return e ? e->fn : NULL;
 }
 
 bool sail__jbind(sail__jvm *vm, const char *what, const sail__jargs *args, const char *parameters, size_t required, sail__jv *out)

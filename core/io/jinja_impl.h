@@ -130,7 +130,7 @@ typedef enum sail__jnode_kind {
     SAIL__JN_ITEM,   /* a, b */
     SAIL__JN_SLICE,  /* a, b, c, each may be NULL */
     SAIL__JN_CALL,   /* a; items: arguments, names and named, b: *, c: ** */
-    SAIL__JN_FILTER, /* a (NULL: of a block), name, arguments; op: its number, -1: unknown */
+    SAIL__JN_FILTER, /* a (NULL: of a block), name, fn, arguments */
     SAIL__JN_TEST,
     /* statements */
     SAIL__JN_BODY,
@@ -158,6 +158,10 @@ typedef struct sail__jname { /* each name is kept once: equal names are equal po
     uint64_t hash;
 } sail__jname;
 
+typedef struct sail__jvm sail__jvm;
+typedef struct sail__jargs sail__jargs;
+typedef bool sail__jfn(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out);
+
 typedef struct sail__jnode sail__jnode;
 struct sail__jnode {
     unsigned char kind; /* sail__jnode_kind */
@@ -165,6 +169,7 @@ struct sail__jnode {
     short op;
     int line, depth;
     const sail__jname *name;
+    sail__jfn *fn; /* FILTER, TEST; NULL: there is none of that name */
     sail__jnode *a, *b, *c, *body, *other;
     sail__jnode **items, **named;
     const sail__jname **names;
@@ -265,7 +270,7 @@ typedef struct sail__jscope {
     unsigned n, cap;
 } sail__jscope;
 
-typedef struct sail__jvm {
+struct sail__jvm {
     const sail__jinja *t;
     const sail__jinja_options *o;
     sail_arena *arena;
@@ -277,7 +282,7 @@ typedef struct sail__jvm {
     sail__spans *generation;
     sail__jinja_fault *fault;
     sail_err *err;
-} sail__jvm;
+};
 bool sail__jfail(sail__jvm *vm, sail__jinja_kind kind, const char *fmt, ...) SAIL_PRINTF(3, 4);
 void *sail__jalloc(sail__jvm *vm, size_t count, size_t size); /* NULL: told */
 static inline bool sail__jstep(sail__jvm *vm, size_t n)
@@ -346,17 +351,16 @@ bool sail__jundefined_used(sail__jvm *vm, const sail__jv *v); /* tells it; false
 bool sail__jas_int(sail__jvm *vm, const sail__jv *v, const char *what, int64_t *out);
 
 /* Functions. */
-typedef struct sail__jargs {
+struct sail__jargs {
     const sail__jv *items;
     size_t n;
     const sail__jstr **names;
     const sail__jv *named;
     size_t n_named;
-} sail__jargs;
+};
 /* Arguments to parameters ("name,other"), as Python binds them; what is not given is ABSENT. `required` first ones must be. */
 bool sail__jbind(sail__jvm *vm, const char *what, const sail__jargs *args, const char *parameters, size_t required,
                  sail__jv *out);
-typedef bool sail__jfn(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out);
 /* Begins the definition of one. */
 #define SAIL__JFN(name) static bool name(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out)
 /* a[0], a[1], …: its arguments by sail__jbind. */
@@ -390,9 +394,8 @@ typedef struct sail__jentry {
 extern const sail__jentry sail__jfilters_text[], sail__jfilters_list[], sail__jtests[], sail__jglobals[];
 extern const sail__jentry sail__jmethods_string[], sail__jmethods_string_more[], sail__jmethods_dict[], sail__jmethods_list[],
     sail__jmethods_cycler[];
-int sail__jfilter_index(const char *name); /* -1: none */
-int sail__jtest_index(const char *name);
-sail__jfn *sail__jfilter_at(int index);
+sail__jfn *sail__jfilter_find(const char *name); /* NULL: none */
+sail__jfn *sail__jtest_find(const char *name);
 const sail__jentry *sail__jentry_find(const sail__jentry *table, const char *name);
 bool sail__jformat(sail__jvm *vm, const sail__jv *self, const sail__jargs *args, sail__jv *out);     /* str.format */
 bool sail__jpercent(sail__jvm *vm, const sail__jstr *format, const sail__jv *values, sail__jv *out); /* "%s" % x */

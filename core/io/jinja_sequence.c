@@ -397,22 +397,15 @@ SAIL__JFN(slices)
 
 /* ---- map, select, reject ---- */
 
-static bool call_filter(sail__jvm *vm, const sail__jv *name, const sail__jv *item, const sail__jargs *args, sail__jv *out)
+/* A filter or test by its name as a value. */
+static bool call_named(sail__jvm *vm, const char *what, sail__jfn *find(const char *), const sail__jv *name, const sail__jv *item,
+                       const sail__jargs *args, sail__jv *out)
 {
-    int i = name->kind == SAIL__J_STRING ? sail__jfilter_index(name->string->p) : -1;
-    if (i < 0)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No filter named '%.100s'.",
-                           name->kind == SAIL__J_STRING ? name->string->p : "");
-    return sail__jfilter_at(i)(vm, item, args, out);
-}
-
-static bool call_test(sail__jvm *vm, const sail__jv *name, const sail__jv *item, const sail__jargs *args, sail__jv *out)
-{
-    int i = name->kind == SAIL__J_STRING ? sail__jtest_index(name->string->p) : -1;
-    if (i < 0)
-        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No test named '%.100s'.",
-                           name->kind == SAIL__J_STRING ? name->string->p : "");
-    return sail__jtests[i].fn(vm, item, args, out);
+    const char *text = name->kind == SAIL__J_STRING ? name->string->p : "";
+    sail__jfn *fn = find(text);
+    if (!fn)
+        return sail__jfail(vm, SAIL__JINJA_RUNTIME, "No %s named '%.100s'.", what, text);
+    return fn(vm, item, args, out);
 }
 
 SAIL__JFN(map)
@@ -436,7 +429,7 @@ SAIL__JFN(map)
         return false;
     for (size_t i = 0; i < l.n; i++)
         if (by_attribute ? !attribute_of(vm, &l.items[i], &a[0], &a[1], &made[i])
-                         : !call_filter(vm, &args->items[0], &l.items[i], &rest, &made[i]))
+                         : !call_named(vm, "filter", sail__jfilter_find, &args->items[0], &l.items[i], &rest, &made[i]))
             return false;
     return sail__jv_iter(vm, SAIL__J_ITER, "generator", made, l.n, out);
 }
@@ -462,7 +455,7 @@ static bool choose(sail__jvm *vm, const sail__jv *self, const sail__jargs *args,
         if (!sail__jstep(vm, 1) || (by_attribute && !attribute_of(vm, &l.items[i], &args->items[0], NULL, &v)))
             return false;
         yes = v;
-        if (args->n > skip && !call_test(vm, &args->items[skip], &v, &rest, &yes))
+        if (args->n > skip && !call_named(vm, "test", sail__jtest_find, &args->items[skip], &v, &rest, &yes))
             return false;
         if (sail__jtruth(&yes) == wanted && !sail__jitems_add(vm, &kept, l.items[i]))
             return false;

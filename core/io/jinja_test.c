@@ -86,11 +86,11 @@ SAIL__JFN(escaped)
 }
 SAIL__JFN(filter)
 {
-    SAYS(self->kind == SAIL__J_STRING && sail__jfilter_index(self->string->p) >= 0);
+    SAYS(self->kind == SAIL__J_STRING && sail__jfilter_find(self->string->p));
 }
 SAIL__JFN(test)
 {
-    SAYS(self->kind == SAIL__J_STRING && sail__jtest_index(self->string->p) >= 0);
+    SAYS(self->kind == SAIL__J_STRING && sail__jtest_find(self->string->p));
 }
 
 static bool one(sail__jvm *vm, const char *what, const sail__jargs *args, sail__jv *a)
@@ -235,10 +235,10 @@ const sail__jentry sail__jtests[] = {
     {NULL, NULL},
 };
 
-int sail__jtest_index(const char *name)
+sail__jfn *sail__jtest_find(const char *name)
 {
     const sail__jentry *e = sail__jentry_find(sail__jtests, name);
-    return e ? (int)(e - sail__jtests) : -1;
+    return e ? e->fn : NULL;
 }
 
 /* ---- global functions ---- */
