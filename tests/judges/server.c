@@ -10,7 +10,8 @@
  *   times), late (the answer comes after `late_ms`), mute (a reply without scores), torn (finish_reason "length" in the middle of a
  *   score), liar (two different scores), high (a score out of bounds)
  * Others: delay_ms (before every answer), retry_after (seconds or text, of 429), bias (added to what is shown first), status (every
- *   answer has it), echo=1 (the Authorization header is repeated in every reply and error). With JUDGE_SERVER_KEY in the environment another key is a 401. */
+ *   answer has it), echo=1 (the Authorization header is repeated in every reply and error).
+ * With JUDGE_SERVER_KEY in the environment another key is a 401. */
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <pthread.h>
