@@ -94,6 +94,18 @@ TEST_UNUSED static size_t test_flatten(const sail_node *n, double *out, size_t m
     return used;
 }
 
+/* The largest absolute value of nested lists of numbers: of recorded derivatives, one list of pairs a slot, each a list of tokens or
+ * one number for all tokens. */
+TEST_UNUSED static double test_largest(const sail_node *n)
+{
+    double most = 0;
+    if (n->kind != SAIL_NODE_LIST)
+        return fabs(test_number(n));
+    for (size_t i = 0; i < n->list.n; i++)
+        most = fmax(most, test_largest(n->list.items[i]));
+    return most;
+}
+
 TEST_UNUSED static const char *test_string(const sail_node *n)
 {
     assert_non_null(n);

@@ -99,17 +99,6 @@ static void run(sail_arena *a, sail_tape *t, const sail__objective *o, sail__bat
         fail_msg("%s", err.message);
 }
 
-/* derivatives: one list of pairs a slot, each a list of tokens or one number for all tokens. */
-static double largest_of(const sail_node *n)
-{
-    double most = 0;
-    if (n->kind != SAIL_NODE_LIST)
-        return fabs(test_number(n));
-    for (size_t i = 0; i < n->list.n; i++)
-        most = fmax(most, largest_of(n->list.items[i]));
-    return most;
-}
-
 static void compare_weights(const batch *b, const double *got, const sail_node *slot0, const sail_node *slot1,
                             double scale, const char *name, deviations *d)
 {
@@ -235,7 +224,7 @@ static void one_case(sail_arena *a, sail_tape *t, chosen *c, batch *b, const sai
     run(a, t, &c->objective, &b->rows, &pairs, &loss, w);
     const sail_node *d0 = sail__node_get(x, slot0), *d1 = sail__node_get(x, slot1), *per = sail__node_get(x, "per_pair");
     const char *name = c->objective.name;
-    double scale = fmax(largest_of(d0), largest_of(d1));
+    double scale = fmax(test_largest(d0), test_largest(d1));
     compare(name, *sail_value_of(t, loss.loss), test_number(sail__node_get(x, "loss")), scale, &d->loss, &d->bad);
     assert_true(loss.per_pair.id > 0);
     for (int64_t i = 0; i < pairs.n; i++)
@@ -389,7 +378,7 @@ static void kto_matches_the_recorded_numbers(void **state)
         double *w = sail__arena_array(f.arena, (size_t)b.rows.layout.tokens, sizeof *w);
         run(f.arena, t, &c.objective, &b.rows, &pairs, &loss, w);
         const sail_node *slopes = sail__node_get(x, "d_examples");
-        const double scale = largest_of(slopes), kl = test_number(sail__node_get(x, "kl"));
+        const double scale = test_largest(slopes), kl = test_number(sail__node_get(x, "kl"));
         compare("kto", *sail_value_of(t, loss.loss), test_number(sail__node_get(x, "loss")), scale, &d.loss, &d.bad);
         compare("kto: kl", pairs.baseline[0], kl, 1, &d.loss, &d.bad);
         for (int64_t r = 0; r < pairs.n; r++) {
@@ -492,7 +481,7 @@ static void sail_matches_the_recorded_surrogates(void **state)
         double *w = sail__arena_array(f.arena, (size_t)b.rows.layout.tokens, sizeof *w);
         run(f.arena, t, &sail, &b.rows, &pairs, &loss, w);
         const sail_node *d0 = sail__node_get(x, "d_slot0_per_token"), *d1 = sail__node_get(x, "d_slot1_per_token");
-        double scale = fmax(largest_of(d0), largest_of(d1));
+        double scale = fmax(test_largest(d0), test_largest(d1));
         compare("surrogate", *sail_value_of(t, loss.loss), test_number(sail__node_get(x, "surrogate_loss")), scale,
                 &d.loss, &d.bad);
         for (int64_t i = 0; i < pairs.n; i++) {

@@ -110,16 +110,6 @@ static void compare(tally *t, const char *what, double got, double want, double 
         print_error("%s: %.17g, recorded %.17g\n", what, got, want);
 }
 
-static double largest_of(const sail_node *n)
-{
-    double most = 0;
-    if (n->kind != SAIL_NODE_LIST)
-        return fabs(test_number(n));
-    for (size_t i = 0; i < n->list.n; i++)
-        most = fmax(most, largest_of(n->list.items[i]));
-    return most;
-}
-
 static void report(const char *what, const tally *t)
 {
     print_message("%s: %d numbers, largest relative deviation %.2g\n", what, t->n, t->worst);
@@ -134,7 +124,7 @@ static void compare_case(world *w, batch *b, const variant *v, sail_tape *t, con
     const double got = run(w, b, v, t, weights, &loss);
     const char *name = v->objective.name;
     const sail_node *d[2] = {sail__node_get(x, slot0), slot1 ? sail__node_get(x, slot1) : NULL};
-    const double scale = fmax(largest_of(d[0]), d[1] ? largest_of(d[1]) : 0);
+    const double scale = fmax(test_largest(d[0]), d[1] ? test_largest(d[1]) : 0);
     const bool sequence = strstr(slot0, "sequence") != NULL; /* recorded without its loss */
     if (!sequence)
         compare(all, name, got, test_number(sail__node_get(x, "loss")), scale);
