@@ -16,13 +16,12 @@ static const uint64_t lzma_memory = 96u << 20; /* xz -9 needs 65 MiB */
 struct sail__unpack {
     char *path;
     FILE *file;
-    enum { EITHER, GZIP, ZSTD, XZ } kind; /* EITHER: plain text, or a pipe that may be gzip, too */
-    gzFile gz;        /* of EITHER: zlib passes plain text through */
+    enum { PLAIN, GZIP, ZSTD, XZ } kind;
     z_stream inflate; /* of GZIP */
     bool inflating;
     ZSTD_DCtx *zstd;
     lzma_stream xz;
-    unsigned char *packed;
+    unsigned char *packed; /* bytes [at, n) of the file are not used yet */
     size_t n, at;
     bool file_end, inside, done; /* inside: a frame has begun and not ended */
 };
@@ -36,8 +35,6 @@ void sail__unpack_close(sail__unpack *u)
 {
     if (!u)
         return;
-    if (u->gz)
-        gzclose(u->gz);
     if (u->file)
         fclose(u->file);
     if (u->inflating)
@@ -49,31 +46,27 @@ void sail__unpack_close(sail__unpack *u)
     sail__free(u);
 }
 
-static sail_code open_kind(sail__unpack *u, const unsigned char *magic, size_t n, sail_err *err)
+static sail_code fill(sail__unpack *u, sail_err *err)
 {
-    if (n >= 4 && memcmp(magic, "\x28\xB5\x2F\xFD", 4) == 0)
-        u->kind = ZSTD;
-    else if (n >= 6 && memcmp(magic,
-                              "\xFD"
-                              "7zXZ\0",
-                              6) == 0)
-        u->kind = XZ;
-    else if (n >= 2 && memcmp(magic, "\x1F\x8B", 2) == 0)
-        u->kind = GZIP;
-    if (u->kind == EITHER) {
-        if (u->file)
-            fclose(u->file);
-        u->file = NULL;
-        errno = 0;
-        u->gz = gzopen(u->path, "rbe");
-        if (!u->gz)
-            return sail_fail(err, errno ? SAIL_E_IO : SAIL_E_NOMEM, "%s: %s", u->path, errno ? strerror(errno) : "out of memory");
-        gzbuffer(u->gz, PACKED);
+    if (u->at < u->n || u->file_end)
         return SAIL_OK;
-    }
-    rewind(u->file);
-    if (!(u->packed = sail__malloc(PACKED)))
-        return no_memory(err);
+    u->n = fread(u->packed, 1, PACKED, u->file);
+    u->at = 0;
+    u->file_end = u->n == 0;
+    return ferror(u->file) ? sail_fail(err, SAIL_E_IO, "%s: %s", u->path, strerror(errno)) : SAIL_OK;
+}
+
+/* What the first bytes say it is. They stay to be read: a pipe gives them once. */
+static sail_code open_kind(sail__unpack *u, sail_err *err)
+{
+    static const struct {
+        const char *magic;
+        size_t n;
+    } magics[] = {[GZIP] = {"\x1F\x8B", 2}, [ZSTD] = {"\x28\xB5\x2F\xFD", 4}, [XZ] = {"\xFD\x37zXZ\0", 6}};
+    SAIL_TRY(fill(u, err));
+    for (int k = GZIP; k <= XZ; k++)
+        if (u->n >= magics[k].n && memcmp(u->packed, magics[k].magic, magics[k].n) == 0)
+            u->kind = k;
     if (u->kind == GZIP) {
         u->inflating = inflateInit2(&u->inflate, 16 + MAX_WBITS) == Z_OK;
         return u->inflating ? SAIL_OK : no_memory(err);
@@ -84,7 +77,9 @@ static sail_code open_kind(sail__unpack *u, const unsigned char *magic, size_t n
             return no_memory(err);
         return SAIL_OK;
     }
-    return lzma_stream_decoder(&u->xz, lzma_memory, LZMA_CONCATENATED) == LZMA_OK ? SAIL_OK : no_memory(err);
+    if (u->kind == XZ && lzma_stream_decoder(&u->xz, lzma_memory, LZMA_CONCATENATED) != LZMA_OK)
+        return no_memory(err);
+    return SAIL_OK;
 }
 
 sail_code sail__unpack_open(const char *path, sail__unpack **out, sail_err *err)
@@ -96,18 +91,12 @@ sail_code sail__unpack_open(const char *path, sail__unpack **out, sail_err *err)
     if (S_ISDIR(st.st_mode))
         return sail_fail(err, SAIL_E_IO, "%s: is a directory; name a file of rows", path);
     sail__unpack *u = sail__calloc(1, sizeof *u);
-    if (!u || !(u->path = sail__strdup(path))) {
+    if (!u || !(u->path = sail__strdup(path)) || !(u->packed = sail__malloc(PACKED))) {
         sail__unpack_close(u);
         return no_memory(err);
     }
-    unsigned char magic[6];
-    sail_code code;
-    if (!S_ISREG(st.st_mode)) /* a pipe is read once: as it is, or gzip */
-        code = open_kind(u, magic, 0, err);
-    else if (!(u->file = fopen(path, "rbe")))
-        code = sail_fail(err, SAIL_E_IO, "%s: %s", path, strerror(errno));
-    else
-        code = open_kind(u, magic, fread(magic, 1, sizeof magic, u->file), err);
+    u->file = fopen(path, "rbe");
+    const sail_code code = u->file ? open_kind(u, err) : sail_fail(err, SAIL_E_IO, "%s: %s", path, strerror(errno));
     if (code)
         sail__unpack_close(u);
     else
@@ -120,29 +109,13 @@ static sail_code damaged(const sail__unpack *u, const char *what, sail_err *err)
     return sail_fail(err, SAIL_E_FORMAT, "%s: cannot be unpacked: %s", u->path, what);
 }
 
-static sail_code read_either(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err)
+static sail_code read_plain(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err)
 {
-    int n = gzread(u->gz, to, (unsigned)most), zerr = Z_OK;
-    const char *what = gzerror(u->gz, &zerr);
-    if (n < 0 || (n == 0 && zerr != Z_OK && zerr != Z_STREAM_END)) {
-        if (zerr == Z_ERRNO)
-            return sail_fail(err, SAIL_E_IO, "%s: %s", u->path, strerror(errno));
-        if (zerr == Z_MEM_ERROR)
-            return no_memory(err);
-        return damaged(u, zerr == Z_BUF_ERROR ? "compressed data ends too early" : what, err);
-    }
-    *got = (size_t)n;
+    SAIL_TRY(fill(u, err));
+    *got = u->n - u->at < most ? u->n - u->at : most;
+    memcpy(to, u->packed + u->at, *got);
+    u->at += *got;
     return SAIL_OK;
-}
-
-static sail_code fill(sail__unpack *u, sail_err *err)
-{
-    if (u->at < u->n || u->file_end)
-        return SAIL_OK;
-    u->n = fread(u->packed, 1, PACKED, u->file);
-    u->at = 0;
-    u->file_end = u->n == 0;
-    return ferror(u->file) ? sail_fail(err, SAIL_E_IO, "%s: %s", u->path, strerror(errno)) : SAIL_OK;
 }
 
 /* Members one behind the other, zeros after the last; anything else there would be lost without a word by zlib's own reader. */
@@ -220,7 +193,7 @@ static sail_code read_xz(sail__unpack *u, unsigned char *to, size_t most, size_t
 sail_code sail__unpack_read(sail__unpack *u, unsigned char *to, size_t most, size_t *got, sail_err *err)
 {
     *got = 0;
-    return u->kind == EITHER ? read_either(u, to, most, got, err)
+    return u->kind == PLAIN  ? read_plain(u, to, most, got, err)
            : u->kind == GZIP ? read_gzip(u, to, most, got, err)
            : u->kind == ZSTD ? read_zstd(u, to, most, got, err)
                              : read_xz(u, to, most, got, err);

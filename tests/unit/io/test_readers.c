@@ -1,5 +1,6 @@
 /* The readers of published data sets, packed files, patterns and weights of files, fields by other names. */
 #include <lzma.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -203,6 +204,20 @@ static void packed_files_are_read(void **state)
         if (load("prompts", path, (sail__data_options){0}, NULL, &r, &err) != SAIL_OK)
             fail_msg("%s", err.message);
         assert_int_equal(r.n, 2);
+        TEXT(r, 1, SAIL_PART_PROMPT, "second");
+        sail__rows_free(&r);
+        char *bytes, from[32]; /* a pipe, whose bytes come once, may be packed as a file may */
+        size_t n;
+        int ends[2];
+        assert_int_equal(sail__file_read(path, 1 << 20, &bytes, &n, &err), SAIL_OK);
+        assert_int_equal(pipe(ends), 0);
+        assert_int_equal(write(ends[1], bytes, n), (ssize_t)n); /* a few: the pipe holds them */
+        close(ends[1]);
+        sail__free(bytes);
+        snprintf(from, sizeof from, "/dev/fd/%d", ends[0]);
+        if (load("prompts", from, (sail__data_options){0}, NULL, &r, &err) != SAIL_OK)
+            fail_msg("%s", err.message);
+        close(ends[0]);
         TEXT(r, 1, SAIL_PART_PROMPT, "second");
         sail__rows_free(&r);
         pack(names[i], text, 30); /* cut off */
