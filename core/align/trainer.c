@@ -258,12 +258,22 @@ static sail_code evaluate(sail__trainer *t, const sail__stage *live, sail_err *e
 /* ---- a step ---- */
 
 /* A loss far off the running mean (which takes in accepted losses only) is not to be learned from. */
-static bool spike(const sail__trainer *t, const sail__stage *live, double loss)
+static bool is_spike(const sail__trainer *t, const sail__stage *live, double loss)
 {
     const sail__train_state *s = &t->state;
     if (live->guard.spike <= 0 || s->loss_n < 20)
         return false;
     return fabs(loss - s->loss_mean) > live->guard.spike * sqrt(s->loss_var + 1e-12);
+}
+
+/* Why a step is not learned from; NULL: it is, unless its gradient is not finite. */
+static const char *reason(const sail__trainer *t, const sail__stage *live, const sail__step *s, double loss, bool numeric)
+{
+    if (s->n == 0)
+        return "there is nothing to learn from";
+    if (numeric)
+        return isfinite(loss) ? "the derivative of its loss is not finite" : "its loss is not finite";
+    return is_spike(t, live, loss) ? "its loss is a spike" : NULL;
 }
 
 static void accept_loss(sail__train_state *s, double loss)
@@ -274,7 +284,7 @@ static void accept_loss(sail__train_state *s, double loss)
     s->loss_n++;
 }
 
-static sail_code update(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, double loss, bool skip, int64_t pairs,
+static sail_code update(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, double loss, const char *skip,
                         sail__metrics *m, sail_err *err)
 {
     sail__train_state *s = &t->state;
@@ -282,14 +292,18 @@ static sail_code update(sail__trainer *t, const sail__stage *live, const sail__l
                       .max_norm = live->train.max_grad_norm,
                       .loss = loss,
                       .multiplier = 1,
-                      .skip = skip || pairs == 0,
+                      .skip = skip != NULL,
                       .step = s->updates + 1};
     SAIL_TRY(sail__flat_update(sail__model_flat(t->session->model), &u, err));
-    if (u.skipped) {
+    if (u.skipped && !skip)
+        skip = "its gradient is not finite";
+    if (skip) {
         s->skips++;
         s->skipped++;
-        SAIL_TRY(sail__store_add_event(t->o.store, t->o.stage->name, s->step, "guard", "the step was skipped: loss or gradient not finite, or a spike", err));
-        sail_log(t->o.ctx, SAIL_LOG_WARN, "step %lld skipped: loss %g, gradient norm %g", (long long)s->step + 1, loss, u.norm);
+        const char *text = sail__arena_printf(m->arena, "the step was skipped: %s", skip);
+        SAIL_TRY(text ? sail__store_add_event(t->o.store, t->o.stage->name, s->step, "guard", text, err)
+                      : sail_fail(err, SAIL_E_NOMEM, "out of memory"));
+        sail_log(t->o.ctx, SAIL_LOG_WARN, "step %lld skipped: %s (loss %g, gradient norm %g)", (long long)s->step + 1, skip, loss, u.norm);
     } else {
         s->skips = 0;
         s->updates++;
@@ -300,9 +314,9 @@ static sail_code update(sail__trainer *t, const sail__stage *live, const sail__l
     SAIL_TRY(sail__metrics_mean(m, "sail/clip", u.clip, 1, err));
     SAIL_TRY(sail__metrics_mean(m, "sail/skipped", (double)u.skipped, 1, err));
     if (s->skips >= live->guard.skips)
-        return sail_fail(err, SAIL_E_NUMERIC, "%lld steps in a row were skipped (loss %g, gradient norm %g); the last checkpoint is whole; try a smaller train.lr, "
-                         "and look for NaN in the model's files and for odd rows in the data",
-                         (long long)s->skips, loss, u.norm);
+        return sail_fail(err, SAIL_E_NUMERIC, "%lld steps in a row were skipped: at the last %s (loss %g, gradient norm %g); the last checkpoint is whole; "
+                         "try a smaller train.lr, and look for NaN in the model's files and for odd rows in the data",
+                         (long long)s->skips, skip, loss, u.norm);
     return SAIL_OK;
 }
 
@@ -415,7 +429,7 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
     if (code == SAIL_OK)
         code = sail__stream_learned(&t->stream, live, &s, err);
     if (code == SAIL_OK)
-        code = update(t, live, lr, loss, numeric || spike(t, live, loss), s.n, &m, err);
+        code = update(t, live, lr, loss, reason(t, live, &s, loss, numeric), &m, err);
     if (code == SAIL_OK)
         code = timing(t, start, flops, &s, &m, err);
     if (code == SAIL_OK)

@@ -64,7 +64,8 @@ sail_code sail_preference_probabilities(const sail_preference_model *m, int k, c
 sail_code sail_preference_draw(const sail_preference_model *m, int k, const double *score, double u, int32_t *outcome,
                                sail_err *err);
 
-/* Slots of outcome, best first, into order[k]; false for a tie or a bad number. `top` slots are ranked (k: all). */
+/* The slots that `outcome` ranks, best first, into order[top]: `top` of k are ranked (k: all), what lies behind them is not
+ * filled. False for a tie or a number that is no outcome. */
 bool sail_outcome_ranking(int outcome, int k, int top, int *order);
 int sail_outcome_of_ranking(const int *order, int k, int top);
 
