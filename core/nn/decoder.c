@@ -260,8 +260,9 @@ static void logits_head(builder *b, sail_value x, sail_value w)
     }
     sail_value params = sail_graph_input(b->g, "sampling", SAIL__IN_SAMPLE_PARAMS, SAIL_F32, SAIL_DIM_ROWS, 8);
     sail_value keys = sail_graph_input(b->g, "sampling keys", SAIL__IN_SAMPLE_KEYS, SAIL_I32, SAIL_DIM_ROWS, 6);
+    sail_value past = s->history ? sail_graph_input(b->g, "history", SAIL__IN_HISTORY, SAIL_I32, SAIL_DIM_ROWS, s->history) : SAIL_NONE;
     sail_attr sample = {.softcap = (float)b->c->final_softcap};
-    sail_value ids = add(b, SAIL_OP_SAMPLE, sample, 3, (sail_value[]){z, params, keys});
+    sail_value ids = add(b, SAIL_OP_SAMPLE, sample, 4, (sail_value[]){z, params, keys, past});
     sail_graph_output(b->g, ids, SAIL__OUT_IDS);
     sail_graph_output(b->g, ids + 1, SAIL__OUT_LOGP);
     sail_graph_output(b->g, ids + 2, SAIL__OUT_SAMPLED);

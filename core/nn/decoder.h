@@ -24,6 +24,7 @@ typedef enum sail__slot_in {
     SAIL__IN_G_SCORES,      /* f32 [rows, labels]: d loss / d head's output */
     SAIL__IN_SAMPLE_PARAMS, /* f32 [rows, 8] */
     SAIL__IN_SAMPLE_KEYS,   /* i32 [rows, 6] */
+    SAIL__IN_HISTORY,       /* i32 [rows, history]: ids that a repetition penalty punishes, or -1 */
     SAIL__IN_COUNT
 } sail__slot_in;
 
@@ -77,6 +78,7 @@ typedef struct sail__decoder_spec {
     int first_cache;     /* index of layer 0's key cache; then its value cache, layer 1's key cache, … */
     sail_dtype cache_dtype;
     sail__head_kind head;
+    int64_t history;     /* of a sampling head: columns of SAIL__IN_HISTORY; 0: no repetition penalty */
     int want;            /* SAIL_WANT_ENTROPY | SAIL_WANT_LSS of a log-probability head: values wanted */
     int grad_want;       /* … and those that carry a derivative back; a part of want */
     int (*gradient_of)(void *user, int param); /* index of the gradient of a trainable parameter; NULL: forward only */

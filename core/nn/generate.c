@@ -1,124 +1,36 @@
 /* generate.c - batched decoding with a paged key/value cache. */
-#include "generate.h"
-
 #include <string.h>
 
 #include "../sail/rng.h"
-#include "inputs.h"
+#include "generate_impl.h"
 #include "long_rope.h"
 #include "mixture.h"
-#include "outputs.h"
-
-enum { PAGE = 64, MOST_AHEAD = 16, PREFILL_TOKENS = 2048 };
-
-typedef struct group { /* a prompt whose children are being decoded */
-    const sail__gen_request *request;
-    int index;      /* of the request */
-    int next_child; /* not yet admitted */
-    int live;       /* admitted, not finished */
-    int32_t *pages;
-    int n_pages;
-} group;
-
-typedef struct sequence {
-    group *group;
-    sail__gen_response *response;
-    int32_t *pages;
-    int n_pages;
-    bool whole; /* its pages hold the prompt, too: it has been computed again in the long form */
-} sequence;
-
-struct sail__generator {
-    sail__model *model;
-    sail__model_view view;
-    int batch, ahead;
-    sail_graph *graph;
-    sail_exec *exec;
-    sail_tensor *bind;
-    int n_bind, first_cache;
-    int64_t pages;
-    int32_t *free_pages;
-    int64_t n_free;
-    sail__inputs inputs;
-    sail__outputs outputs;
-    sail__forest forest;
-    sequence *live;
-    int n_live;
-    sequence **row_of; /* sequence of each sampled row */
-    size_t cap_rows;
-    float *params, *logp, *drawn;
-    int32_t *keys, *ids;
-    int32_t *runs;
-    size_t cap_runs;
-    int32_t *slots;
-    size_t cap_slots;
-    sail__gen_counters counters;
-    sail__generator *beside; /* the reference of a mixture: its graph and its cache, with this one's pages; NULL: no mixture */
-    float *logits[2];        /* [rows, vocab] of a mixture */
-    size_t cap_logits[2];
-    double *mixed; /* [vocab] */
-    int32_t *order;
-};
-
-/* ---- the cache ---- */
-
-static void drop_cache(sail__generator *g)
-{
-    for (int i = g->first_cache; g->bind && i < g->n_bind; i++)
-        sail__tensor_free(g->view.rt, &g->bind[i]);
-    sail__free(g->free_pages);
-    g->free_pages = NULL;
-    g->pages = g->n_free = 0;
-}
-
-static sail_code make_cache(sail__generator *g, int64_t pages, sail_err *err)
-{
-    if (pages <= g->pages)
-        return SAIL_OK;
-    drop_cache(g);
-    const sail__model_config *c = g->view.config;
-    g->free_pages = sail__malloc((size_t)pages * sizeof *g->free_pages);
-    if (!g->free_pages)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    for (int i = g->first_cache; i < g->n_bind; i++)
-        if (sail__tensor_alloc(g->view.rt, g->view.spec->dtype, pages * PAGE, (int64_t)c->kv_heads * c->head_dim, &g->bind[i], err) != SAIL_OK) {
-            drop_cache(g);
-            return sail_fail_in(err, "key/value cache of %lld tokens", (long long)(pages * PAGE));
-        }
-    g->pages = g->n_free = pages;
-    for (int64_t i = 0; i < pages; i++)
-        g->free_pages[i] = (int32_t)(pages - 1 - i); /* the lowest first */
-    return g->beside ? make_cache(g->beside, pages, err) : SAIL_OK;
-}
-
-/* Whether a response may outgrow the short form of the rotary factors: then prompt and response are computed again. */
-static bool may_outgrow(const sail__generator *g, const sail__gen_request *r)
-{
-    const int64_t most = sail__short_length(g->view.config);
-    return most > 0 && r->n_prompt <= most && r->n_prompt + r->max_new > most;
-}
-
-static int pages_for(int64_t tokens) { return (int)((tokens + PAGE - 1) / PAGE); }
-
-static void take(sail__generator *g, int32_t *pages, int n)
-{
-    for (int i = 0; i < n; i++)
-        pages[i] = g->free_pages[--g->n_free];
-}
-
-static void give(sail__generator *g, const int32_t *pages, int n)
-{
-    for (int i = n; i-- > 0;)
-        g->free_pages[g->n_free++] = pages[i];
-}
-
-/* Pages of a child of its own. */
-static int child_pages(const sail__generator *g, const sail__gen_request *r)
-{
-    return pages_for(may_outgrow(g, r) ? r->n_prompt + r->max_new : r->max_new);
-}
 
 /* ---- making and freeing ---- */
+
+/* The graph, with a history of so many ids a row for the repetition penalty. */
+static sail_code build(sail__generator *g, int64_t past, sail_err *err)
+{
+    sail_graph *graph;
+    sail_exec *exec;
+    sail__decoder_spec d = *g->view.spec;
+    d.head = g->head;
+    d.history = past;
+    d.cached = true;
+    d.first_cache = g->first_cache;
+    d.cache_dtype = d.dtype;
+    SAIL_TRY(sail__decoder_build(&d, &graph, err));
+    if (sail__exec_new(g->view.rt, graph, &exec, err) != SAIL_OK) {
+        sail_graph_free(graph);
+        return err->code;
+    }
+    sail__exec_free(g->exec);
+    sail_graph_free(g->graph);
+    g->exec = exec;
+    g->graph = graph;
+    g->past = past;
+    return SAIL_OK;
+}
 
 static sail_code generator_new(sail__model *m, sail__role_kind role, sail__head_kind head, int batch, sail__generator **out, sail_err *err)
 {
@@ -127,6 +39,7 @@ static sail_code generator_new(sail__model *m, sail__role_kind role, sail__head_
     if (!g)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     g->model = m;
+    g->head = head;
     g->batch = batch < 1 ? 1 : batch;
     sail__model_view_of(m, role, &g->view);
     sail__inputs_init(&g->inputs, g->view.rt);
@@ -139,15 +52,8 @@ static sail_code generator_new(sail__model *m, sail__role_kind role, sail__head_
     sail_code code = g->bind && g->live ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (code == SAIL_OK) {
         memcpy(g->bind, g->view.bind, (size_t)g->view.n_bind * sizeof *g->bind);
-        sail__decoder_spec d = *g->view.spec;
-        d.head = head;
-        d.cached = true;
-        d.first_cache = g->first_cache;
-        d.cache_dtype = d.dtype;
-        code = sail__decoder_build(&d, &g->graph, err);
+        code = build(g, 0, err);
     }
-    if (code == SAIL_OK)
-        code = sail__exec_new(g->view.rt, g->graph, &g->exec, err);
     if (code != SAIL_OK) {
         sail__generator_free(g);
         return code;
@@ -191,7 +97,7 @@ void sail__generator_free(sail__generator *g)
     sail__free(g->order);
     sail__exec_free(g->exec);
     sail_graph_free(g->graph);
-    drop_cache(g);
+    sail__cache_drop(g);
     sail__inputs_free(&g->inputs);
     sail__outputs_free(&g->outputs);
     sail__forest_free(&g->forest);
@@ -205,8 +111,12 @@ void sail__generator_free(sail__generator *g)
     sail__free(g->ids);
     sail__free(g->runs);
     sail__free(g->slots);
+    sail__free(g->history);
+    sail__free(g->kept);
     sail__free(g);
 }
+
+void sail__generator_keep(sail__generator *g) { g->keeps = true; }
 
 void sail__generator_ahead(sail__generator *g, int tokens) { g->ahead = tokens < 1 ? 1 : tokens > MOST_AHEAD ? MOST_AHEAD : tokens; }
 
@@ -254,6 +164,27 @@ static sail_code rows_room(sail__generator *g, size_t n, sail_err *err)
     return SAIL_OK;
 }
 
+static bool penalised(const sail__gen_request *r) { return r->sampling.penalty > 0 && r->sampling.penalty != 1; }
+
+/* What stands before each row's token to come, for those with a repetition penalty; -1 is no id. */
+static sail_code fill_history(sail__generator *g, size_t rows, sail_err *err)
+{
+    SAIL_TRY(sail__grow(&g->history, &g->cap_history, rows * (size_t)g->past, sizeof *g->history, err));
+    for (size_t i = 0; i < rows; i++) {
+        const sail__gen_request *r = g->row_of[i]->group->request;
+        const sail__gen_response *own = g->row_of[i]->response;
+        int32_t *to = g->history + i * (size_t)g->past;
+        const int64_t n = penalised(r) ? r->n_prompt + own->n : 0;
+        if (n > 0)
+            memcpy(to, r->prompt, (size_t)r->n_prompt * sizeof *to);
+        if (n > r->n_prompt)
+            memcpy(to + r->n_prompt, own->ids, (size_t)own->n * sizeof *to);
+        for (int64_t k = n; k < g->past; k++)
+            to[k] = -1;
+    }
+    return SAIL_OK;
+}
+
 /* ahead: tokens that were drawn and that the host does not know yet. */
 static sail_code add_row(sail__generator *g, size_t *n, sequence *s, int ahead, uint64_t seed, sail_err *err)
 {
@@ -286,42 +217,45 @@ static void turn(sail__generator *g, int64_t first, int64_t n)
         sail__forest_long_form(&g->forest, first, sail__model_positions(g->model));
 }
 
-/* The prompt of a new group, computed once for those of its children that are live. */
-static sail_code add_prompt(sail__generator *g, group *q, int copies, sail_err *err)
+/* Tokens `from` .. n - 1 of a sequence whose pages hold it from its start. */
+static sail_code add_span(sail__generator *g, const int32_t *ids, int64_t from, int64_t n, const int32_t *pages, int n_pages, int copies,
+                          sail_err *err)
 {
-    int64_t n = q->request->n_prompt;
-    SAIL_TRY(sail__grow(&g->slots, &g->cap_slots, (size_t)n, sizeof *g->slots, err));
-    SAIL_TRY(sail__grow(&g->runs, &g->cap_runs, (size_t)q->n_pages + 1, 3 * sizeof *g->runs, err));
-    for (int64_t i = 0; i < n; i++)
-        g->slots[i] = q->pages[i / PAGE] * PAGE + (int32_t)(i % PAGE);
-    int64_t runs = add_runs(g->runs, 0, q->pages, n, 0);
-    g->counters.prompt_tokens += n;
     const int64_t first = g->forest.n_tokens;
-    SAIL_TRY(sail__forest_add_cached(&g->forest, q->request->prompt, n, 0, g->slots, g->runs, runs, SAIL__HEAD_LAST, copies, err));
+    SAIL_TRY(sail__grow(&g->slots, &g->cap_slots, (size_t)(n - from), sizeof *g->slots, err));
+    SAIL_TRY(sail__grow(&g->runs, &g->cap_runs, (size_t)n_pages + 1, 3 * sizeof *g->runs, err));
+    for (int64_t i = from; i < n; i++)
+        g->slots[i - from] = pages[i / PAGE] * PAGE + (int32_t)(i % PAGE);
+    g->counters.prompt_tokens += n - from;
+    SAIL_TRY(sail__forest_add_cached(&g->forest, ids + from, n - from, from, g->slots, g->runs, add_runs(g->runs, 0, pages, n, 0),
+                                     SAIL__HEAD_LAST, copies, err));
     turn(g, first, n);
     return SAIL_OK;
+}
+
+/* The prompt of a new group, computed once for those of its children that are live; not what the cache has kept of it. */
+static sail_code add_prompt(sail__generator *g, const group *q, const sequence *child, int copies, sail_err *err)
+{
+    const sail__gen_request *r = q->request;
+    const int64_t known = g->keeps ? sail__cache_known(g, r) : 0;
+    g->n_kept = 0; /* until it is whole again */
+    return child->whole ? add_span(g, r->prompt, known, r->n_prompt, child->pages, child->n_pages, copies, err)
+                        : add_span(g, r->prompt, known, r->n_prompt, q->pages, q->n_pages, copies, err);
 }
 
 /* Prompt and response so far once more, when they have become too long for the short form. */
 static sail_code add_whole(sail__generator *g, sequence *s, sail_err *err)
 {
     const sail__gen_request *r = s->group->request;
-    const int64_t own = s->response->n, n = r->n_prompt + own, first = g->forest.n_tokens;
-    SAIL_TRY(sail__grow(&g->slots, &g->cap_slots, (size_t)n, sizeof *g->slots, err));
-    SAIL_TRY(sail__grow(&g->runs, &g->cap_runs, (size_t)s->n_pages + 1, 3 * sizeof *g->runs, err));
+    const int64_t own = s->response->n, n = r->n_prompt + own;
     int32_t *ids = sail__malloc((size_t)n * sizeof *ids);
     if (!ids)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory for %lld tokens", (long long)n);
     memcpy(ids, r->prompt, (size_t)r->n_prompt * sizeof *ids);
     memcpy(ids + r->n_prompt, s->response->ids, (size_t)own * sizeof *ids);
-    for (int64_t i = 0; i < n; i++)
-        g->slots[i] = s->pages[i / PAGE] * PAGE + (int32_t)(i % PAGE);
-    s->whole = true;
-    g->counters.prompt_tokens += n;
-    sail_code code = sail__forest_add_cached(&g->forest, ids, n, 0, g->slots, g->runs, add_runs(g->runs, 0, s->pages, n, 0), SAIL__HEAD_LAST,
-                                             1, err);
+    s->whole = s->again = true;
+    sail_code code = add_span(g, ids, 0, n, s->pages, s->n_pages, 1, err);
     sail__free(ids);
-    turn(g, first, n);
     return code;
 }
 
@@ -332,7 +266,7 @@ static sail_code add_token(sail__generator *g, sequence *s, int ahead, sail_err 
     const sail__gen_request *r = s->group->request;
     int64_t own = s->response->n + ahead, at = own - 1;
     const int64_t before = s->whole ? r->n_prompt : 0, first = g->forest.n_tokens; /* of the sequence's own pages */
-    if (!s->whole && may_outgrow(g, r) && r->n_prompt + own > sail__short_length(g->view.config))
+    if (!s->again && sail__may_outgrow(g, r) && r->n_prompt + own > sail__short_length(g->view.config))
         return add_whole(g, s, err);
     int32_t id = ahead ? 0 : own ? s->response->ids[at] : r->prompt[r->n_prompt - 1];
     int64_t slot_at = own ? before + at : r->n_prompt - 1;
@@ -401,6 +335,10 @@ static sail_code run_step(sail__generator *g, size_t rows, int ahead, sail_err *
         sail__inputs_put(in, SAIL__IN_SAMPLE_PARAMS, SAIL_F32, g->params, (int64_t)rows, SAIL_SAMPLE_PARAMS);
         sail__inputs_put(in, SAIL__IN_SAMPLE_KEYS, SAIL_I32, g->keys, (int64_t)rows, 6);
     }
+    if (g->past) {
+        SAIL_TRY(fill_history(g, rows, err));
+        sail__inputs_put(in, SAIL__IN_HISTORY, SAIL_I32, g->history, (int64_t)rows, g->past);
+    }
     SAIL_TRY(sail__inputs_send(in, 0, 0, err));
     if (g->beside)
         return run_mixture(g, rows, err);
@@ -439,11 +377,12 @@ static sail_code admit_child(job *j, group *q, sail_err *err)
     memset(s, 0, sizeof *s);
     s->group = q;
     s->response = &j->responses[j->first[q->index] + (size_t)q->next_child];
-    s->n_pages = child_pages(g, r);
+    s->n_pages = sail__child_pages(g, r);
+    s->whole = g->keeps;
     s->pages = sail__arena_array(j->arena, (size_t)s->n_pages + 1, sizeof *s->pages);
     if (!s->pages)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    take(g, s->pages, s->n_pages);
+    sail__take_pages(g, s->pages, s->n_pages);
     q->next_child++;
     q->live++;
     g->n_live++;
@@ -456,7 +395,7 @@ static sail_code admit_late(job *j, sail_err *err)
     sail__generator *g = j->g;
     for (size_t i = 0; i < j->next; i++) {
         group *q = &j->groups[i];
-        while (q->next_child < q->request->children && g->n_live < g->batch && g->n_free >= child_pages(g, q->request))
+        while (q->next_child < q->request->children && g->n_live < g->batch && g->n_free >= sail__child_pages(g, q->request))
             SAIL_TRY(admit_child(j, q, err));
     }
     return SAIL_OK;
@@ -467,7 +406,7 @@ static bool fits(const job *j, const sail__gen_request *r, int64_t tokens)
     const sail__generator *g = j->g;
     int want = r->children < g->batch ? r->children : g->batch;
     return g->batch - g->n_live >= want && (tokens == 0 || tokens + r->n_prompt <= PREFILL_TOKENS) &&
-           g->n_free >= pages_for(r->n_prompt) + (int64_t)want * child_pages(g, r);
+           g->n_free >= sail__prompt_pages(g, r) + (int64_t)want * sail__child_pages(g, r);
 }
 
 /* New groups while there is room; their prompts go into this step. */
@@ -480,15 +419,15 @@ static sail_code admit_new(job *j, size_t *rows, sail_err *err)
         const sail__gen_request *r = &j->requests[j->next];
         q->request = r;
         q->index = (int)j->next++;
-        q->n_pages = pages_for(r->n_prompt);
-        q->pages = sail__arena_array(j->arena, (size_t)q->n_pages, sizeof *q->pages);
+        q->n_pages = sail__prompt_pages(g, r);
+        q->pages = sail__arena_array(j->arena, (size_t)q->n_pages + 1, sizeof *q->pages);
         if (!q->pages)
             return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-        take(g, q->pages, q->n_pages);
+        sail__take_pages(g, q->pages, q->n_pages);
         int first = g->n_live;
         while (q->next_child < r->children && g->n_live < g->batch)
             SAIL_TRY(admit_child(j, q, err));
-        SAIL_TRY(add_prompt(g, q, g->n_live - first, err));
+        SAIL_TRY(add_prompt(g, q, &g->live[first], g->n_live - first, err));
         for (int i = first; i < g->n_live; i++)
             SAIL_TRY(add_row(g, rows, &g->live[i], 0, j->seed, err));
         tokens += r->n_prompt;
@@ -531,11 +470,11 @@ static void retire(job *j, bool *done)
             g->live[kept++] = *s;
             continue;
         }
-        give(g, s->pages, s->n_pages);
+        sail__give_pages(g, s->pages, s->n_pages);
         j->left--;
         s->group->live--;
         if (s->group->live == 0 && s->group->next_child == s->group->request->children)
-            give(g, s->group->pages, s->group->n_pages);
+            sail__give_pages(g, s->group->pages, s->group->n_pages);
     }
     g->n_live = kept;
 }
@@ -548,8 +487,8 @@ static int tokens_ahead(const job *j)
         const sequence *s = &j->g->live[i];
         const int64_t left = s->group->request->max_new - s->response->n;
         n = s->response->n == 0 ? 1 : left < n ? left : n; /* 0: a prompt is in the pass */
-        if (may_outgrow(j->g, s->group->request) && !s->whole)
-            n = 1; /* what becomes too long is computed again from ids that the host knows */
+        if ((sail__may_outgrow(j->g, s->group->request) && !s->again) || penalised(s->group->request))
+            n = 1; /* what becomes too long is computed again, and a penalty is due, for ids that the host knows */
     }
     return (int)n;
 }
@@ -612,7 +551,7 @@ static sail_code step(job *j, bool *done, sail_err *err)
 static sail_code plan(job *j, sail_err *err)
 {
     sail__generator *g = j->g;
-    int64_t total = 0, pages = 0, largest = 0;
+    int64_t total = 0, pages = 0, largest = 0, past = g->past;
     for (size_t i = 0; i < j->n_requests; i++) {
         const sail__gen_request *r = &j->requests[i];
         if (r->n_prompt < 1 || r->max_new < 1 || r->children < 1)
@@ -620,15 +559,20 @@ static sail_code plan(job *j, sail_err *err)
         if (r->n_prompt + r->max_new > sail__model_positions(g->model))
             return sail_fail(err, SAIL_E_LIMIT, "prompt %zu: %lld tokens and %lld new ones are more than the model's %lld positions", i,
                              (long long)r->n_prompt, (long long)r->max_new, (long long)sail__model_positions(g->model));
+        if (penalised(r) && g->beside)
+            return sail_fail(err, SAIL_E_ARG, "prompt %zu: a mixture is drawn from without a repetition penalty", i);
+        while (penalised(r) && past < r->n_prompt + r->max_new)
+            past = past ? 2 * past : PAGE;
         int want = r->children < g->batch ? r->children : g->batch;
-        int64_t need = pages_for(r->n_prompt) + (int64_t)want * child_pages(g, r);
+        int64_t need = sail__prompt_pages(g, r) + (int64_t)want * sail__child_pages(g, r);
         int64_t groups = g->batch / want + 1;
         largest = need > largest ? need : largest;
         pages = need * groups > pages ? need * groups : pages;
-        total += pages_for(r->n_prompt) + (int64_t)r->children * child_pages(g, r);
+        total += sail__prompt_pages(g, r) + (int64_t)r->children * sail__child_pages(g, r);
     }
-    SAIL_TRY(make_cache(g, pages < total ? pages : total, err));
-    return SAIL_OK;
+    if (past > g->past)
+        SAIL_TRY(build(g, past, err));
+    return sail__cache_make(g, pages < total ? pages : total, err);
 }
 
 static sail_code prepare(job *j, size_t *n_out, sail_err *err)
@@ -666,6 +610,8 @@ sail_code sail__generate(sail__generator *g, uint64_t seed, const sail__gen_requ
 {
     job j = {.g = g, .seed = seed, .requests = requests, .n_requests = n, .ends = ends ? ends : g->view.config->end_ids,
              .n_ends = ends ? n_ends : g->view.config->n_end_ids, .on_token = on_token, .user = user, .arena = a};
+    if (g->keeps && (g->beside || n != 1 || requests->children != 1))
+        return sail_fail(err, SAIL_E_ARG, "a generator that keeps its cache writes one response to one prompt at a time, and of no mixture");
     SAIL_TRY(plan(&j, err));
     SAIL_TRY(prepare(&j, n_out, err));
     bool *done = sail__arena_array(a, (size_t)g->batch, sizeof *done);
@@ -679,11 +625,9 @@ sail_code sail__generate(sail__generator *g, uint64_t seed, const sail__gen_requ
     }
     if (code != SAIL_OK) { /* leave a whole generator behind */
         g->n_live = 0;
-        g->n_free = g->pages;
-        for (int64_t i = 0; i < g->pages; i++)
-            g->free_pages[i] = (int32_t)(g->pages - 1 - i);
+        sail__cache_reset(g);
         return code;
     }
     *out = j.responses;
-    return SAIL_OK;
+    return g->keeps ? sail__cache_keep(g, requests, j.responses, err) : SAIL_OK;
 }

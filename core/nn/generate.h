@@ -47,6 +47,10 @@ void sail__generator_free(sail__generator *g);
  * computed in vain. Only where on_token is NULL and the device draws alone. What is drawn stays the same. Unless set: 8 on a GPU, else 1. */
 void sail__generator_ahead(sail__generator *g, int tokens);
 
+/* From now on the cache of a response outlives it, and a prompt that begins with the same tokens is computed from where it differs: for a
+ * conversation, one request with one child at a time; not of a mixture. */
+void sail__generator_keep(sail__generator *g);
+
 /* Responses in the order of (request, child), in the arena. ends [n_ends]: end tokens (the model's where NULL). */
 sail_code sail__generate(sail__generator *g, uint64_t seed, const sail__gen_request *requests, size_t n, const int32_t *ends,
                          int n_ends, sail__gen_token on_token, void *user, sail_arena *a, sail__gen_response **out,

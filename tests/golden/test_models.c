@@ -8,6 +8,7 @@
 #include "../lesson.h"
 
 #include "nn/generate.h"
+#include "nn/long_rope.h"
 
 static const char *const required[] = {"llama", "mistral", "qwen2"}; /* model types that must run */
 
@@ -177,6 +178,105 @@ static void decoding_ahead(rig *r, const char *where, const golden_file *f)
     }
 }
 
+/* The likeliest token behind ids[n] after the penalty, by plain loops; *gap: by how much. */
+static int32_t punished_best(rig *r, const int32_t *ids, size_t n, double penalty, double *gap)
+{
+    sail_err err = {0};
+    const size_t vocab = (size_t)sail__weights_config(r->weights)->vocab;
+    float *logits = sail__arena_array(r->arena, n * vocab, sizeof *logits);
+    assert_int_equal(rig_score(r, SAIL__POLICY, ids, n, logits, NULL, NULL, NULL, &err), SAIL_OK);
+    const float *last = logits + (n - 1) * vocab;
+    double first = -INFINITY, second = -INFINITY;
+    int32_t best = -1;
+    for (size_t v = 0; v < vocab; v++) {
+        bool met = false;
+        for (size_t i = 0; i < n; i++)
+            met |= ids[i] == (int32_t)v;
+        const double z = !met ? last[v] : last[v] < 0 ? last[v] * penalty : last[v] / penalty;
+        second = fmax(second, fmin(z, first));
+        if (z > first) {
+            first = z;
+            best = (int32_t)v;
+        }
+    }
+    *gap = first - second;
+    return best;
+}
+
+static bool turns_long(const rig *r, int64_t n)
+{
+    const int64_t most = sail__short_length(sail__weights_config(r->weights));
+    return most > 0 && n > most;
+}
+
+static void write_one(sail__generator *g, rig *r, const sail__gen_request *q, const char *where, sail__gen_response **out)
+{
+    sail_err err = {0};
+    size_t n;
+    if (sail__generate(g, 3, q, 1, NULL, 0, NULL, NULL, r->arena, out, &n, &err) != SAIL_OK)
+        fail_msg("%s: %s", where, err.message);
+    assert_int_equal(n, 1);
+}
+
+/* A conversation whose cache is kept: each turn computes what is new, and writes what one without a memory writes, with a repetition
+ * penalty and without. */
+static void conversation(rig *r, const char *where, const golden_file *f)
+{
+    enum { TURNS = 7, NEW = 9 };
+    sail_err err = {0};
+    sail__generator *kept, *plain;
+    size_t width;
+    const int32_t *ids = rig_ids(r, f, "input_ids", &width);
+    int32_t talk[TURNS * (NEW + 12)];
+    int64_t n = 0, known = 0, held = 0, changed = 0; /* tokens of the talk; that the cache can use; that it holds */
+    assert_int_equal(sail__generator_new(r->model, SAIL__POLICY, 1, &kept, &err), SAIL_OK);
+    assert_int_equal(sail__generator_new(r->model, SAIL__POLICY, 4, &plain, &err), SAIL_OK);
+    sail__generator_keep(kept);
+    for (int turn = 0; turn < TURNS; turn++) {
+        sail__gen_response *a, *b;
+        sail__gen_counters before, after;
+        if (turn == 4) { /* taken back, and said otherwise */
+            n -= 2 * NEW;
+            known = n - 1;
+            talk[n - 1] = (talk[n - 1] + 1) % 100 + 3;
+        }
+        for (int i = 0; i < 3 + turn; i++)
+            talk[n++] = ids[((size_t)turn * 5 + (size_t)i) % width];
+        sail__gen_request q = {.prompt = talk, .n_prompt = n, .children = 1, .max_new = NEW, .key = (uint64_t)turn, .ignore_end = true,
+                               .sampling = {.temperature = turn % 3 == 1, .top_p = 1, .typical = 1, .penalty = turn % 2 ? 1 : 1.5}};
+        sail__generator_counters(kept, &before);
+        write_one(kept, r, &q, where, &a);
+        sail__generator_counters(kept, &after);
+        if (turns_long(r, n) != turns_long(r, held)) /* keys of the other form */
+            known = 0;
+        const int64_t again = turns_long(r, n + NEW - 1) && !turns_long(r, n) ? sail__short_length(sail__weights_config(r->weights)) + 1 : 0;
+        assert_int_equal(after.prompt_tokens - before.prompt_tokens, n - known + again);
+        write_one(plain, r, &q, where, &b);
+        assert_int_equal(a->n, NEW);
+        const double limit = r->variant.dtype == SAIL_BF16 ? 0.12 : 1e-4;
+        for (int64_t t = 0; t < NEW; t++) {
+            double gap, free_gap;
+            const int32_t best = punished_best(r, talk, (size_t)n, q.sampling.penalty, &gap);
+            if (q.sampling.temperature == 0 && gap > limits_of(r)->greedy_gap)
+                assert_int_equal(a->ids[t], best);
+            changed += best != punished_best(r, talk, (size_t)n, 1, &free_gap);
+            if (a->ids[t] != b->ids[t]) { /* only where the precision cannot decide */
+                assert_true(r->variant.dtype == SAIL_BF16);
+                memcpy(talk + n, a->ids + t, (size_t)(NEW - t) * sizeof *talk);
+                n += NEW - t;
+                break;
+            }
+            rig_judge(r, "kept cache", where, fabs((double)a->logp[t] - (double)b->logp[t]), limit);
+            rig_judge(r, "kept cache, drawn", where, fabs((double)a->drawn[t] - (double)b->drawn[t]), limit);
+            talk[n++] = a->ids[t];
+        }
+        known = held = n - 1;
+    }
+    assert_true(changed > 0);
+    sail__generator_free(kept);
+    sail__generator_free(plain);
+}
+
 static void compare_gradients(rig *r, const char *where, const golden_file *f)
 {
     const limits *l = limits_of(r);
@@ -273,6 +373,7 @@ static void families(void **state)
         compare_scores(&r, names[i], &f);
         compare_greedy(&r, names[i], &f);
         decoding_ahead(&r, names[i], &f);
+        conversation(&r, names[i], &f);
         const char *old = rig_with_config(&r, path, "config.old.json");
         rig_load(&r, &(rig_spec){.path = old});
         compare_scores(&r, sail__arena_printf(r.arena, "%s, old config,", names[i]), &f);
