@@ -119,6 +119,8 @@ static sail_code from_recipe(sail__cli *c, const sail__recipe *r, plan *p, sail_
     p->bad_row_is_error = s->data.on_bad_row == SAIL__BAD_ROW_ERROR;
     SAIL_TRY(sail__data_check_fields(s->data.fields, err));
     SAIL_TRY(sail__data_files(c->arena, s->data.train, "data.train", &p->data, err));
+    if (sail__data_share(s->data.share, &p->data, err) != SAIL_OK)
+        return sail_fail_in(err, "data.share");
     p->encode = (sail__encode_options){
         .max_prompt = s->data.max_prompt, .max_response = s->data.max_response, .truncate = s->data.truncate};
     p->model = c->model.model ? c->model.model : s->model.path;

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../io/data.h"
 #include "modifiers.h"
 #include "schedule.h"
 
@@ -47,6 +48,7 @@ const sail_opt sail__data_table[] = {
     SAIL_OPT_NODE(T, eval, .flags = SAIL_OPT_PATH, .help = "the same; unset: held out of train"),
     SAIL_OPT_NODE(T, reader, .flags = SAIL_OPT_SLOT, .unit = "dataset", .def_str = "preference", .help = "how a record is read; stage sft: sft"),
     SAIL_OPT_F64(T, held_out, .def = 0.05, .min = 0, .max = 0.9, .help = "share of prompts, by hash, kept for evaluation"),
+    SAIL_OPT_NODE(T, share, .help = "[from, to]: of the prompts that are not held out the part, by hash, that is trained on; unset: all"),
     SAIL_OPT_INT(T, max_rows, .min = 0, .max = 1e15, .help = "read at most so many rows; 0: all"),
     SAIL_OPT_INT(T, max_prompt, .def = 512, .min = 1, .max = 1e7, .unit = "tokens", .help = "longest prompt"),
     SAIL_OPT_INT(T, max_response, .def = 512, .min = 1, .max = 1e7, .unit = "tokens", .help = "longest response"),
@@ -139,7 +141,7 @@ const sail_opt sail__eval_table[] = {
     SAIL_OPT_F64(T, penalty_alpha, .min = 0, .max = 1, .help = "of contrastive search, which then writes the responses; 0: they are drawn"),
     SAIL_OPT_INT(T, top_k, .def = 4, .min = 1, .max = 64, .help = "candidates of contrastive search"),
     SAIL_OPT_BOOL(T, one_order, .help = "tell the win rate by the convention of SAIL's authors besides: one random order a prompt, ties are losses"),
-    SAIL_OPT_NODE(T, models, .flags = SAIL_OPT_PATH, .help = "stage eval: {NAME: model, …}; a list of models under one name: seeds of one method"),
+    SAIL_OPT_NODE(T, models, .flags = SAIL_OPT_PATH, .help = "stage eval: {NAME: model, …}; a list of models under one name: seeds of one method; null: model.path"),
     SAIL_OPT_NODE(T, against, .help = "stage eval: NAME or list of names that the others are compared with"),
     {0},
 };
@@ -425,6 +427,16 @@ static void objectives(parser *p, sail__stage *s, const char *usual)
         p->ok = false;
 }
 
+static void share(parser *p, const sail__data_section *d)
+{
+    sail__data_options ignored;
+    sail_err err;
+    if (sail__data_share(d->share, &ignored, &err) == SAIL_OK)
+        return;
+    sail__problem(p->problems, d->share, "data.share", "%s", err.message);
+    p->ok = false;
+}
+
 static void slots(parser *p, sail__stage *s)
 {
     slot(p, SAIL_KIND_BACKEND, s->model.backend, "cpu", "model.backend", &s->backend);
@@ -433,6 +445,7 @@ static void slots(parser *p, sail__stage *s)
         slot(p, SAIL_KIND_BACKEND, backend, "cpu", "model.backend", &s->backend);
     if (s->kind == SAIL__REPORT)
         return;
+    share(p, &s->data);
     slot(p, SAIL_KIND_DATASET, s->data.reader, s->kind == SAIL__SFT ? "sft" : s->kind == SAIL__GENERATE && s->generate.prompts ? "prompts" : "preference", "data.reader", &s->reader);
     slot(p, SAIL_KIND_JUDGE, s->eval.judge, NULL, "eval.judge", &s->eval_judge);
     slot(p, SAIL_KIND_PREFERENCE, s->method.preference, "bradley_terry", "method.preference", &s->preference);

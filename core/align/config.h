@@ -43,6 +43,7 @@ typedef struct sail__data_section {
     const sail_node *train, *eval; /* path, or list of paths */
     const sail_node *reader;       /* slot of kind dataset */
     double held_out;               /* share of prompts kept for evaluation where `eval` is unset */
+    const sail_node *share;        /* [from, to] of the other prompts; NULL: all */
     int64_t max_rows, max_prompt, max_response;
     int truncate, on_bad_row; /* data.h */
     bool shuffle;

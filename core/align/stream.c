@@ -43,6 +43,8 @@ static sail_code load_rows(sail__stream *st, const sail__stage *stage, const sai
     sail__encode_options e = {.tokenizer = st->session->tokenizer, .chat = st->session->chat, .max_prompt = d->max_prompt,
                               .max_response = d->max_response, .truncate = d->truncate};
     SAIL_TRY(sail__data_files(st->arena, files, key, &o, err));
+    if (files == d->train && split != SAIL__SPLIT_HELD_OUT && sail__data_share(d->share, &o, err) != SAIL_OK)
+        return sail_fail_in(err, "data.share");
     SAIL_TRY(sail__data_check_fields(d->fields, err));
     sail__ids closing = {0};
     if (stage->kind == SAIL__REWARD && st->session->tokenizer) /* whole conversations, as they will be scored */

@@ -49,6 +49,7 @@ typedef struct sail__data_options {
     int on_bad_row;          /* sail__on_bad_row */
     double held_out;         /* share of prompts, by hash, that is held out */
     int split;               /* sail__split */
+    double from, to;         /* of the prompts, by hash, those at from <= place < to of 0 to 1; to 0: all */
     int64_t max_rows;        /* rows that come out; 0: all */
     const double *weights;   /* [n_paths] how often a row of the file counts; NULL: 1 each */
     const sail_node *fields; /* {what the reader calls it: what the file calls it}; NULL: the same */
@@ -56,6 +57,8 @@ typedef struct sail__data_options {
 
 /* Paths and weights from a recipe's value: a name, a pattern (*, ?, [), {path, weight}, or a list of them. In the arena. */
 sail_code sail__data_files(sail_arena *a, const sail_node *n, const char *key, sail__data_options *o, sail_err *err);
+/* A recipe's share: [FROM, TO]; NULL: all of it. Several readers of one file take parts that have no prompt in common. */
+sail_code sail__data_share(const sail_node *share, sail__data_options *o, sail_err *err);
 sail_code sail__data_check_fields(const sail_node *fields, sail_err *err); /* is it such a map? */
 
 /* Why rows were left out, and the first lines where that happened. */

@@ -105,6 +105,17 @@ int64_t sail__data_copies(double weight, size_t file, int64_t record)
     return (int64_t)whole + ((double)(sail__hash64(at, sizeof at, 17) >> 11) * 0x1p-53 < part);
 }
 
+sail_code sail__data_share(const sail_node *share, sail__data_options *o, sail_err *err)
+{
+    if (!share)
+        return SAIL_OK;
+    const bool two = share->kind == SAIL_NODE_LIST && share->list.n == 2;
+    if (two && sail__node_as_double(share->list.items[0], "share", &o->from, err) == SAIL_OK &&
+        sail__node_as_double(share->list.items[1], "share", &o->to, err) == SAIL_OK && o->from >= 0 && o->from < o->to && o->to <= 1)
+        return SAIL_OK;
+    return sail_fail(err, SAIL_E_RECIPE, "must be [FROM, TO] with 0 <= FROM < TO <= 1, such as [0.8, 1] for a fifth of the prompts");
+}
+
 /* ---- fields by other names ---- */
 
 sail_code sail__data_check_fields(const sail_node *fields, sail_err *err)

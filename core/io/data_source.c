@@ -26,6 +26,13 @@ bool sail__held_out(uint64_t prompt_hash, double share)
     return (double)(prompt_hash >> 11) * 0x1p-53 < share;
 }
 
+/* By another hash than what is held out, so that every part has the same share of its prompts held out. */
+static bool in_share(const sail__data_options *o, uint64_t prompt_hash)
+{
+    double place = (double)(sail__hash64(&prompt_hash, sizeof prompt_hash, 29) >> 11) * 0x1p-53;
+    return o->to <= 0 || (place >= o->from && place < o->to);
+}
+
 sail_code sail__source_open(const sail__data_options *o, sail__source **out, sail_err *err)
 {
     *out = NULL;
@@ -192,6 +199,8 @@ sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **out, sail
         if (row->dropped)
             continue;
         sail__row_hash(row);
+        if (!in_share(s->o, row->prompt_hash))
+            continue;
         if (s->o->split != SAIL__SPLIT_ALL &&
             sail__held_out(row->prompt_hash, s->o->held_out) != (s->o->split == SAIL__SPLIT_HELD_OUT))
             continue;

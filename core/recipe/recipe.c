@@ -338,8 +338,13 @@ static void check_models(builder *b, size_t i)
         size_t n = x->kind == SAIL_NODE_LIST ? x->list.n : 1;
         for (size_t j = 0; j < n; j++) {
             const sail_node *at = x->kind == SAIL_NODE_LIST ? x->list.items[j] : x;
-            if (at->kind != SAIL_NODE_STRING)
-                sail__problem(b->problems, at, "eval.models", "`%s` must be a path, \"@STAGE\", or a list of them", m->list.keys[k]);
+            if (at->kind == SAIL_NODE_NULL && b->r->stages[i].model.path)
+                continue;
+            if (at->kind == SAIL_NODE_NULL)
+                sail__problem(b->problems, at, "eval.models", "`%s` is null, which stands for model.path, and that is not set", m->list.keys[k]);
+            else if (at->kind != SAIL_NODE_STRING)
+                sail__problem(b->problems, at, "eval.models", "`%s` must be a path, \"@STAGE\", null for model.path, or a list of them",
+                              m->list.keys[k]);
             else if (at->string.data[0] == '@' && !name_taken(b->r, i, at->string.data + 1))
                 sail__problem(b->problems, at, "eval.models", "there is no stage `%s` before this one", at->string.data + 1);
         }

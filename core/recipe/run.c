@@ -272,7 +272,9 @@ static sail_code contender(const sail__recipe *r, const char *dir, const sail__s
         out->models[i] = s->model;
         out->models[i].adapter_path = NULL;
         out->models[i].adapter = out->models[i].init = NULL;
-        SAIL_TRY(sail__node_as_string(many ? paths->list.items[i] : paths, name, &out->models[i].path, err));
+        const sail_node *path = many ? paths->list.items[i] : paths;
+        if (path->kind != SAIL_NODE_NULL) /* null: the stage's own */
+            SAIL_TRY(sail__node_as_string(path, name, &out->models[i].path, err));
         SAIL_TRY(sail__run_resolve(r, dir, &out->models[i], r->arena, err));
     }
     return SAIL_OK;
@@ -314,7 +316,8 @@ static sail_code tell_models(const sail__recipe *r, const sail__stage *s, const 
         sail__json_quote(&b, c[i].name, strlen(c[i].name));
         sail__buf_printf(&b, ", \"baseline\": %s, \"stages\": [", c[i].baseline ? "true" : "false");
         for (size_t k = 0, n = 0; k < (many ? x->list.n : 1); k++) {
-            const char *path = (many ? x->list.items[k] : x)->string.data;
+            const sail_node *at = many ? x->list.items[k] : x;
+            const char *path = at->kind == SAIL_NODE_STRING ? at->string.data : "";
             const sail__stage *from = path[0] == '@' ? stage_named(r, path + 1) : NULL;
             if (!from)
                 continue;

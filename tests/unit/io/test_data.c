@@ -323,6 +323,47 @@ static void the_split_is_by_prompt_and_covers_all(void **state)
     sail__rows_free(&r);
 }
 
+static void shares_have_no_prompt_in_common_and_cover_all(void **state)
+{
+    (void)state;
+    sail_buf b = {0};
+    for (int i = 0; i < 2000; i++)
+        sail__buf_printf(&b, "{\"prompt\": \"prompt %d\", \"chosen\": \"c%d\", \"rejected\": \"r\"}\n", i / 2, i);
+    const char *path = write_file("share.jsonl", b.data);
+    sail__buf_free(&b);
+    static const double from[] = {0, 0.25, 0.5}, to[] = {0.25, 0.5, 1};
+    int taken[2001] = {0};
+    sail_err err;
+    for (int s = 0; s < 3; s++) {
+        sail__rows train, held;
+        sail__data_options o = {.held_out = 0.2, .split = SAIL__SPLIT_TRAIN, .from = from[s], .to = to[s]};
+        assert_int_equal(load("preference", path, o, NULL, &train, &err), SAIL_OK);
+        o.split = SAIL__SPLIT_HELD_OUT;
+        assert_int_equal(load("preference", path, o, NULL, &held, &err), SAIL_OK);
+        for (size_t i = 0; i < train.n; i++)
+            taken[train.rows[i]->line]++;
+        for (size_t i = 0; i < held.n; i++)
+            taken[held.rows[i]->line]++;
+        double all = 2000 * (to[s] - from[s]), share = (double)held.n / (double)(train.n + held.n);
+        if (fabs((double)(train.n + held.n) - all) > 200 || share < 0.12 || share > 0.28) /* more than four standard deviations of either */
+            fail_msg("[%g, %g] has %zu and %zu held out", from[s], to[s], train.n, held.n);
+        sail__rows_free(&train);
+        sail__rows_free(&held);
+    }
+    for (int i = 1; i <= 2000; i++)
+        assert_int_equal(taken[i], 1);
+    static const char *const bad[] = {"[0.5, 0.5]", "[0, 1.5]", "[-1, 1]", "[1]", "0.3", "[\"a\", 1]"};
+    sail_arena *a = sail__arena_new();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        sail_node *n;
+        sail__data_options o = {0};
+        assert_int_equal(sail__json_parse(a, bad[i], strlen(bad[i]), "share", 1, &n, &err), SAIL_OK);
+        assert_int_equal(sail__data_share(n, &o, &err), SAIL_E_RECIPE);
+        assert_non_null(strstr(err.message, "0 <= FROM < TO <= 1"));
+    }
+    sail__arena_free(a);
+}
+
 static void the_order_is_a_permutation_of_seed_and_epoch(void **state)
 {
     (void)state;
@@ -551,6 +592,7 @@ int main(void)
         cmocka_unit_test(bad_rows_are_skipped_and_counted_when_asked),
         cmocka_unit_test(equal_and_empty_responses_are_dropped),
         cmocka_unit_test(the_split_is_by_prompt_and_covers_all),
+        cmocka_unit_test(shares_have_no_prompt_in_common_and_cover_all),
         cmocka_unit_test(the_order_is_a_permutation_of_seed_and_epoch),
         cmocka_unit_test(prompt_and_responses_join_to_the_conversation),
         cmocka_unit_test(what_closes_a_conversation_is_what_stands_behind_its_end),
