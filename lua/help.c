@@ -104,7 +104,7 @@ static const entry judge[] = {
 
 static const entry reader[] = {
     {"record.field", "what the file's record has, as tables, strings, numbers"},
-    {"return {prompt, chosen, rejected}", "texts or lists of {role, content}; also messages, completion, label, score_chosen, score_rejected"},
+    {"return {prompt, chosen, rejected}", "texts or lists of {role, content}; also messages, completion, label, score_chosen, score_rejected; or responses with scores or ranking"},
     {"return nil, \"reason\"", "the record is left out, and counted under the reason"},
     {NULL, NULL},
 };

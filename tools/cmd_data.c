@@ -10,7 +10,7 @@
 struct data {
     const char *reader, *template_name, *system, *stage, *fields;
     int64_t rows, max_prompt, max_response;
-    int truncate, split;
+    int truncate, split, pairing;
     double held_out;
     bool ids;
 };
@@ -18,6 +18,7 @@ static const char *const truncates[] = {"drop", "start", "end", NULL}, *const sp
 #define T struct data
 static const sail_opt options[] = {
     SAIL_OPT_STR(T, reader, .def_str = "preference", .help = "NAME or {kind: NAME, …}; `sail plugins` lists the dataset plugins"),
+    SAIL_OPT_CHOICE(T, pairing, .choices = sail__data_pairings, .help = SAIL__DATA_PAIRING_HELP),
     SAIL_OPT_STR(T, fields, .unit = "MAP",
                  .help = "{prompt: instruction, …}: what the reader calls a field, and what the file calls it"),
     SAIL_OPT_INT(T, rows, .def = 3, .min = 0, .max = 1e9, .help = "preview: rows shown; all are counted"),
@@ -85,7 +86,8 @@ static sail_code from_options(sail__cli *c, plan *p, sail_err *err)
     if (o->fields)
         SAIL_TRY(sail__yaml_parse(c->arena, o->fields, strlen(o->fields), "--fields", &fields, err));
     p->data =
-        (sail__data_options){.held_out = o->held_out, .split = o->split, .on_bad_row = SAIL__BAD_ROW_SKIP, .fields = fields};
+        (sail__data_options){.held_out = o->held_out, .split = o->split, .on_bad_row = SAIL__BAD_ROW_SKIP, .fields = fields,
+                              .pairing = o->pairing};
     SAIL_TRY(sail__data_check_fields(fields, err));
     SAIL_TRY(sail__data_files(c->arena, files, "data", &p->data, err));
     p->encode = (sail__encode_options){.max_prompt = o->max_prompt, .max_response = o->max_response, .truncate = o->truncate};
@@ -115,7 +117,8 @@ static sail_code from_recipe(sail__cli *c, const sail__recipe *r, plan *p, sail_
                                    .split = SAIL__SPLIT_TRAIN,
                                    .on_bad_row = SAIL__BAD_ROW_SKIP,
                                    .max_rows = s->data.max_rows,
-                                   .fields = s->data.fields};
+                                   .fields = s->data.fields,
+                                   .pairing = s->data.pairing};
     p->bad_row_is_error = s->data.on_bad_row == SAIL__BAD_ROW_ERROR;
     SAIL_TRY(sail__data_check_fields(s->data.fields, err));
     SAIL_TRY(sail__data_files(c->arena, s->data.train, "data.train", &p->data, err));
@@ -143,45 +146,44 @@ static void show_text(sail__cli *c, const char *label, const char *text, size_t 
     }
 }
 
-typedef struct field {
-    const char *name;
-    const int32_t *ids;
-    size_t n;
-    bool cut;
-} field;
+/* What part i of the row is: the prompt, then its responses. */
+static const char *name_of(sail__cli *c, const sail_row *row, size_t i)
+{
+    if (i == 1 && row->label)
+        return row->label > 0 ? "desirable" : "undesirable";
+    return i == 0 ? "prompt" : i == 1 ? "chosen" : i == 2 ? "rejected" : sail__arena_printf(c->arena, "rejected_%zu", i - 1);
+}
 
 static sail_code show(sail__cli *c, const plan *p, const sail_row *row, const sail__encoded *e, sail_node *list, sail_err *err)
 {
     const struct data *o = c->options;
-    const field fields[] = {{"prompt", e->prompt, e->n_prompt, e->cut_prompt},
-                            {row->label ? row->label > 0 ? "desirable" : "undesirable" : "chosen", e->chosen, e->n_chosen, e->cut_chosen},
-                            {"rejected", e->rejected, e->n_rejected, e->cut_rejected}};
     sail_node *map = sail__cli_map(c);
     sail__cli_put_string(c, map, "file", row->file);
     sail__cli_put_int(c, map, "line", row->line);
     if (!c->json)
         sail__cli_line(c, "%s%s:%lld%s", sail__tone_code(c, SAIL__BOLD), row->file, (long long)row->line,
                        sail__tone_code(c, SAIL__PLAIN));
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i <= sail__encoded_responses(e); i++) {
+        const sail__encoded_response f = i ? sail__encoded_at(e, i - 1) : (sail__encoded_response){e->prompt, e->n_prompt, e->cut_prompt};
+        const char *name = name_of(c, row, i);
         sail_buf text = {0};
-        if (!fields[i].ids)
-            continue;
+        if (!name)
+            return sail_fail(err, SAIL_E_NOMEM, "out of memory");
         sail_code code =
-            p->tokenizer ? sail__decode(p->tokenizer, fields[i].ids, fields[i].n, i ? SAIL__DECODE_CONTINUATION : 0u, &text, err)
-                         : SAIL_OK;
+            p->tokenizer ? sail__decode(p->tokenizer, f.ids, f.n, i ? SAIL__DECODE_CONTINUATION : 0u, &text, err) : SAIL_OK;
         sail_node *ids = sail__cli_list(c), *part = sail__cli_map(c);
-        for (size_t k = 0; ids && k < fields[i].n; k++) {
+        for (size_t k = 0; ids && k < f.n; k++) {
             sail_node *id = sail__node_new(c->arena, SAIL_NODE_INT, "sail", 0, 0);
             if (!id || !sail__node_append(c->arena, ids, id))
                 break;
-            id->integer = fields[i].ids[k];
+            id->integer = f.ids[k];
         }
         sail__cli_put_string(c, part, "text", text.data ? text.data : "");
         sail__cli_put(c, part, "ids", ids);
-        sail__cli_put_bool(c, part, "cut", fields[i].cut);
-        sail__cli_put(c, map, fields[i].name, part);
+        sail__cli_put_bool(c, part, "cut", f.cut);
+        sail__cli_put(c, map, name, part);
         if (!c->json && code == SAIL_OK)
-            show_text(c, fields[i].name, text.data ? text.data : "", fields[i].n, fields[i].cut ? ", cut" : "");
+            show_text(c, name, text.data ? text.data : "", f.n, f.cut ? ", cut" : "");
         if (!c->json && o->ids && ids) {
             sail_buf b = {0};
             sail__node_to_json(&b, ids);
@@ -212,13 +214,17 @@ static void add_length(lengths *l, size_t n)
 static void count(counted *t, const sail__encoded *e)
 {
     t->used++;
-    t->cut += e->cut_prompt || e->cut_chosen || e->cut_rejected;
+    size_t total = e->n_prompt;
+    bool cut = e->cut_prompt;
     add_length(&t->part[PROMPT], e->n_prompt);
-    if (e->chosen)
-        add_length(&t->part[CHOSEN], e->n_chosen);
-    if (e->rejected)
-        add_length(&t->part[REJECTED], e->n_rejected);
-    add_length(&t->part[TOTAL], e->n_prompt + e->n_chosen + e->n_rejected);
+    for (size_t k = 0; k < sail__encoded_responses(e); k++) { /* of a ranking all behind the best count as rejected */
+        const sail__encoded_response r = sail__encoded_at(e, k);
+        add_length(&t->part[k ? REJECTED : CHOSEN], r.n);
+        total += r.n;
+        cut = cut || r.cut;
+    }
+    t->cut += cut;
+    add_length(&t->part[TOTAL], total);
 }
 
 /* The length that a share of the rows does not pass: the end of its bucket. */

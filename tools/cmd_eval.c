@@ -16,12 +16,14 @@ struct eval_options {
     const sail_node *against;
     double beta, held_out, temperature, penalty_alpha;
     bool one_order;
+    int pairing;
     int64_t pairs, generate, max_prompt, max_response, max_new, bootstrap, seed, top_k;
 };
 #define T struct eval_options
 static const sail_opt options[] = {
     SAIL_OPT_STR(T, data, .flags = SAIL_OPT_REQUIRED | SAIL_OPT_PATH, .unit = "FILE", .help = "preference pairs, or prompts alone"),
     SAIL_OPT_STR(T, reader, .def_str = "preference", .unit = "NAME", .help = "how a record is read: preference, hh-rlhf, prompts, …"),
+    SAIL_OPT_CHOICE(T, pairing, .choices = sail__data_pairings, .help = SAIL__DATA_PAIRING_HELP),
     SAIL_OPT_F64(T, held_out, .min = 0, .max = 0.9, .help = "use the share of FILE that a run with this data.held_out keeps from training; 0: all"),
     SAIL_OPT_STR(T, reference, .flags = SAIL_OPT_PATH, .unit = "MODEL", .help = "what rewards and divergence are measured from: a model, or an adapter on --model; unset: --model without --adapter"),
     SAIL_OPT_STR(T, judge, .unit = "JUDGE", .help = "who compares responses: NAME or {kind: NAME, …} as in recipes"),
@@ -93,6 +95,7 @@ static sail_code make_stage(job *j, sail_err *err)
     sail__cli_put_int(c, root, "seed", o->seed);
     sail__cli_put_string(c, data, o->held_out > 0 ? "train" : "eval", o->data);
     sail__cli_put_number(c, data, "held_out", o->held_out);
+    sail__cli_put_string(c, data, "pairing", sail__data_pairings[o->pairing]);
     sail__cli_put_int(c, data, "max_prompt", o->max_prompt);
     sail__cli_put_int(c, data, "max_response", o->max_response);
     sail__cli_put_number(c, method, "beta", o->beta);
@@ -363,7 +366,7 @@ static sail_code run(sail__cli *c, sail_err *err)
         if (o->judge || o->reference || o->against)
             return sail_fail(err, SAIL_E_USAGE, "%s is a reward model: it writes nothing to be judged, and is measured from nothing (--judge, --reference and "
                                                 "--against are for language models)", c->model.model);
-        sail__cli_reward_eval how = {o->data, o->reader, o->preference, o->output, o->template_name, o->system, o->held_out, o->pairs};
+        sail__cli_reward_eval how = {o->data, o->reader, o->preference, o->output, o->template_name, o->system, o->held_out, o->pairs, o->pairing};
         return sail__cli_eval_rewards(c, &how, err);
     }
     if (j.o->checkpoints)

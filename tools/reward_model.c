@@ -319,7 +319,7 @@ sail_code sail__cli_eval_rewards(sail__cli *c, const sail__cli_reward_eval *o, s
     SAIL_TRY(sail__cli_open_scorer(c, NULL, o->template_name, o->system, &scorer, err));
     const sail_preference_model m = {preference.loaded->ops, preference.options, preference.loaded->plugin.name};
     sail__data_options rows = {.paths = &o->data, .n_paths = 1, .reader = &reader, .held_out = o->held_out,
-                               .split = o->held_out > 0 ? SAIL__SPLIT_HELD_OUT : SAIL__SPLIT_ALL};
+                               .split = o->held_out > 0 ? SAIL__SPLIT_HELD_OUT : SAIL__SPLIT_ALL, .pairing = o->pairing};
     sail__reward_data data = {.rows = &rows, .pairs = o->pairs, .max_tokens = 8192};
     sail__reward_report report = {.arena = c->arena};
     sail_code code = sail__reward_assess(c->ctx, scorer, &data, &m, &report, err);

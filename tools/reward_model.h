@@ -23,6 +23,7 @@ typedef struct sail__cli_reward_eval {
     const char *data, *reader, *preference, *output, *template_name, *system;
     double held_out;
     int64_t pairs;
+    int pairing; /* sail__data_pairing */
 } sail__cli_reward_eval;
 sail_code sail__cli_eval_rewards(sail__cli *c, const sail__cli_reward_eval *o, sail_err *err);
 

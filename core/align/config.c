@@ -56,6 +56,7 @@ const sail_opt sail__data_table[] = {
     SAIL_OPT_CHOICE(T, on_bad_row, .choices = bad_rows, .help = "a malformed row is an error, or skipped and counted"),
     SAIL_OPT_BOOL(T, shuffle, .def = 1, .help = "a new order every pass, by the seed"),
     SAIL_OPT_NODE(T, stop, .help = "strings that end a response, beside the end tokens"),
+    SAIL_OPT_CHOICE(T, pairing, .choices = sail__data_pairings, .help = SAIL__DATA_PAIRING_HELP ", for preference models such as plackett_luce"),
     SAIL_OPT_NODE(T, fields, .help = "{what the reader calls a field: what the file calls it, a.b inside another, or a list of names to join}"),
     {0},
 };

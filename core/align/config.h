@@ -6,6 +6,7 @@
 #define SAIL_CONFIG_H
 
 #include "../backend/registry.h"
+#include "../io/data.h"
 #include "../sail/judge.h"
 #include "../sail/objective.h"
 #include "../sail/strategy.h"
@@ -49,6 +50,7 @@ typedef struct sail__data_section {
     bool shuffle;
     const sail_node *stop; /* strings that end a response */
     const sail_node *fields; /* names of fields in the file by the reader's names */
+    int pairing;             /* sail__data_pairing */
 } sail__data_section;
 
 typedef struct sail__rollout_section {

@@ -40,16 +40,21 @@ static sail_code prefixed(sail__metrics *out, const sail__metrics *in, bool refe
     return SAIL_OK;
 }
 
-/* How well the probabilities that a reward model's scores amount to are kept. */
+/* How well the probabilities that a reward model's scores amount to are kept: of a pair, of a ranking's best and worst. */
 static sail_code calibration(const sail__stage *live, const sail__step *s, sail__metrics *out, sail_err *err)
 {
     const sail_preference_model m = sail__stage_preference(live);
+    const int width = sail_preference_width(&m);
     sail__calibration c = {0};
+    if (m.ops->outcomes(m.self, 2) <= 0) /* it ranks more places than a pair has */
+        return SAIL_OK;
     for (int64_t i = 0; i < s->n; i++) {
+        const sail__group *g = &s->groups[i];
         double p, scores[2 * SAIL_MAX_WIDTH];
-        const int width = sail_preference_width(&m);
-        for (int d = 0; d < 2 * width && d < 2 * SAIL_MAX_WIDTH; d++)
-            scores[d] = s->groups[i].r[d / width].head[d % width];
+        for (int d = 0; d < width && d < SAIL_MAX_WIDTH; d++) {
+            scores[d] = g->r[0].head[d];
+            scores[width + d] = g->r[g->k - 1].head[d];
+        }
         SAIL_TRY(sail__win_probability(&m, scores, &p, err));
         sail__calibration_add(&c, p);
     }
@@ -68,15 +73,15 @@ static sail_code held_out_pairs(sail__evaluator *e, const sail__stage *live, sai
     sail_code code = s.groups ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     const bool single = live->objective.loaded->plugin.caps & SAIL_CAP_UNPAIRED;
     for (size_t i = 0; code == SAIL_OK && i < rows->n && n < want; i++) {
-        const sail__encoded *x = &rows->encoded[i];
-        const int k = sail__stage_has_pairs(live->kind) && !(single && rows->rows[i]->label) ? 2 : 1;
-        if (!x->chosen || (k == 2 && !x->rejected))
-            continue;
         sail__group *g = &s.groups[n];
-        *g = (sail__group){.prompt = x->prompt, .n_prompt = (int64_t)x->n_prompt, .row = (int64_t)i, .prompt_id = n, .k = k, .route = "offline",
-                           .desirable = sail__row_desirability(rows->rows[i])};
-        g->r[0] = (sail__response){.ids = x->chosen, .n = (int64_t)x->n_chosen, .id = 2 * n, .score = rows->rows[i]->score[0]};
-        g->r[1] = (sail__response){.ids = x->rejected, .n = (int64_t)x->n_rejected, .id = 2 * n + 1, .score = rows->rows[i]->score[1]};
+        *g = sail__group_of_row(rows, (int64_t)i, n * SAIL_MAX_RESPONSES);
+        const int needed = sail__stage_has_pairs(live->kind) && !(single && rows->rows[i]->label) ? 2 : 1;
+        if (g->k < needed)
+            continue;
+        g->prompt_id = n;
+        g->route = "offline";
+        if (needed == 1)
+            g->k = 1;
         sail__stream_cached(&e->stream->held_ref, (int64_t)i, g);
         n++;
     }

@@ -31,7 +31,8 @@ void sail_labelled_sides(sail_tape *t, const sail_pairs *b, sail_side *winner, s
     sail_var none = {-1}, yes = none;
     sail_side nothing = {none, none, none, none, none};
     if (!b->has_sides)
-        sail_tape_fail(t, SAIL_E_SHAPE, "this objective takes pairs of two responses; the batch has other groups");
+        sail_tape_fail(t, SAIL_E_SHAPE, "this objective takes pairs of two responses; the batch has other groups: data.pairing and rollout.pairing make pairs of "
+                       "more (best_worst, all)");
     uint8_t *second = sail__arena_alloc(t->arena, (size_t)b->n + 1),
             *first = sail__arena_alloc(t->arena, (size_t)b->n + 1);
     if (!second || !first)

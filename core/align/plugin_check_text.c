@@ -202,6 +202,8 @@ static bool try_record(sail__checking *c, const sail_json *record, int64_t line,
         return true;
     sail_code code = ops->row(c->self, record, &row, &err);
     bool good = true;
+    if (code == SAIL_OK && row.responses && !row.dropped)
+        code = sail__row_pair(&row, SAIL__DATA_BEST_WORST, &err);
     n->records++;
     if (code != SAIL_OK) {
         n->errors++;

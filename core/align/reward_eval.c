@@ -121,6 +121,9 @@ static sail_code take(sail__scorer *s, batch *b, const sail_row *row, sail__rewa
     const sail__part responses[2] = {row->part[SAIL_PART_CHOSEN], row->part[SAIL_PART_REJECTED]};
     if (!sail__part_present(&responses[0]) || !sail__part_present(&responses[1]))
         return sail_fail(err, SAIL_E_ARG, "the row has no pair of responses");
+    if (row->n_behind)
+        return sail_fail(err, SAIL_E_USAGE, "the row ranks %zu responses, and a reward model is measured on pairs: --pairing all, best_worst or neighbours",
+                         2 + row->n_behind);
     SAIL_TRY(sail__scorer_add(s, &row->part[SAIL_PART_PROMPT], responses, 2, err));
     return subset_of(r, row->subset, &b->subset[b->n++], err);
 }

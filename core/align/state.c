@@ -169,6 +169,8 @@ static void hash_rows(sail__hasher *h, const sail__rows *rows)
         sail__hasher_bytes(h, e->prompt, e->n_prompt * sizeof *e->prompt);
         sail__hasher_bytes(h, e->chosen, e->n_chosen * sizeof *e->chosen);
         sail__hasher_bytes(h, e->rejected, e->n_rejected * sizeof *e->rejected);
+        for (size_t k = 0; k < e->n_behind; k++)
+            sail__hasher_bytes(h, e->behind[k].ids, e->behind[k].n * sizeof *e->behind[k].ids);
     }
 }
 

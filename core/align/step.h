@@ -65,6 +65,11 @@ static inline double sail__log_ratio(const sail__response *r)
     return sum;
 }
 
+/* A group of a row's prompt, without responses; and with those of the data, the best first, numbered from first_id on: k of them. All else
+ * is zero. */
+sail__group sail__group_of_prompt(const sail__rows *rows, int64_t row);
+sail__group sail__group_of_row(const sail__rows *rows, int64_t row, int64_t first_id);
+
 typedef struct sail__step {
     int64_t step; /* from 0 */
     uint64_t seed;

@@ -39,7 +39,7 @@ static sail_code load_rows(sail__stream *st, const sail__stage *stage, const sai
 {
     const sail__data_section *d = &stage->data;
     sail__data_options o = {.reader = &stage->reader, .on_bad_row = d->on_bad_row, .held_out = d->held_out, .split = split,
-                            .max_rows = d->max_rows, .fields = d->fields};
+                            .max_rows = d->max_rows, .fields = d->fields, .pairing = d->pairing};
     sail__encode_options e = {.tokenizer = st->session->tokenizer, .chat = st->session->chat, .max_prompt = d->max_prompt,
                               .max_response = d->max_response, .truncate = d->truncate};
     SAIL_TRY(sail__data_files(st->arena, files, key, &o, err));
@@ -63,15 +63,34 @@ static sail_code check_ids(const sail__stream *st, const sail__rows *r, sail_err
     int32_t vocab = st->session->config->vocab;
     for (size_t i = 0; i < r->n; i++) {
         const sail__encoded *e = &r->encoded[i];
-        const int32_t *ids[3] = {e->prompt, e->chosen, e->rejected};
-        size_t n[3] = {e->n_prompt, e->n_chosen, e->n_rejected};
-        for (int k = 0; k < 3; k++)
-            for (size_t j = 0; j < n[k]; j++)
-                if (ids[k][j] < 0 || ids[k][j] >= vocab)
+        sail__encoded_response part = {e->prompt, e->n_prompt, false};
+        for (size_t k = 0; part.ids; part = sail__encoded_at(e, k++))
+            for (size_t j = 0; j < part.n; j++)
+                if (part.ids[j] < 0 || part.ids[j] >= vocab)
                     return sail_fail(err, SAIL_E_ARG, "%s:%lld: token id %d is outside the model's vocabulary of %d", r->rows[i]->file,
-                                     (long long)r->rows[i]->line, ids[k][j], vocab);
+                                     (long long)r->rows[i]->line, part.ids[j], vocab);
     }
     return SAIL_OK;
+}
+
+/* Rankings of the data are for preference models that rank so many. */
+static sail_code check_rankings(const sail__stage *stage, const sail__rows *r, sail_err *err)
+{
+    const sail_loaded *m = stage->preference.loaded;
+    for (size_t i = 0; i < r->n && sail__stage_has_pairs(stage->kind); i++) {
+        const int k = (int)sail__encoded_responses(&r->encoded[i]);
+        if (k > 2 && ((const sail_preference *)m->ops)->outcomes(stage->preference.options, k) <= 0)
+            return sail_fail(err, SAIL_E_RECIPE, "%s:%lld: the record ranks %d responses, and preference model %s is not for so many: data.pairing "
+                             "best_worst, neighbours or all makes pairs, or name a model that ranks them, such as plackett_luce", r->rows[i]->file,
+                             (long long)r->rows[i]->line, k, m->plugin.name);
+    }
+    return SAIL_OK;
+}
+
+static sail_code check_rows(const sail__stream *st, const sail__stage *stage, const sail__rows *r, sail_err *err)
+{
+    SAIL_TRY(check_ids(st, r, err));
+    return check_rankings(stage, r, err);
 }
 
 sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__store *store, sail__stream *out, sail_err *err)
@@ -98,13 +117,13 @@ sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__st
         code = load_rows(out, stage, d->eval ? d->eval : d->train, d->eval ? "data.eval" : "held out of data.train",
                          d->eval ? SAIL__SPLIT_ALL : SAIL__SPLIT_HELD_OUT, &out->held_out, err);
     if (code == SAIL_OK)
-        code = check_ids(out, &out->train, err);
+        code = check_rows(out, stage, &out->train, err);
     if (code == SAIL_OK && stage->strategy.loaded && ((const sail_strategy *)stage->strategy.loaded->ops)->prompts) {
         out->memory = sail__calloc(out->train.n + 1, sizeof *out->memory);
         code = out->memory ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory for %zu prompts", out->train.n);
     }
     if (code == SAIL_OK)
-        code = check_ids(out, &out->held_out, err);
+        code = check_rows(out, stage, &out->held_out, err);
     if (code != SAIL_OK)
         sail__stream_close(out);
     return code;
@@ -157,7 +176,8 @@ sail_code sail__stream_cache_new(const sail__rows *rows, sail__ref_cache *out, s
     out->first = sail__calloc(rows->n + 1, sizeof *out->first);
     for (size_t i = 0; out->first && i < rows->n; i++) {
         out->first[i] = n;
-        n += (int64_t)(rows->encoded[i].n_chosen + rows->encoded[i].n_rejected);
+        for (size_t k = 0; k < sail__encoded_responses(&rows->encoded[i]); k++)
+            n += (int64_t)sail__encoded_at(&rows->encoded[i], k).n;
     }
     if (out->first)
         out->first[rows->n] = n;
@@ -169,8 +189,9 @@ void sail__stream_cached(const sail__ref_cache *c, int64_t row, sail__group *g)
 {
     if (!c->values)
         return;
-    g->r[0].ref = c->values + c->first[row];
-    g->r[1].ref = g->r[0].ref + g->r[0].n;
+    float *at = c->values + c->first[row];
+    for (int k = 0; k < g->k; at += g->r[k++].n)
+        g->r[k].ref = at;
     g->ref_known = true;
 }
 
@@ -511,27 +532,23 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, const off
 {
     sail_route route = o->routes[sail__routes_draw(o->routes, o->n, step->seed, step->step, i)];
     const int64_t row = o->rows[i];
-    const sail__encoded *e = &st->train.encoded[row];
-    memset(g, 0, sizeof *g);
-    g->prompt = e->prompt;
-    g->n_prompt = (int64_t)e->n_prompt;
-    g->row = row;
+    const bool written = route.writer == SAIL_BY_POLICY;
+    *g = written ? sail__group_of_prompt(&st->train, row) : sail__group_of_row(&st->train, row, response_id(step, i, 0));
     g->prompt_id = i;
     g->route = route.name;
     g->writer = route.writer;
     g->labeller = route.labeller;
     g->coef = route.coefficient * st->backoff;
-    if (g->writer == SAIL_BY_POLICY)
+    if (written)
         return SAIL_OK;
-    const bool single = e->chosen && !e->rejected && st->train.rows[row]->label;
+    const bool single = g->k == 1 && g->desirable != SAIL_UNLABELLED;
+    const int want = sail__stage_has_pairs(live->kind) && !single ? 2 : 1;
     SAIL_TRY(check_single(live, st->train.rows[row], single, &route, err));
-    if (!e->chosen || (sail__stage_has_pairs(live->kind) && !e->rejected && !single))
+    if (g->k < want)
         return sail_fail(err, SAIL_E_ARG, "%s:%lld: the row has no pair of responses, which route `%s` needs", st->train.rows[row]->file,
                          (long long)st->train.rows[row]->line, route.name);
-    g->r[0] = (sail__response){.ids = e->chosen, .n = (int64_t)e->n_chosen, .score = st->train.rows[row]->score[0], .id = response_id(step, i, 0)};
-    g->r[1] = (sail__response){.ids = e->rejected, .n = (int64_t)e->n_rejected, .score = st->train.rows[row]->score[1], .id = response_id(step, i, 1)};
-    g->k = e->rejected && sail__stage_has_pairs(live->kind) ? 2 : 1;
-    g->desirable = sail__row_desirability(st->train.rows[row]);
+    if (want == 1)
+        g->k = 1;
     sail__stream_cached(&st->train_ref, row, g);
     return SAIL_OK;
 }

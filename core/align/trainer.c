@@ -148,11 +148,10 @@ static sail_code fill_cache(sail__trainer *t, const sail__rows *rows, sail__ref_
         s.groups = a ? sail__arena_array(a, CHUNK, sizeof *s.groups) : NULL;
         sail_code code = s.groups ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
         for (size_t i = first; code == SAIL_OK && i < rows->n && i < first + CHUNK; i++) {
-            const sail__encoded *x = &rows->encoded[i];
             sail__group *g = &s.groups[s.n++];
-            *g = (sail__group){.prompt = x->prompt, .n_prompt = (int64_t)x->n_prompt, .k = x->rejected ? 2 : x->chosen ? 1 : 0};
-            g->r[0] = (sail__response){.ids = x->chosen, .n = (int64_t)x->n_chosen, .ref = c->values + c->first[i]};
-            g->r[1] = (sail__response){.ids = x->rejected, .n = (int64_t)x->n_rejected, .ref = c->values + c->first[i] + x->n_chosen};
+            *g = sail__group_of_row(rows, (int64_t)i, 0);
+            sail__stream_cached(c, (int64_t)i, g);
+            g->ref_known = false; /* the pass writes it into the cache */
         }
         if (code == SAIL_OK)
             code = sail__passes_plan(&s, 0, t->o.stage->train.max_tokens, &m, &parts, err);

@@ -20,10 +20,18 @@ typedef struct sail__part {
     size_t n_ids;
 } sail__part;
 
+/* A response of a ranking behind the first two. */
+typedef struct sail__ranked {
+    sail__part part;
+    double score; /* NaN: none */
+} sail__ranked;
+
 struct sail_row {
     sail_arena *arena;
     sail__part part[SAIL_PART_COUNT];
     double score[2];      /* of chosen and rejected; NaN: none */
+    sail__ranked *behind; /* of a ranking: what comes behind part[SAIL_PART_REJECTED], the best first */
+    size_t n_behind;
     int label;            /* of a response labelled by itself: 1 desirable, -1 undesirable; 0: none */
     const char *subset;   /* part of a benchmark that the row belongs to; NULL: none */
     const char *dropped;  /* reason, while reading; NULL in rows that come out */
@@ -32,8 +40,13 @@ struct sail_row {
     int64_t line;         /* in the file, from 1 */
     const char *file;     /* one of the options' paths */
     sail_row *next;       /* of the same record, while reading; NULL in rows that come out */
+    sail_row *responses;  /* while reading: those of sail_row_response, each the chosen part of a row, with its worth as score[0] */
+    bool scored;          /* while reading, of such a response: its worth is a score */
 };
 bool sail__part_present(const sail__part *p);
+/* All parts of a row, in order: prompt, chosen, rejected, what is behind them. Some may be absent. */
+size_t sail__row_parts(const sail_row *row);
+const sail__part *sail__row_part(const sail_row *row, size_t i);
 /* The last user message (of a transcript or text: all of it), and the conversation as a person would read it. */
 const char *sail__row_last_user(const sail_row *row);
 void sail__row_conversation(const sail_row *row, sail_buf *out);
@@ -41,6 +54,15 @@ void sail__row_conversation(const sail_row *row, sail_buf *out);
 /* ---- reading ---- */
 enum sail__on_bad_row { SAIL__BAD_ROW_ERROR, SAIL__BAD_ROW_SKIP };
 enum sail__split { SAIL__SPLIT_ALL, SAIL__SPLIT_TRAIN, SAIL__SPLIT_HELD_OUT };
+
+/* What is made of a record that ranks several responses: pairs, each a row of its own, or one row with all of them. */
+enum sail__data_pairing { SAIL__DATA_BEST_WORST, SAIL__DATA_NEIGHBOURS, SAIL__DATA_ALL, SAIL__DATA_RANKING };
+extern const char *const sail__data_pairings[]; /* "best_worst", …; ends with NULL */
+#define SAIL__DATA_PAIRING_HELP \
+    "of records that rank several responses: pairs, each a row (the best against the worst, each against the next, or all), or one ranking"
+enum { SAIL__MOST_RANKED = 8 }; /* responses of a ranking */
+/* Pairs or a ranking of row->responses; what is more than one row hangs on row->next. */
+sail_code sail__row_pair(sail_row *row, int pairing, sail_err *err);
 
 typedef struct sail__data_options {
     const char *const *paths;
@@ -53,6 +75,7 @@ typedef struct sail__data_options {
     int64_t max_rows;        /* rows that come out; 0: all */
     const double *weights;   /* [n_paths] how often a row of the file counts; NULL: 1 each */
     const sail_node *fields; /* {what the reader calls it: what the file calls it}; NULL: the same */
+    int pairing;             /* sail__data_pairing */
 } sail__data_options;
 
 /* Paths and weights from a recipe's value: a name, a pattern (*, ?, [), {path, weight}, or a list of them. In the arena. */
@@ -80,7 +103,7 @@ int64_t sail__drops_total(const sail__drops *d);
 /* "6 of 2312 rows dropped: 4 empty response (lines 12, 99, …); …"; nothing where none was. */
 void sail__drops_print(const sail__drops *d, int64_t rows, sail_buf *out);
 
-/* Readers in Lua: a record as a node, and a row from a map {prompt or messages, chosen, rejected, completion, label, drop …}. */
+/* Readers in Lua: a record as a node, and a row from a map {prompt or messages, chosen, rejected, completion, label, responses, drop …}. */
 sail_code sail__record_to_node(const sail_json *v, sail_arena *a, sail_node **out, sail_err *err);
 sail_code sail__row_from_node(sail_row *row, const sail_node *n, sail_err *err);
 
@@ -126,7 +149,17 @@ typedef struct sail__encoded {
     int32_t *prompt, *chosen, *rejected; /* chosen: or the completion; NULL: absent */
     size_t n_prompt, n_chosen, n_rejected;
     bool cut_prompt, cut_chosen, cut_rejected; /* truncated; a response cut at its end has no end token */
+    struct sail__encoded_response *behind;     /* of a ranking: as in the row */
+    size_t n_behind;
 } sail__encoded;
+typedef struct sail__encoded_response {
+    int32_t *ids;
+    size_t n;
+    bool cut;
+} sail__encoded_response;
+/* The responses of a row, the best first: how many there are, and the k-th of them (beyond: ids NULL). */
+size_t sail__encoded_responses(const sail__encoded *e);
+sail__encoded_response sail__encoded_at(const sail__encoded *e, size_t k);
 
 /* Prompt and responses apart, each as ids; joined they are the sequence. A space at the end of a prompt goes to the
  * responses, where it would have merged; ready ids are taken as they are, without an end token. *dropped gets the

@@ -143,13 +143,20 @@ static sail_code check_ids(const encoder *e, const sail__part *p)
     return SAIL_OK;
 }
 
-static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAIL_PART_COUNT], bool cut[SAIL_PART_COUNT],
-                              const char **dropped)
+enum { MOST_PARTS = 1 + SAIL__MOST_RANKED };
+
+static bool equal(const sail__ids *a, const sail__ids *b)
 {
-    for (int i = 0; i < SAIL_PART_COUNT && e->o->tokenizer; i++)
-        SAIL_TRY(check_ids(e, &row->part[i]));
-    for (int i = 0; i < SAIL_PART_COUNT && !*dropped; i++) {
-        const sail__part *p = &row->part[i];
+    return a->n && a->n == b->n && memcmp(a->items, b->items, a->n * sizeof *a->items) == 0;
+}
+
+static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[MOST_PARTS], bool cut[MOST_PARTS], const char **dropped)
+{
+    const size_t n = sail__row_parts(row);
+    for (size_t i = 0; i < n && e->o->tokenizer; i++)
+        SAIL_TRY(check_ids(e, sail__row_part(row, i)));
+    for (size_t i = 0; i < n && !*dropped; i++) {
+        const sail__part *p = sail__row_part(row, i);
         if (!sail__part_present(p))
             continue;
         if (!p->ids && !e->o->tokenizer)
@@ -165,10 +172,10 @@ static sail_code encode_parts(encoder *e, const sail_row *row, sail__ids ids[SAI
             SAIL_TRY(sail__ids_add(&ids[i], e->o->closing, e->o->n_closing, e->err));
         if (!*dropped && !fit(e, &ids[i], i == SAIL_PART_PROMPT ? e->o->max_prompt : e->o->max_response, &cut[i]))
             *dropped = i == SAIL_PART_PROMPT ? "prompt longer than max_prompt" : "response longer than max_response";
+        for (size_t k = 1; k < i && !*dropped; k++)
+            if (equal(&ids[k], &ids[i]))
+                *dropped = sail__equal_responses(n - 1);
     }
-    const sail__ids *c = &ids[SAIL_PART_CHOSEN], *r = &ids[SAIL_PART_REJECTED];
-    if (!*dropped && r->n && c->n == r->n && memcmp(c->items, r->items, c->n * sizeof *c->items) == 0)
-        *dropped = "chosen and rejected are equal";
     return SAIL_OK;
 }
 
@@ -176,8 +183,8 @@ sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *s
                            sail__encoded *out, const char **dropped, sail_err *err)
 {
     encoder e = {.o = o, .scratch = scratch, .err = err};
-    sail__ids ids[SAIL_PART_COUNT] = {{0}};
-    bool cut[SAIL_PART_COUNT] = {false};
+    sail__ids ids[MOST_PARTS] = {{0}};
+    bool cut[MOST_PARTS] = {false};
     *dropped = NULL;
     *out = (sail__encoded){0};
     sail_code code = encode_parts(&e, row, ids, cut, dropped);
@@ -190,11 +197,29 @@ sail_code sail__encode_row(const sail__encode_options *o, sail__token_scratch *s
         out->cut_prompt = cut[SAIL_PART_PROMPT];
         out->cut_chosen = cut[SAIL_PART_CHOSEN];
         out->cut_rejected = cut[SAIL_PART_REJECTED];
+        out->n_behind = row->n_behind;
+        out->behind = row->n_behind ? sail__arena_array(a, row->n_behind, sizeof *out->behind) : NULL;
+        if (!code && row->n_behind && !out->behind)
+            code = sail_fail(err, SAIL_E_NOMEM, "out of memory");
+        for (size_t i = 0; !code && i < row->n_behind; i++) {
+            code = keep(a, &ids[SAIL_PART_COUNT + i], &out->behind[i].ids, &out->behind[i].n, err);
+            out->behind[i].cut = cut[SAIL_PART_COUNT + i];
+        }
     }
-    for (int i = 0; i < SAIL_PART_COUNT; i++)
+    for (size_t i = 0; i < MOST_PARTS; i++)
         sail__ids_free(&ids[i]);
     sail__buf_free(&e.rendered);
     return code;
+}
+
+size_t sail__encoded_responses(const sail__encoded *e) { return !e->chosen ? 0 : !e->rejected ? 1 : 2 + e->n_behind; }
+
+sail__encoded_response sail__encoded_at(const sail__encoded *e, size_t k)
+{
+    if (k >= sail__encoded_responses(e))
+        return (sail__encoded_response){0};
+    return k == 0 ? (sail__encoded_response){e->chosen, e->n_chosen, e->cut_chosen}
+         : k == 1 ? (sail__encoded_response){e->rejected, e->n_rejected, e->cut_rejected} : e->behind[k - 2];
 }
 
 sail_code sail__encode_prompt(const sail__encode_options *o, sail__token_scratch *scratch, const sail__part *prompt,

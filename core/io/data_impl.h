@@ -1,6 +1,6 @@
 /* data_impl.h - what the files of the data readers share: data_value.c (records and rows as plugins see them),
  * data_unpack.c (files to bytes), data_stream.c (bytes to JSON values), data_files.c (which files, whose fields), data_source.c (values to
- * rows), data_encode.c (rows to ids), data.c (the rest).
+ * rows), data_ranking.c (of several responses: pairs or a ranking), data_encode.c (rows to ids), data.c (the rest).
  *
  * Floor: io. Not for other parts of the program. */
 #ifndef SAIL_DATA_IMPL_H
@@ -38,5 +38,10 @@ sail_code sail__row_copy(sail_arena *a, const sail_row *from, sail_row **out, sa
 void sail__row_hash(sail_row *row);
 bool sail__part_empty(const sail__part *p); /* nothing but white space */
 bool sail__part_equal(const sail__part *a, const sail__part *b);
+/* Why a row of n responses is dropped in which two are the same. */
+static inline const char *sail__equal_responses(size_t n)
+{
+    return n > 2 ? "two responses of a ranking are equal" : "chosen and rejected are equal";
+}
 
 #endif

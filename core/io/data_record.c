@@ -16,7 +16,8 @@ sail_code sail__record_to_node(const sail_json *v, sail_arena *a, sail_node **ou
 }
 
 static const char *const members[] = {"prompt",     "messages",   "chosen",       "rejected",     "completion",     "label",
-                                      "prompt_ids", "chosen_ids", "rejected_ids", "score_chosen", "score_rejected", "drop"};
+                                      "prompt_ids", "chosen_ids", "rejected_ids", "score_chosen", "score_rejected", "drop",
+                                      "responses",  "scores",     "ranking"};
 
 static sail_code check_members(const json_t *v, sail_err *err)
 {
@@ -32,7 +33,8 @@ static sail_code check_members(const json_t *v, sail_err *err)
         const char *near = sail__nearest(key, members, sizeof members / sizeof *members);
         return sail_fail(
             err, SAIL_E_PARSE,
-            "a row has no member '%.60s'%s%s%s; it has prompt or messages, chosen and rejected, or completion, with label", key,
+            "a row has no member '%.60s'%s%s%s; it has prompt or messages, and chosen and rejected, completion with label, or "
+            "responses with scores or ranking", key,
             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     return SAIL_OK;
@@ -60,8 +62,11 @@ static sail_code fill(sail_row *row, const json_t *v, sail_err *err)
         if (parts[i].ids && sail_json_kind_of(sail_json_get(r, parts[i].ids)) != SAIL_JSON_ABSENT)
             SAIL_TRY(sail_row_id_list(row, parts[i].part, sail_json_get(r, parts[i].ids), parts[i].ids, err));
     }
-    const sail__part *c = &row->part[SAIL_PART_CHOSEN];
-    if (c->messages)
+    const sail_json *responses = sail_json_get(r, "responses"), *scores = sail_json_get(r, "scores");
+    const bool scored = sail_json_kind_of(scores) != SAIL_JSON_ABSENT;
+    if (sail_json_kind_of(responses) != SAIL_JSON_ABSENT)
+        SAIL_TRY(sail_row_responses(row, responses, "responses", scored ? scores : sail_json_get(r, "ranking"), scored ? "scores" : "ranking", scored, err));
+    if (row->responses ? row->responses->part[SAIL_PART_CHOSEN].messages : row->part[SAIL_PART_CHOSEN].messages)
         SAIL_TRY(sail_row_prompt_message(row, err));
     if (sail_json_kind_of(label) == SAIL_JSON_BOOL)
         sail_row_desirable(row, sail_json_number(label, 0) != 0);

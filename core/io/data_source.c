@@ -81,6 +81,7 @@ static sail_code check(sail_row *row, sail_err *err)
 {
     const sail__part *prompt = &row->part[SAIL_PART_PROMPT], *chosen = &row->part[SAIL_PART_CHOSEN],
                      *rejected = &row->part[SAIL_PART_REJECTED];
+    const size_t n = sail__row_parts(row);
     if (!sail__part_present(prompt))
         return sail_fail(err, SAIL_E_PARSE, "the reader gave no prompt");
     bool pair = sail__part_present(rejected);
@@ -88,10 +89,14 @@ static sail_code check(sail_row *row, sail_err *err)
         return sail_fail(err, SAIL_E_PARSE, "the reader gave a rejected response without a chosen one");
     if (sail__part_empty(prompt))
         sail_row_drop(row, "empty prompt");
-    if ((sail__part_present(chosen) && sail__part_empty(chosen)) || (pair && sail__part_empty(rejected)))
-        sail_row_drop(row, "empty response");
-    if (pair && sail__part_equal(chosen, rejected))
-        sail_row_drop(row, "chosen and rejected are equal");
+    for (size_t i = 1; i < n; i++) {
+        const sail__part *response = sail__row_part(row, i);
+        if (sail__part_present(response) && sail__part_empty(response))
+            sail_row_drop(row, "empty response");
+        for (size_t k = 1; pair && k < i; k++)
+            if (sail__part_equal(sail__row_part(row, k), response))
+                sail_row_drop(row, sail__equal_responses(n - 1));
+    }
     return SAIL_OK;
 }
 
@@ -104,6 +109,8 @@ static sail_code read_row(sail__source *s, const json_t *v, sail_row *row, sail_
         SAIL_TRY(sail__data_map_fields(s->o->fields, v, &mapped, &s->met, err));
     sail_code code = s->reader->row(s->o->reader->options, (const sail_json *)(mapped ? mapped : v), row, err);
     json_decref(mapped);
+    if (!code && row->responses && !row->dropped)
+        code = sail__row_pair(row, s->o->pairing, err);
     for (sail_row *r = row; r && !code; r = r->next)
         if (!r->dropped)
             code = check(r, err);

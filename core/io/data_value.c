@@ -396,6 +396,13 @@ bool sail__part_equal(const sail__part *a, const sail__part *b)
     return true;
 }
 
+size_t sail__row_parts(const sail_row *row) { return SAIL_PART_COUNT + row->n_behind; }
+
+const sail__part *sail__row_part(const sail_row *row, size_t i)
+{
+    return i < SAIL_PART_COUNT ? &row->part[i] : &row->behind[i - SAIL_PART_COUNT].part;
+}
+
 static uint64_t part_hash(const sail__part *p, uint64_t h)
 {
     if (p->text)
@@ -412,10 +419,31 @@ static uint64_t part_hash(const sail__part *p, uint64_t h)
 void sail__row_hash(sail_row *row)
 {
     row->prompt_hash = row->hash = part_hash(&row->part[0], 0);
-    for (int i = 1; i < SAIL_PART_COUNT; i++)
-        row->hash = part_hash(&row->part[i], row->hash + 4);
+    for (size_t i = 1; i < sail__row_parts(row); i++)
+        row->hash = part_hash(sail__row_part(row, i), row->hash + 4);
     if (row->label) /* the same words, judged otherwise, are another row */
         row->hash = sail__hash64(&row->label, sizeof row->label, row->hash);
+}
+
+static sail_code copy_part(sail_arena *a, const sail__part *from, sail__part *to, sail_err *err)
+{
+    *to = (sail__part){.len = from->len, .n_ids = from->n_ids, .n_messages = from->n_messages};
+    int32_t *ids = from->ids ? sail__arena_array(a, from->n_ids + 1, sizeof *ids) : NULL;
+    sail__message *m = from->messages ? sail__arena_array(a, from->n_messages, sizeof *m) : NULL;
+    to->text = from->text ? sail__arena_strndup(a, from->text, from->len) : NULL;
+    if ((from->text && !to->text) || (from->ids && !ids) || (from->messages && !m))
+        return no_memory(err);
+    if (from->n_ids)
+        memcpy(ids, from->ids, from->n_ids * sizeof *ids);
+    for (size_t k = 0; k < from->n_messages; k++) {
+        const sail__message *x = &from->messages[k];
+        m[k] = (sail__message){sail__arena_strdup(a, x->role), sail__arena_strndup(a, x->content, x->content_len), x->content_len};
+        if (!m[k].role || !m[k].content)
+            return no_memory(err);
+    }
+    to->ids = ids;
+    to->messages = m;
+    return SAIL_OK;
 }
 
 sail_code sail__row_copy(sail_arena *a, const sail_row *from, sail_row **out, sail_err *err)
@@ -425,31 +453,15 @@ sail_code sail__row_copy(sail_arena *a, const sail_row *from, sail_row **out, sa
         return no_memory(err);
     *row = *from;
     row->arena = a;
-    row->next = NULL;
-    if (from->subset && !(row->subset = sail__arena_strdup(a, from->subset)))
+    row->next = row->responses = NULL;
+    row->behind = from->n_behind ? sail__arena_array(a, from->n_behind, sizeof *row->behind) : NULL;
+    if ((from->subset && !(row->subset = sail__arena_strdup(a, from->subset))) || (from->n_behind && !row->behind))
         return no_memory(err);
-    for (int i = 0; i < SAIL_PART_COUNT; i++) {
-        const sail__part *p = &from->part[i];
-        row->part[i] = (sail__part){0};
-        if (p->text)
-            SAIL_TRY(sail_row_text(row, (sail_part)i, p->text, p->len, err));
-        if (p->ids)
-            SAIL_TRY(sail_row_ids(row, (sail_part)i, p->ids, p->n_ids, err));
-        if (!p->messages)
-            continue;
-        sail__message *m = sail__arena_array(a, p->n_messages, sizeof *m);
-        if (!m)
-            return no_memory(err);
-        for (size_t k = 0; k < p->n_messages; k++) {
-            m[k] = (sail__message){sail__arena_strdup(a, p->messages[k].role),
-                                   sail__arena_strndup(a, p->messages[k].content, p->messages[k].content_len),
-                                   p->messages[k].content_len};
-            if (!m[k].role || !m[k].content)
-                return no_memory(err);
-        }
-        row->part[i].messages = m;
-        row->part[i].cap_messages = 0;
-        row->part[i].n_messages = p->n_messages;
+    for (int i = 0; i < SAIL_PART_COUNT; i++)
+        SAIL_TRY(copy_part(a, &from->part[i], &row->part[i], err));
+    for (size_t i = 0; i < from->n_behind; i++) {
+        row->behind[i].score = from->behind[i].score;
+        SAIL_TRY(copy_part(a, &from->behind[i].part, &row->behind[i].part, err));
     }
     *out = row;
     return SAIL_OK;

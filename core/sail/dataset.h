@@ -79,14 +79,23 @@ sail_code sail_row_prompt_message(sail_row *row, sail_err *err);
 /* A further row of the same record, with the prompt that `row` has now (a record that ranks several responses is several
  * pairs). It is the host's, like `row`; NULL where memory is lacking. */
 sail_row *sail_row_another(sail_row *row, sail_err *err);
+/* One of several responses to the row's prompt, called for each of them, in any order: put it in as SAIL_PART_CHOSEN of the row that
+ * comes back, which is the host's. The larger `worth` the better; equal ones share a place. is_score: worth is a score of the data's,
+ * kept as such; else only its order counts. The host makes pairs or a ranking of them, as the recipe says (data.pairing). NULL where
+ * worth is not finite, there are too many, or memory is lacking: err says which. Since ABI 1.1. */
+sail_row *sail_row_response(sail_row *row, double worth, bool is_score, sail_err *err);
+/* The same of a list of responses (each as for sail_row_value, or a list of token ids) and a list of as many numbers: scores, the largest
+ * the best, or places, the smallest the best. `field` and `worth_field` name them in messages. Since ABI 1.1. */
+sail_code sail_row_responses(sail_row *row, const sail_json *responses, const char *field, const sail_json *worth, const char *worth_field,
+                             bool scores, sail_err *err);
 /* The row cannot be used: it is counted under `reason` (a short text, the same for all such rows) and left out. Return
  * SAIL_OK after it. What is wrong in form (a missing field, a wrong type) is an error instead: SAIL_E_PARSE. */
 void sail_row_drop(sail_row *row, const char *reason);
 
 typedef struct sail_dataset {
     uint32_t size;
-    /* One record, always a map, into one row. Parts a row must have: a prompt; chosen and rejected of a preference pair;
-     * chosen alone of an sft row, with sail_row_desirable of one that is labelled by itself; neither of a prompt. Empty responses are dropped by the host. */
+    /* One record, always a map, into one row. Parts a row must have: a prompt; chosen and rejected of a preference pair, or in their
+     * place responses by sail_row_response; chosen alone of an sft row, with sail_row_desirable of one that is labelled by itself; neither of a prompt. Empty responses are dropped by the host. */
     sail_code (*row)(const void *self, const sail_json *record, sail_row *row, sail_err *err);
 } sail_dataset;
 

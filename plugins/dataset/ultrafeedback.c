@@ -1,6 +1,6 @@
 /* ultrafeedback.c - UltraFeedback: an instruction and several rated completions; also its binarized form.
- * Source: arXiv 2310.01377; the pairs as in arXiv 2406.15567: the highest against the lowest overall_score, where there are
- * exactly 4 completions; rows with equal scores are dropped. */
+ * Source: arXiv 2310.01377. With data.pairing: best_worst the pairs are those of arXiv 2406.15567: the highest against the lowest
+ * overall_score, where there are exactly 4 completions; rows with equal scores are dropped. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -62,12 +62,29 @@ static sail_code binarized(const sail_json *record, sail_row *row, sail_err *err
     return code == SAIL_OK ? sail_row_value(row, SAIL_PART_PROMPT, sail_json_get(record, "prompt"), "prompt", err) : code;
 }
 
+static sail_code read_completion(const struct ultra *o, const sail_json *completion, size_t i, sail_row *row, sail_err *err)
+{
+    size_t len;
+    const char *text = sail_json_string(sail_json_get(completion, "response"), &len);
+    const double x = score(o, completion);
+    if (!text)
+        return sail_fail(err, SAIL_E_PARSE, "'completions': item %zu has no response, a string", i + 1);
+    if (!isfinite(x)) {
+        sail_row_drop(row, o->by == OVERALL ? "a completion has no overall_score" : "a completion has no rating");
+        return SAIL_OK;
+    }
+    sail_row *to = sail_row_response(row, x, true, err);
+    if (!to)
+        return err->code;
+    return o->form == MESSAGES ? sail_row_message(to, SAIL_PART_CHOSEN, "assistant", text, len, err)
+                               : sail_row_text(to, SAIL_PART_CHOSEN, text, len, err);
+}
+
 static sail_code read_row(const void *self, const sail_json *record, sail_row *row, sail_err *err)
 {
     const struct ultra *o = self;
-    const sail_json *list = sail_json_get(record, "completions"), *best = NULL, *worst = NULL;
-    size_t n = sail_json_size(list), n_prompt, len;
-    double high = 0, low = 0;
+    const sail_json *list = sail_json_get(record, "completions");
+    size_t n = sail_json_size(list), n_prompt;
     if (sail_json_kind_of(list) == SAIL_JSON_ABSENT && sail_json_kind_of(sail_json_get(record, "chosen")) != SAIL_JSON_ABSENT)
         return binarized(record, row, err);
     const char *prompt = sail_json_string(sail_json_get(record, "instruction"), &n_prompt);
@@ -77,38 +94,13 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
         sail_row_drop(row, "another number of completions");
         return SAIL_OK;
     }
-    for (size_t i = 0; i < n; i++) {
-        const sail_json *c = sail_json_at(list, i);
-        double x = score(o, c);
-        if (!sail_json_string(sail_json_get(c, "response"), NULL))
-            return sail_fail(err, SAIL_E_PARSE, "'completions': item %zu has no response, a string", i + 1);
-        if (isnan(x)) {
-            sail_row_drop(row, o->by == OVERALL ? "a completion has no overall_score" : "a completion has no rating");
-            return SAIL_OK;
-        }
-        if (!best || x > high) {
-            best = c;
-            high = x;
-        }
-        if (!worst || x < low) {
-            worst = c;
-            low = x;
-        }
-    }
-    if (high == low)
-        sail_row_drop(row, "all completions have the same score");
-    sail_row_scores(row, high, low);
-    bool messages = o->form == MESSAGES;
-    sail_code code = messages ? sail_row_message(row, SAIL_PART_PROMPT, "user", prompt, n_prompt, err)
-                              : sail_row_text_between(row, SAIL_PART_PROMPT, "[INST] ", prompt, n_prompt, " [/INST] ", err);
-    for (int i = 0; i < 2 && code == SAIL_OK; i++) {
-        const char *text = sail_json_string(sail_json_get(i ? worst : best, "response"), &len);
-        sail_part part = i ? SAIL_PART_REJECTED : SAIL_PART_CHOSEN;
-        code = messages ? sail_row_message(row, part, "assistant", text, len, err) : sail_row_text(row, part, text, len, err);
-    }
+    sail_code code = o->form == MESSAGES ? sail_row_message(row, SAIL_PART_PROMPT, "user", prompt, n_prompt, err)
+                                         : sail_row_text_between(row, SAIL_PART_PROMPT, "[INST] ", prompt, n_prompt, " [/INST] ", err);
+    for (size_t i = 0; i < n && code == SAIL_OK; i++)
+        code = read_completion(o, sail_json_at(list, i), i, row, err);
     return code;
 }
 
 static const sail_dataset ops = {.size = sizeof ops, .row = read_row};
-SAIL_PLUGIN(SAIL_KIND_DATASET, ultrafeedback, "UltraFeedback: the best rated completion against the worst; also binarized",
+SAIL_PLUGIN(SAIL_KIND_DATASET, ultrafeedback, "UltraFeedback: several rated completions; also binarized",
             "arXiv:2310.01377", struct ultra, opts, &ops, 0)

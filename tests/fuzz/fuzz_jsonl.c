@@ -22,8 +22,8 @@ static void read_parts(const sail_row *row)
 {
     sail_buf text = {0};
     volatile unsigned sum = 0;
-    for (int p = 0; p < SAIL_PART_COUNT; p++) {
-        const sail__part *part = &row->part[p];
+    for (size_t p = 0; p < sail__row_parts(row); p++) {
+        const sail__part *part = sail__row_part(row, p);
         for (size_t i = 0; part->text && i < part->len; i++)
             sum = sum + (unsigned char)part->text[i];
         for (size_t i = 0; i < part->n_ids; i++)
@@ -90,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     .reader = &slot,
                                     .fields = fields,
                                     .weights = data[0] & 64 ? weights : NULL,
+                                    .pairing = data[0] & 128 ? SAIL__DATA_RANKING : SAIL__DATA_ALL,
                                     .on_bad_row = data[0] & 16 ? SAIL__BAD_ROW_SKIP : SAIL__BAD_ROW_ERROR});
     sail__arena_free(a);
     close(fd);

@@ -80,13 +80,18 @@ GOLDEN_UNUSED static sail_code load(const char *reader, const char *path, sail__
     return sail__rows_load(&o, e, rows, err);
 }
 
-GOLDEN_UNUSED static sail__rows read_text(const char *reader, const char *name, const char *text)
+GOLDEN_UNUSED static sail__rows read_text_with(const char *reader, const char *name, const char *text, sail__data_options o)
 {
     sail__rows rows;
     sail_err err;
-    if (load(reader, write_file(name, text), (sail__data_options){0}, NULL, &rows, &err) != SAIL_OK)
+    if (load(reader, write_file(name, text), o, NULL, &rows, &err) != SAIL_OK)
         fail_msg("%s", err.message);
     return rows;
+}
+
+GOLDEN_UNUSED static sail__rows read_text(const char *reader, const char *name, const char *text)
+{
+    return read_text_with(reader, name, text, (sail__data_options){0});
 }
 
 GOLDEN_UNUSED static void fails(const char *reader, const char *name, const char *text, sail_code code, const char *const *words)

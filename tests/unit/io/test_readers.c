@@ -21,24 +21,84 @@ static void ranked_records_become_pairs(void **state)
     assert_true(isnan(r.rows[0]->score[0]));
     TEXT(r, 1, SAIL_PART_CHOSEN, "y");
     assert_true(r.rows[1]->score[0] == 2 && r.rows[1]->score[1] == 0.5);
-    assert_int_equal(dropped(&r, "all responses have the same place"), 1);
+    assert_int_equal(dropped(&r, "all responses have the same place or score"), 1);
     sail__rows_free(&r);
-    r = read_text("{\"kind\": \"ranked\", \"pairs\": \"neighbours\"}", "ranked.jsonl", text);
+    r = read_text_with("ranked", "ranked.jsonl", text, (sail__data_options){.pairing = SAIL__DATA_NEIGHBOURS});
     assert_int_equal(r.n, 3);
     TEXT(r, 0, SAIL_PART_REJECTED, "b");
     TEXT(r, 1, SAIL_PART_CHOSEN, "b");
     TEXT(r, 1, SAIL_PART_PROMPT, "p");
     sail__rows_free(&r);
-    r = read_text("{\"kind\": \"ranked\", \"pairs\": \"all\"}", "ranked.jsonl", text);
+    r = read_text_with("ranked", "ranked.jsonl", text, (sail__data_options){.pairing = SAIL__DATA_ALL});
     assert_int_equal(r.n, 4);
     assert_int_equal(r.records, 5);
     sail__rows_free(&r);
     FAILS("ranked", "few.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1]}", SAIL_E_PARSE,
           "few.jsonl:1", "1 numbers for 2 responses");
-    FAILS("ranked", "none.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"]}", SAIL_E_PARSE, "'ranking' or 'scores'");
+    FAILS("ranked", "more.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"ranking\": [1, 2, 3]}", SAIL_E_PARSE,
+          "more.jsonl:1", "3 numbers for 2 responses");
+    FAILS("ranked", "null.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"ranking\": [1, null]}", SAIL_E_PARSE,
+          "null.jsonl:1", "'ranking': item 2 must be a number");
+    FAILS("ranked", "none.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"]}", SAIL_E_PARSE, "'ranking' or 'scores' is missing");
     FAILS("ranked", "nan.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1, \"a\"]}", SAIL_E_PARSE,
           "item 2");
-    FAILS("ranked", "one.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\"], \"scores\": [1]}", SAIL_E_PARSE, "2 to 64");
+    FAILS("ranked", "one.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\"], \"scores\": [1]}", SAIL_E_PARSE, "two responses or more");
+    char many[1200] = "{\"prompt\": \"p\", \"responses\": [";
+    for (int i = 0; i < 65; i++)
+        sprintf(many + strlen(many), "%s\"r%d\"", i ? ", " : "", i);
+    strcat(many, "], \"scores\": [");
+    for (int i = 0; i < 65; i++)
+        sprintf(many + strlen(many), "%s%d", i ? ", " : "", i);
+    strcat(many, "]}");
+    FAILS("ranked", "many.jsonl", many, SAIL_E_PARSE, "more than 64 responses");
+}
+
+static void of_equals_at_the_end_the_first_is_the_worst(void **state)
+{
+    (void)state;
+    sail__rows r = read_text("ranked", "equal.jsonl", "{\"prompt\": \"p\", \"responses\": [\"low\", \"top\", \"also low\", \"also top\"], "
+                                                      "\"scores\": [1, 2, 1, 2]}\n");
+    assert_int_equal(r.n, 1);
+    TEXT(r, 0, SAIL_PART_CHOSEN, "top");
+    TEXT(r, 0, SAIL_PART_REJECTED, "low");
+    sail__rows_free(&r);
+}
+
+static void ranked_records_become_rankings(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"prompt\": \"p\", \"responses\": [\"b\", \"a\", \"d\", \"c\"], \"ranking\": [2, 1, 7, 4]}\n"
+                               "{\"prompt\": [{\"role\": \"user\", \"content\": \"q\"}], \"responses\": [\"x\", \"y\", \"z\"], "
+                               "\"scores\": [0.5, 2, -1]}\n"
+                               "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1, 2]}\n"
+                               "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\", \"z\"], \"scores\": [1, 2, 1]}\n"
+                               "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\", \"x\"], \"scores\": [1, 2, 3]}\n"
+                               "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\", \" \"], \"scores\": [1, 2, 3]}\n"
+                               "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\", \"z\"], \"ranking\": [1, 1, 1]}\n";
+    const sail__data_options o = {.pairing = SAIL__DATA_RANKING};
+    sail__rows r = read_text_with("ranked", "ranking.jsonl", text, o);
+    assert_int_equal(r.n, 3);
+    assert_int_equal(sail__row_parts(r.rows[0]), 5);
+    static const char *const order[] = {"p", "a", "b", "c", "d"};
+    for (size_t i = 0; i < 5; i++)
+        assert_string_equal(sail__row_part(r.rows[0], i)->text, order[i]);
+    assert_true(isnan(r.rows[0]->score[0]) && isnan(r.rows[0]->behind[1].score));
+    assert_string_equal(sail__row_part(r.rows[1], 3)->text, "z");
+    assert_true(r.rows[1]->score[0] == 2 && r.rows[1]->score[1] == 0.5 && r.rows[1]->behind[0].score == -1);
+    assert_int_equal(sail__row_parts(r.rows[2]), 3); /* two responses are a pair */
+    assert_true(r.rows[0]->hash != r.rows[2]->hash);
+    assert_int_equal(dropped(&r, "two responses share a place, which no ranking has (data.pairing: all uses the other pairs)"), 1);
+    assert_int_equal(dropped(&r, "two responses of a ranking are equal"), 1);
+    assert_int_equal(dropped(&r, "empty response"), 1);
+    assert_int_equal(dropped(&r, "all responses have the same place or score"), 1);
+    sail__rows_free(&r);
+
+    sail_err err;
+    const char *nine = write_file("nine.jsonl", "{\"prompt\": \"p\", \"responses\": [\"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"], "
+                                                "\"scores\": [1, 2, 3, 4, 5, 6, 7, 8, 9]}");
+    assert_int_equal(load("ranked", nine, o, NULL, &r, &err), SAIL_E_PARSE);
+    assert_non_null(strstr(err.message, "nine.jsonl:1"));
+    assert_non_null(strstr(err.message, "9 responses are too many for data.pairing: ranking, which takes 8"));
 }
 
 static void pku_saferlhf_chooses_the_better_or_the_safer(void **state)
@@ -66,7 +126,7 @@ static void pku_saferlhf_chooses_the_better_or_the_safer(void **state)
           "bad.jsonl:1", "'better_response_id' must be 0 or 1");
 }
 
-static void ultrafeedback_takes_the_extremes_of_four(void **state)
+static void ultrafeedback_takes_the_extremes_of_four_or_ranks_them(void **state)
 {
     (void)state;
     static const char text[] = "{\"instruction\": \"i\", \"completions\": [{\"response\": \"a\", \"overall_score\": 7, "
@@ -92,7 +152,16 @@ static void ultrafeedback_takes_the_extremes_of_four(void **state)
     MESSAGES(&r.rows[1]->part[SAIL_PART_PROMPT], 1, "user", "i");
     MESSAGES(&r.rows[1]->part[SAIL_PART_REJECTED], 1, "assistant", "bad");
     assert_int_equal(dropped(&r, "another number of completions"), 1);
-    assert_int_equal(dropped(&r, "all completions have the same score"), 1);
+    assert_int_equal(dropped(&r, "all responses have the same place or score"), 1);
+    sail__rows_free(&r);
+    r = read_text_with("{\"kind\": \"ultrafeedback\", \"by\": \"ratings\", \"form\": \"authors\"}", "ultra.jsonl", text,
+                       (sail__data_options){.pairing = SAIL__DATA_RANKING});
+    assert_int_equal(r.n, 2);
+    assert_int_equal(sail__row_parts(r.rows[0]), 5);
+    static const char *const order[] = {"[INST] i [/INST] ", "c", "d", "b", "a"};
+    for (size_t i = 0; i < 5; i++)
+        assert_string_equal(sail__row_part(r.rows[0], i)->text, order[i]);
+    assert_true(r.rows[0]->behind[1].score == 1);
     sail__rows_free(&r);
     r = read_text("{\"kind\": \"ultrafeedback\", \"by\": \"ratings\", \"form\": \"authors\"}", "ultra.jsonl", text);
     TEXT(r, 0, SAIL_PART_PROMPT, "[INST] i [/INST] ");
@@ -416,8 +485,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranked_records_become_pairs),
+        cmocka_unit_test(of_equals_at_the_end_the_first_is_the_worst),
+        cmocka_unit_test(ranked_records_become_rankings),
         cmocka_unit_test(pku_saferlhf_chooses_the_better_or_the_safer),
-        cmocka_unit_test(ultrafeedback_takes_the_extremes_of_four),
+        cmocka_unit_test(ultrafeedback_takes_the_extremes_of_four_or_ranks_them),
         cmocka_unit_test(webgpt_and_summaries_are_read),
         cmocka_unit_test(conversations_of_sharegpt_are_read),
         cmocka_unit_test(packed_files_are_read),

@@ -379,6 +379,9 @@ static void a_reader_in_lua_makes_rows(void **state)
     } cases[] = {
         {"return {prompt = r.q .. '?', chosen = r.answers[2].text, rejected = r.answers[1].text, score_chosen = 2}", "good", NULL, NULL},
         {"return {messages = {{role = 'user', content = r.q}}, chosen = {role = 'assistant', content = 'm'}, rejected = {role = 'assistant', content = 'n'}}", NULL, NULL, NULL},
+        {"return {prompt = r.q, responses = {r.answers[1].text, 'best', 'middle'}, scores = {1, 3, 2}}", "best", NULL, NULL},
+        {"return {prompt = r.q, responses = {'a', 'b'}, ranking = {2}}", NULL, NULL, "'ranking' has 1 numbers for 2 responses"},
+        {"return {prompt = r.q, responses = {'a', 'b'}}", NULL, NULL, "'ranking' must be a list of numbers"},
         {"if r.flag then return nil, 'flagged' end", NULL, "flagged", NULL},
         {"return nil", NULL, "left out by the reader", NULL},
         {"return {drop = 'dull'}", NULL, "dull", NULL},
