@@ -21,6 +21,7 @@ option_tables sail__cli_tables(const sail__command *cmd)
     } all[] = {
         {cmd->options != NULL, cmd->options, "Options"},
         {(cmd->flags & (SAIL__CLI_MODEL | SAIL__CLI_NEEDS_MODEL)) != 0, sail__cli_model_options, "Model"},
+        {(cmd->flags & SAIL__CLI_SAMPLING) != 0, sail__cli_sampling_options, "Sampling"},
         {(cmd->flags & SAIL__CLI_JSON) != 0, sail__cli_json_options, "Common"},
         {true, sail__cli_common_options, "Common"},
     };
@@ -208,6 +209,7 @@ static sail_code fill(parser *p, common_options *common, sail_err *err)
         const sail_opt *table = p->tables.table[t];
         void *out = table == c->command->options          ? c->options
                     : table == sail__cli_model_options    ? (void *)&c->model
+                    : table == sail__cli_sampling_options ? (void *)&c->sampling
                     : table == sail__cli_json_options     ? (void *)&json
                                                           : (void *)common;
         sail__opt_parse(table, p->given[t], "", NULL, NULL, NULL, out, &problems);
@@ -394,9 +396,9 @@ static int run_command(sail__cli *c, int argc, char **argv, sail_err *err)
     c->verbose = common.verbose && !common.quiet;
     if (!(c->screen = sail__screen_new(c)))
         return report(c, sail_fail(err, SAIL_E_NOMEM, "out of memory"), err, 0);
-    sail__signals *signals = c->command->flags & SAIL__CLI_SIGNALS && !common.help ? sail__signals_start(c->ctx) : NULL;
+    c->signals = c->command->flags & SAIL__CLI_SIGNALS && !common.help ? sail__signals_start(c->ctx) : NULL;
     code = common.help ? show_help(c, c->command, err) : c->command->run(c, err);
-    int came = sail__signals_stop(signals);
+    int came = sail__signals_stop(c->signals);
     if (code == SAIL_OK && fflush(stdout) != 0)
         code = output_failed(err);
     return report(c, code, err, came);

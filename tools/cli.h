@@ -31,6 +31,15 @@ typedef struct sail__cli_model {
 } sail__cli_model;
 extern const sail_opt sail__cli_model_options[];
 
+/* How tokens are drawn, for commands that write text. */
+typedef struct sail__cli_sampling {
+    bool greedy;
+    double temperature, top_p, min_p, repetition_penalty;
+    int64_t top_k, seed;
+    const sail_node *stop; /* a list of strings; NULL: none */
+} sail__cli_sampling;
+extern const sail_opt sail__cli_sampling_options[];
+
 enum {
     SAIL__CLI_MODEL = 1u << 0,    /* takes the common model options */
     SAIL__CLI_JSON = 1u << 1,     /* takes --json */
@@ -38,6 +47,7 @@ enum {
     SAIL__CLI_NEEDS_MODEL = 1u << 3, /* --model is required */
     SAIL__CLI_HIDDEN = 1u << 4,   /* not listed in help */
     SAIL__CLI_SUB = 1u << 5,      /* the first argument is one of `subcommands` */
+    SAIL__CLI_SAMPLING = 1u << 6, /* takes the sampling options */
 };
 
 typedef struct sail__cli sail__cli;
@@ -68,6 +78,7 @@ struct sail__cli {
     size_t n_args;
     void *options;         /* the command's struct */
     sail__cli_model model; /* with SAIL__CLI_MODEL */
+    sail__cli_sampling sampling; /* with SAIL__CLI_SAMPLING */
     bool json, verbose, quiet;
     bool color;     /* of standard output */
     bool color_err; /* of standard error */
@@ -75,6 +86,7 @@ struct sail__cli {
     int width;      /* columns of the terminal; 80 where there is none */
     const char *program; /* argv[0] */
     struct sail__screen *screen;
+    struct sail__signals *signals; /* with SAIL__CLI_SIGNALS; NULL: none are waited for */
 };
 
 /* The table, in the order of help. */
@@ -100,6 +112,9 @@ sail_code sail__cli_output(sail__cli *c, const char *path, const void *data, siz
 /* A node as JSON with a newline, likewise. */
 sail_code sail__cli_write_json(sail__cli *c, const char *path, const sail_node *n, sail_err *err);
 sail_code sail__cli_print_json(sail__cli *c, const sail_node *n, sail_err *err);
+/* For a command that talks: from now on SIGINT interrupts what goes on, and neither cancels nor ends the program. Returns a descriptor,
+ * non-blocking, that becomes readable (8 bytes) when SIGINT or SIGTERM comes; -1: no signals are waited for. */
+int sail__cli_interrupts(sail__cli *c);
 /* Colour sequences for standard output; "" when colours are off. */
 typedef enum sail__tone { SAIL__PLAIN, SAIL__BOLD, SAIL__DIM, SAIL__RED, SAIL__GREEN, SAIL__YELLOW, SAIL__BLUE, SAIL__CYAN } sail__tone;
 const char *sail__tone_code(const sail__cli *c, sail__tone tone);

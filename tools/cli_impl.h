@@ -12,7 +12,7 @@ typedef struct common_options {
 extern const sail_opt sail__cli_common_options[], sail__cli_json_options[];
 
 /* The tables of a command's options in the order of help; ends with NULL. */
-enum { SAIL__CLI_TABLES = 5 };
+enum { SAIL__CLI_TABLES = 6 };
 typedef struct option_tables {
     const sail_opt *table[SAIL__CLI_TABLES];
     const char *title[SAIL__CLI_TABLES];

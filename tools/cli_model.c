@@ -50,10 +50,18 @@ sail_code sail__cli_open_model(sail__cli *c, const sail__cli_want *want, sail__s
     sail_slot backend;
     SAIL_TRY(sail__cli_backend(c, &backend, err));
     sail__model_section m = {.path = c->model.model, .adapter_path = c->model.adapter, .device = c->model.device,
-                             .dtype = want->dtype >= 0 ? want->dtype : c->model.dtype, .weights = c->model.weights, .threads = c->model.threads};
+                             .dtype = want->dtype >= 0 ? want->dtype : c->model.dtype, .weights = c->model.weights, .threads = c->model.threads,
+                             .template_name = want->template_name};
     sail__session_spec spec = {.model = &m, .backend = &backend, .adapter = want->adapter, .train = want->train,
                                .optimizer = want->optimizer, .reference = want->reference, .fresh_reference = want->fresh_reference};
     return sail__session_open(c->ctx, &spec, out, err);
+}
+
+sail_filter_params sail__cli_filter(const sail__cli *c)
+{
+    const sail__cli_sampling *s = &c->sampling;
+    return (sail_filter_params){.temperature = s->greedy ? 0 : s->temperature, .top_k = s->top_k, .top_p = s->top_p, .min_p = s->min_p,
+                                .typical = 1, .penalty = s->repetition_penalty};
 }
 
 /* ---- rows ---- */

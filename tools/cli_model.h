@@ -6,6 +6,7 @@
 
 #include "align/session.h"
 #include "cli.h"
+#include "nn/generate.h"
 
 /* The model that the common options name, for use (TRAIN_NOTHING) or, with a plan, for training. */
 typedef struct sail__cli_want {
@@ -14,6 +15,7 @@ typedef struct sail__cli_want {
     const sail__adapter_section *adapter; /* a new one, for TRAIN_ADAPTER */
     bool reference, fresh_reference;
     int dtype; /* sail__compute_dtype; -1: as the options say */
+    const char *template_name; /* as model.template of a recipe */
 } sail__cli_want;
 sail_code sail__cli_open_model(sail__cli *c, const sail__cli_want *want, sail__session **out, sail_err *err);
 
@@ -21,6 +23,9 @@ sail_code sail__cli_open_model(sail__cli *c, const sail__cli_want *want, sail__s
 sail_code sail__cli_backend(sail__cli *c, sail_slot *out, sail_err *err);
 /* A plugin by NAME or {kind: NAME, …}, as a recipe has it; `option` names it in messages. */
 sail_code sail__cli_slot(sail__cli *c, sail_kind kind, const char *text, const char *option, sail_slot *out, sail_err *err);
+
+/* What the sampling options say. */
+sail_filter_params sail__cli_filter(const sail__cli *c);
 
 /* A row of a file, or a text, as ids. */
 typedef struct sail__cli_row {

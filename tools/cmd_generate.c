@@ -2,14 +2,15 @@
 #include <string.h>
 
 #include "align/responses.h"
+#include "answer.h"
 #include "cli_model.h"
 #include "nn/contrastive.h"
 
 struct generate_options {
     const char *prompt, *prompts, *input, *output;
-    bool chat, special, greedy, ignore_eos;
-    double temperature, top_p, min_p, penalty_alpha;
-    int64_t top_k, seed, max_new, num, batch;
+    bool chat, special, ignore_eos;
+    double penalty_alpha;
+    int64_t max_new, num, batch;
 };
 #define T struct generate_options
 static const sail_opt options[] = {
@@ -19,13 +20,7 @@ static const sail_opt options[] = {
     SAIL_OPT_STR(T, output, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "write rows there instead of text to standard output"),
     SAIL_OPT_BOOL(T, chat, .help = "--prompt is a user's message: put it through the model's template"),
     SAIL_OPT_BOOL(T, special, .def = 1, .help = "read <|…|> in texts as the token of that name"),
-    SAIL_OPT_BOOL(T, greedy, .help = "always the likeliest token"),
-    SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .help = "0: greedy"),
-    SAIL_OPT_INT(T, top_k, .min = 0, .max = 1 << 24, .help = "draw from the K likeliest tokens; 0: all"),
-    SAIL_OPT_F64(T, top_p, .def = 1, .min = 0, .max = 1, .help = "draw from the likeliest tokens that hold this share"),
-    SAIL_OPT_F64(T, min_p, .min = 0, .max = 1, .help = "leave out tokens below this share of the likeliest one's probability"),
     SAIL_OPT_F64(T, penalty_alpha, .min = 0, .max = 1, .help = "contrastive search among --top-k candidates (4 unless given), with this weight of the penalty, such as 0.6"),
-    SAIL_OPT_INT(T, seed, .min = 0, .max = 9007199254740992, .help = "of the draws"),
     SAIL_OPT_INT(T, max_new, .def = 128, .min = 1, .max = 1 << 24, .help = "tokens of a response at most"),
     SAIL_OPT_INT(T, num, .def = 1, .min = 1, .max = 1 << 20, .help = "responses to each prompt"),
     SAIL_OPT_BOOL(T, ignore_eos, .help = "go on past end tokens"),
@@ -36,7 +31,7 @@ static const sail_opt options[] = {
 
 /* Text goes out in the order of responses: the first unfinished one as it is written, those behind it when their turn comes. */
 typedef struct printer {
-    sail__text_stream stream;
+    sail__answer answer;
     sail_buf text; /* not yet printed */
     bool done;
 } printer;
@@ -49,7 +44,8 @@ typedef struct job {
     sail__gen_request *requests;
     const int32_t *ends;
     int n_ends;
-    printer *printers; /* of all responses; NULL: nothing is streamed */
+    printer *printers; /* of all responses; NULL: nothing is streamed, and there are no stop strings */
+    bool as_rows;      /* not as text */
     size_t n, turn, finished;
     bool failed; /* standard output is gone */
 } job;
@@ -67,7 +63,7 @@ static void flush(job *j)
     sail_err err = {0};
     while (j->turn < j->n) {
         printer *p = &j->printers[j->turn];
-        if (p->text.len && sail__cli_output(j->c, NULL, p->text.data, p->text.len, &err) != SAIL_OK)
+        if (p->text.len && !j->as_rows && sail__cli_output(j->c, NULL, p->text.data, p->text.len, &err) != SAIL_OK)
             j->failed = true;
         p->text.len = 0;
         if (!p->done)
@@ -82,16 +78,17 @@ static bool on_token(void *user, const sail__gen_response *r)
     job *j = user;
     const sail__gen_request *q = &j->requests[r->request];
     int32_t id = r->ids[r->n - 1];
-    bool end = !j->o->ignore_eos && is_end(j, id), done = end || r->n >= q->max_new;
+    bool end = !j->o->ignore_eos && is_end(j, id), stopped = false, done = end || r->n >= q->max_new;
     if (j->printers) {
         printer *p = &j->printers[(int64_t)r->request * j->o->num + r->child];
         if (r->n == 1 && j->n > 1)
             sail__buf_printf(&p->text, "%s--- prompt %d%s%s\n", sail__tone_code(j->c, SAIL__DIM), r->request + 1,
                              j->o->num > 1 ? sail__arena_printf(j->c->arena, ", response %d", r->child + 1) : "",
                              sail__tone_code(j->c, SAIL__PLAIN));
-        sail__stream_push(&p->stream, id, &p->text);
+        stopped = sail__answer_push(&p->answer, id, &p->text);
+        done = done || stopped;
         if (done) {
-            sail__stream_flush(&p->stream, &p->text);
+            sail__answer_end(&p->answer, &p->text);
             sail__buf_str(&p->text, "\n");
             p->done = true;
         }
@@ -101,7 +98,7 @@ static bool on_token(void *user, const sail__gen_response *r)
         j->finished++;
     if (!j->printers || j->n > 1)
         sail_progress(j->c->ctx, "responses", j->finished, j->n);
-    return j->failed;
+    return j->failed || stopped;
 }
 
 static sail_code read_prompts(job *j, sail_err *err)
@@ -139,8 +136,7 @@ static sail_code make_requests(job *j, sail_err *err)
         }
         j->requests[i] = (sail__gen_request){
             .prompt = r->ids, .n_prompt = (int64_t)r->n, .children = (int)o->num, .max_new = o->max_new < room ? o->max_new : room, .key = i,
-            .sampling = {.temperature = o->greedy ? 0 : o->temperature, .top_k = o->top_k, .top_p = o->top_p, .min_p = o->min_p, .typical = 1,
-                         .penalty = 1},
+            .sampling = sail__cli_filter(j->c),
             .ignore_end = o->ignore_eos};
     }
     return SAIL_OK;
@@ -151,10 +147,10 @@ static sail_code make_printers(job *j, sail_err *err)
     j->printers = sail__arena_array(j->c->arena, j->n + 1, sizeof *j->printers);
     if (!j->printers)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (!j->session->tokenizer)
+    if (!j->session->tokenizer && !j->as_rows)
         return sail_fail(err, SAIL_E_NOTFOUND, "%s has no tokenizer.json to write text with; use --output or --json for token ids", j->session->path);
     for (size_t i = 0; i < j->n; i++)
-        j->printers[i].stream = (sail__text_stream){.tokenizer = j->session->tokenizer, .flags = SAIL__SKIP_SPECIAL};
+        SAIL_TRY(sail__answer_begin(&j->printers[i].answer, j->session->tokenizer, j->c->sampling.stop, err));
     return SAIL_OK;
 }
 
@@ -186,35 +182,37 @@ static sail_code generate(job *j, sail_err *err)
     sail__generator *g;
     sail__gen_response *out;
     size_t n;
-    bool rows = o->output || j->c->json;
+    j->as_rows = o->output || j->c->json;
     SAIL_TRY(read_prompts(j, err));
     SAIL_TRY(make_requests(j, err));
-    if (!rows)
+    if (!j->as_rows || j->c->sampling.stop)
         SAIL_TRY(make_printers(j, err));
     j->ends = sail__session_ends(j->session, &j->n_ends);
     size_t batch = j->n < (size_t)o->batch ? j->n : (size_t)o->batch;
     sail__gen_counters k = {0};
     sail_code code;
     if (o->penalty_alpha > 0) {
-        sail__contrastive_options how = {.alpha = o->penalty_alpha, .k = o->top_k ? (int)o->top_k : 4, .batch = batch > 0 ? (int)batch : 1};
+        sail__contrastive_options how = {.alpha = o->penalty_alpha, .k = j->c->sampling.top_k ? (int)j->c->sampling.top_k : 4, .batch = batch > 0 ? (int)batch : 1};
         code = sail__contrastive_search(j->session->model, SAIL__POLICY, &how, j->requests, j->rows.n, j->ends, j->n_ends, on_token, j, j->c->arena,
                                         &out, &n, err);
     } else {
         SAIL_TRY(sail__generator_new(j->session->model, SAIL__POLICY, batch > 0 ? (int)batch : 1, &g, err));
-        code = sail__generate(g, (uint64_t)o->seed, j->requests, j->rows.n, j->ends, j->n_ends, on_token, j, j->c->arena, &out, &n, err);
+        code = sail__generate(g, (uint64_t)j->c->sampling.seed, j->requests, j->rows.n, j->ends, j->n_ends, on_token, j, j->c->arena, &out, &n, err);
         sail__generator_counters(g, &k);
         sail__generator_free(g);
     }
     sail__cli_clear(j->c);
     if (code == SAIL_OK && j->failed)
         code = sail_fail(err, SAIL_E_IO, "standard output was closed");
-    if (code == SAIL_OK && rows)
+    if (code == SAIL_OK && j->as_rows)
         code = write_rows(j, out, n, err);
     if (code == SAIL_OK && k.seconds > 0)
         sail_log(j->c->ctx, SAIL_LOG_DEBUG, "%lld prompt and %lld new tokens in %.2f s, %.2f s of it prompts", (long long)k.prompt_tokens,
                  (long long)k.new_tokens, k.seconds, k.prefill_seconds);
-    for (size_t i = j->turn; j->printers && i < j->n; i++)
+    for (size_t i = j->turn; j->printers && i < j->n; i++) {
+        sail__answer_end(&j->printers[i].answer, &j->printers[i].text);
         sail__buf_free(&j->printers[i].text);
+    }
     return code;
 }
 
@@ -223,8 +221,9 @@ static sail_code run(sail__cli *c, sail_err *err)
     job j = {.c = c, .o = c->options};
     if ((j.o->prompt != NULL) + (j.o->prompts != NULL) + (j.o->input != NULL) != 1)
         return sail_fail(err, SAIL_E_USAGE, "give one of --prompt TEXT, --prompts FILE and --input FILE");
-    if (j.o->penalty_alpha > 0 && (j.o->num > 1 || j.o->greedy || j.o->top_k > SAIL__MOST_CANDIDATES))
-        return sail_fail(err, SAIL_E_USAGE, "--penalty-alpha (contrastive search) draws nothing: leave out --num and --greedy, and keep --top-k at most %d",
+    if (j.o->penalty_alpha > 0 && (j.o->num > 1 || c->sampling.greedy || c->sampling.repetition_penalty != 1 || c->sampling.top_k > SAIL__MOST_CANDIDATES))
+        return sail_fail(err, SAIL_E_USAGE,
+                         "--penalty-alpha (contrastive search) draws nothing: leave out --num, --greedy and --repetition-penalty, and keep --top-k at most %d",
                          SAIL__MOST_CANDIDATES);
     SAIL_TRY(sail__cli_not_over(j.o->input ? j.o->input : j.o->prompts, j.o->output, err));
     if (j.o->chat && !j.o->prompt)
@@ -245,7 +244,8 @@ const sail__command sail__cmd_generate = {
     .doc = "Texts are taken as they are; messages (--chat, or rows of \"messages\") go through the model's template. With --output, a line for "
            "each response, in the order of prompts: {\"ids\": […], \"text\": …, \"logprobs\": […], \"finish\": \"stop\"|\"length\"}; the end token is "
            "among the ids where one was produced, log-probabilities are the model's at temperature 1, in nats. A response is a function of the "
-           "seed, its prompt's place and its own number, whatever else is written.",
-    .flags = SAIL__CLI_MODEL | SAIL__CLI_NEEDS_MODEL | SAIL__CLI_SIGNALS | SAIL__CLI_JSON, .options = options,
+           "seed, its prompt's place and its own number, whatever else is written. A stop string ends a response: text ends before it, rows hold "
+           "its tokens.",
+    .flags = SAIL__CLI_SAMPLING | SAIL__CLI_MODEL | SAIL__CLI_NEEDS_MODEL | SAIL__CLI_SIGNALS | SAIL__CLI_JSON, .options = options,
     .options_size = sizeof(struct generate_options), .examples = examples, .run = run,
 };

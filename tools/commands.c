@@ -57,6 +57,21 @@ const sail_opt sail__cli_model_options[] = {
 };
 #undef T
 
+#define T sail__cli_sampling
+const sail_opt sail__cli_sampling_options[] = {
+    SAIL_OPT_BOOL(T, greedy, .help = "always the likeliest token"),
+    SAIL_OPT_F64(T, temperature, .def = 1, .min = 0, .max = 100, .help = "0: greedy"),
+    SAIL_OPT_INT(T, top_k, .min = 0, .max = 1 << 24, .help = "draw from the K likeliest tokens; 0: all"),
+    SAIL_OPT_F64(T, top_p, .def = 1, .min = 0, .max = 1, .help = "draw from the likeliest tokens that hold this share"),
+    SAIL_OPT_F64(T, min_p, .min = 0, .max = 1, .help = "leave out tokens below this share of the likeliest one's probability"),
+    SAIL_OPT_F64(T, repetition_penalty, .def = 1, .min = 0.01, .max = 100,
+                 .help = "logits of tokens that occurred, in the prompt too, are divided by it (negative ones multiplied); 1: none"),
+    SAIL_OPT_NODE(T, stop, .unit = "TEXT", .help = "end a response where it has written this"),
+    SAIL_OPT_INT(T, seed, .min = 0, .max = 9007199254740992, .help = "of the draws"),
+    {0},
+};
+#undef T
+
 #define T common_options
 const sail_opt sail__cli_common_options[] = {
     SAIL_OPT_BOOL(T, verbose, .help = "say more (-v)"),

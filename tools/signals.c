@@ -1,10 +1,12 @@
-/* signals.c - SIGINT or SIGTERM once asks the context to cancel, twice ends the process at once.
+/* signals.c - SIGINT or SIGTERM once asks the context to cancel, twice ends the process at once; but SIGINT only interrupts a command
+ * that talks.
  *
  * The signals are blocked everywhere and one thread waits for them: no handler, nothing global. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "cli_impl.h"
@@ -15,7 +17,16 @@ struct sail__signals {
     sigset_t set, old;
     atomic_int came;
     atomic_bool stop;
+    atomic_int interrupts; /* an eventfd, or -1: SIGINT cancels */
 };
+
+static void tell(sail__signals *s)
+{
+    const uint64_t one = 1;
+    const int to = atomic_load(&s->interrupts);
+    if (to >= 0 && write(to, &one, sizeof one) < 0)
+        sail_log(s->ctx, SAIL_LOG_WARN, "an interrupt was lost: so many wait already");
+}
 
 static void *wait_for_signals(void *arg)
 {
@@ -26,11 +37,16 @@ static void *wait_for_signals(void *arg)
             break;
         if (number == SIGUSR2)
             continue; /* somebody else's */
+        if (number == SIGINT && atomic_load(&s->interrupts) >= 0) {
+            tell(s);
+            continue;
+        }
         if (atomic_exchange(&s->came, number) != 0)
             _exit(128 + number);
         sail_log(s->ctx, SAIL_LOG_WARN, "stopping after this step (%s); again to stop at once",
                  number == SIGINT ? "interrupted" : "SIGTERM");
         sail_cancel(s->ctx);
+        tell(s);
     }
     return NULL;
 }
@@ -41,6 +57,7 @@ sail__signals *sail__signals_start(sail_ctx *ctx)
     if (!s)
         return NULL;
     s->ctx = ctx;
+    atomic_init(&s->interrupts, -1);
     sigemptyset(&s->set);
     sigaddset(&s->set, SIGINT);
     sigaddset(&s->set, SIGTERM);
@@ -62,7 +79,18 @@ int sail__signals_stop(sail__signals *s)
     pthread_kill(s->thread, SIGUSR2);
     pthread_join(s->thread, NULL);
     pthread_sigmask(SIG_SETMASK, &s->old, NULL);
-    int came = atomic_load(&s->came);
+    int came = atomic_load(&s->came), interrupts = atomic_load(&s->interrupts);
+    if (interrupts >= 0)
+        close(interrupts);
     free(s);
     return came;
+}
+
+int sail__cli_interrupts(sail__cli *c)
+{
+    if (!c->signals)
+        return -1;
+    const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    atomic_store(&c->signals->interrupts, fd);
+    return fd;
 }
