@@ -158,7 +158,7 @@ const sail_opt sail__generate_table[] = {
 #define T sail__checkpoint_section
 const sail_opt sail__checkpoint_table[] = {
     SAIL_OPT_INT(T, every, .min = 0, .max = 1e12, .unit = "steps", .help = "0: only at the end and when stopped"),
-    SAIL_OPT_INT(T, keep, .def = 2, .min = 1, .max = 1e6, .help = "newest ones kept"),
+    SAIL_OPT_INT(T, keep, .def = 2, .min = 1, .max = 1e6, .help = "newest ones kept; while a run goes on, two healthy ones besides at most, to go back to (guard.rollbacks)"),
     SAIL_OPT_BOOL(T, best, .help = "keep the one with the best evaluation besides"),
     {0},
 };
@@ -168,8 +168,19 @@ const sail_opt sail__guard_table[] = {
     SAIL_OPT_F64(T, max_weight, .def = 0.3, .min = 0, .max = 1, .help = "warn when a route's weight is larger"),
     SAIL_OPT_F64(T, max_coef, .def = 0.4, .min = 0, .max = 1e9, .help = "warn when a route's coefficient is larger"),
     SAIL_OPT_BOOL(T, strict, .help = "refuse instead of warning"),
-    SAIL_OPT_INT(T, skips, .def = 10, .min = 1, .max = 1e9, .unit = "steps", .help = "stop after so many skipped steps in a row"),
-    SAIL_OPT_F64(T, spike, .min = 0, .max = 1e9, .help = "skip a step whose loss lies so many deviations off; 0: never"),
+    SAIL_OPT_F64(T, spike, .def = 25, .min = 0, .max = 1e9, .help = "skip a step whose loss lies so many deviations off its running mean; 0: never"),
+    SAIL_OPT_F64(T, max_kl, .def = 2, .min = 0, .max = 1e9, .unit = "nats",
+                 .help = "a token, of what the policy writes, from the reference: steps beyond it are bad ones, like those that are skipped; 0: no bound"),
+    SAIL_OPT_INT(T, halve, .def = 3, .min = 0, .max = 1e9, .unit = "steps", .help = "halve the routes' coefficients after so many bad ones; 0: never"),
+    SAIL_OPT_INT(T, recover, .def = 20, .min = 1, .max = 1e9, .unit = "steps",
+                 .help = "good ones in a row after which bad ones are forgotten, and halved coefficients double"),
+    SAIL_OPT_INT(T, skips, .def = 10, .min = 1, .max = 1e9, .unit = "steps",
+                 .help = "bad ones in a row after which the run goes back to the last healthy checkpoint and passes over the data since"),
+    SAIL_OPT_INT(T, rollbacks, .def = 2, .min = 0, .max = 1e9, .help = "stop instead after going back so often, or where there is no checkpoint"),
+    SAIL_OPT_F64(T, chosen_fall, .def = 0.3, .min = 0, .max = 1e9, .unit = "nats",
+                 .help = "a token: warn when the data's chosen responses have become so much less likely without a rise; 0: never"),
+    SAIL_OPT_F64(T, length_drift, .def = 2, .min = 1, .max = 1e9,
+                 .help = "warn when the policy writes so many times as long, or as short, as at first; 1: never"),
     {0},
 };
 #undef T

@@ -122,11 +122,16 @@ typedef struct sail__checkpoint_section {
     bool best; /* keep the one with the best evaluation besides */
 } sail__checkpoint_section;
 
-typedef struct sail__guard_section {
+typedef struct sail__guard_section { /* guards.h */
     double max_weight, max_coef; /* warn beyond (METHOD: 0.3 and 0.4) */
     bool strict;                 /* refuse instead of warning */
-    int64_t skips;               /* consecutive skipped steps after which the run stops */
     double spike;                /* loss z-score that is skipped; 0: off */
+    double max_kl;               /* nats a token; 0: none */
+    int64_t halve, recover;      /* bad steps after which coefficients are halved, good ones after which they double; halve 0: never */
+    int64_t skips;               /* consecutive bad steps after which the run goes back */
+    int64_t rollbacks;           /* … and so often before it stops */
+    double chosen_fall;          /* alarm, nats a token; 0: off */
+    double length_drift;         /* alarm, ratio; 1: off */
 } sail__guard_section;
 
 typedef enum sail__stage_kind { SAIL__SFT, SAIL__ALIGN, SAIL__REWARD, SAIL__EVAL, SAIL__GENERATE, SAIL__REPORT, SAIL__STAGE_COUNT } sail__stage_kind;

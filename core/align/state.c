@@ -146,17 +146,44 @@ typedef struct field {
     int64_t *integer;
     double *number;
 } field;
-enum { FIELDS = 11 };
+enum { FIELDS = 36 };
 
 static void fields_of(sail__trainer *t, field out[FIELDS])
 {
     sail__train_state *s = &t->state;
-    const field f[FIELDS] = {
-        {"step", &s->step, NULL},           {"updates", &s->updates, NULL},        {"skips", &s->skips, NULL},
-        {"skipped", &s->skipped, NULL},     {"loss_mean", NULL, &s->loss_mean},    {"loss_var", NULL, &s->loss_var},
-        {"loss_n", &s->loss_n, NULL},       {"best_step", &s->best_step, NULL},    {"evaluated", &s->evaluated, NULL},
-        {"position", &t->stream.position, NULL}, {"backoff", NULL, &t->stream.backoff},
+    sail__guards *g = &t->guards;
+    const field f[] = {
+        {"step", &s->step, NULL},
+        {"updates", &s->updates, NULL},
+        {"best_step", &s->best_step, NULL},
+        {"evaluated", &s->evaluated, NULL},
+        {"position", &t->stream.position, NULL},
+        {"backoff", NULL, &t->stream.backoff},
+        {"loss_mean", NULL, &g->seen.loss.mean},
+        {"loss_var", NULL, &g->seen.loss.var},
+        {"loss_n", &g->seen.loss.n, NULL},
+        {"kl_mean", NULL, &g->seen.kl.mean},
+        {"kl_var", NULL, &g->seen.kl.var},
+        {"kl_n", &g->seen.kl.n, NULL},
+#define TREND(NAME)                                                                                                                          \
+    {#NAME "_sum", NULL, &g->seen.NAME.sum}, {#NAME "_n", &g->seen.NAME.n, NULL}, {#NAME "_windows", &g->seen.NAME.windows, NULL},           \
+        {#NAME "_first", NULL, &g->seen.NAME.first}, {#NAME "_last", NULL, &g->seen.NAME.last}, {#NAME "_top", NULL, &g->seen.NAME.top},      \
+        {#NAME "_falls", &g->seen.NAME.falls, NULL}
+        TREND(chosen),
+        TREND(length),
+#undef TREND
+        {"bad", &g->ladder.bad, NULL},
+        {"strikes", &g->ladder.strikes, NULL},
+        {"good", &g->ladder.good, NULL},
+        {"empty", &g->ladder.empty, NULL},
+        {"skipped", &g->ladder.skipped, NULL},
+        {"rollbacks", &g->ladder.rollbacks, NULL},
+        {"healthy", &g->ladder.healthy, NULL},
+        {"candidate", &g->ladder.candidate, NULL},
+        {"alarms", &g->ladder.alarms, NULL},
+        {"coef", NULL, &g->ladder.coef},
     };
+    _Static_assert(sizeof f / sizeof *f == FIELDS, "as many as there are");
     memcpy(out, f, sizeof f);
 }
 
@@ -300,9 +327,11 @@ sail_code sail__trainer_save(sail__trainer *t, sail_err *err)
         else
             sail__checkpoint_abort(w);
     }
+    const bool ended = sail__trainer_at_end(t); /* nothing goes back any more */
+    const int64_t besides[] = {t->o.stage->checkpoint.best && !isnan(t->state.best) ? t->state.best_step : -1,
+                               ended ? -1 : t->guards.ladder.healthy, ended ? -1 : t->guards.ladder.candidate};
     if (code == SAIL_OK)
-        code = sail__checkpoint_prune(t->checkpoints, t->o.stage->checkpoint.keep,
-                                      t->o.stage->checkpoint.best && !isnan(t->state.best) ? t->state.best_step : -1, err);
+        code = sail__checkpoint_prune(t->checkpoints, t->o.stage->checkpoint.keep, besides, sizeof besides / sizeof *besides, err);
     if (code == SAIL_OK && t->o.hooks && t->o.hooks->on_checkpoint)
         code = t->o.hooks->on_checkpoint(t->o.hooks->user, t->state.step, t->checkpoints, err);
     sail__arena_free(a);
@@ -413,4 +442,23 @@ sail_code sail__trainer_load(sail__trainer *t, bool *found, sail_err *err)
     *found = code == SAIL_OK;
     sail__arena_free(a);
     return code;
+}
+
+sail_code sail__trainer_return(sail__trainer *t, int64_t step, sail_err *err)
+{
+    sail_arena *a = sail__arena_new();
+    sail__checkpoint c;
+    if (!a)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    sail_code code = sail__checkpoint_of(a, t->checkpoints, step, &c, err);
+    if (code == SAIL_OK)
+        code = take_state(t, c.state, c.path, err);
+    if (code == SAIL_OK)
+        code = load_flat(t, sail__path_join(a, c.path, "trained.safetensors"), a, err);
+    if (code == SAIL_OK) {
+        sail__replay_free(&t->stream.replay);
+        code = load_stream(&t->stream, sail__path_join(a, c.path, "replay.bin"), sail__path_join(a, c.path, "prompts.bin"), err);
+    }
+    sail__arena_free(a);
+    return code == SAIL_OK ? sail__checkpoint_cut(t->checkpoints, step, err) : code;
 }

@@ -102,7 +102,7 @@ sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__st
     out->shuffle = stage->data.shuffle;
     out->seed = stage->seed;
     out->order_pass = -1;
-    out->backoff = 1;
+    out->backoff = out->coef = 1;
     out->generator_batch = (int)stage->rollout.batch;
     out->arena = sail__arena_new();
     if (!out->arena)
@@ -538,7 +538,7 @@ static sail_code fill_group(sail__stream *st, const sail__stage *live, const off
     g->route = route.name;
     g->writer = route.writer;
     g->labeller = route.labeller;
-    g->coef = route.coefficient * st->backoff;
+    g->coef = route.coefficient * st->backoff * st->coef;
     if (written)
         return SAIL_OK;
     const bool single = g->k == 1 && g->desirable != SAIL_UNLABELLED;

@@ -33,7 +33,8 @@ typedef struct sail__stream {
     sail_arena *arena;
     sail__rows train, held_out;
     sail__ref_cache train_ref, held_ref;
-    double backoff; /* extra coefficients are multiplied by it; 1 at first */
+    double backoff; /* extra coefficients are multiplied by it; 1 at first; a recipe's hooks change it */
+    double coef;    /* … and by this, which the guards change */
     int64_t position; /* prompts taken so far */
     uint32_t *order;  /* of the current pass */
     int64_t order_pass;

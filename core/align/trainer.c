@@ -184,6 +184,7 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     t->state.best = NAN;
     t->state.evaluated = -1;
+    sail__guards_init(&t->guards);
     SAIL_TRY(sail__checkpoint_clean(t->checkpoints, err));
     SAIL_TRY(sail__trainer_load(t, resumed, err));
     int64_t at = *resumed ? t->state.step : -1;
@@ -256,67 +257,24 @@ static sail_code evaluate(sail__trainer *t, const sail__stage *live, sail_err *e
 
 /* ---- a step ---- */
 
-/* A loss far off the running mean (which takes in accepted losses only) is not to be learned from. */
-static bool is_spike(const sail__trainer *t, const sail__stage *live, double loss)
-{
-    const sail__train_state *s = &t->state;
-    if (live->guard.spike <= 0 || s->loss_n < 20)
-        return false;
-    return fabs(loss - s->loss_mean) > live->guard.spike * sqrt(s->loss_var + 1e-12);
-}
-
-/* Why a step is not learned from; NULL: it is, unless its gradient is not finite. */
-static const char *reason(const sail__trainer *t, const sail__stage *live, const sail__step *s, double loss, bool numeric)
-{
-    if (s->n == 0)
-        return "there is nothing to learn from";
-    if (numeric)
-        return isfinite(loss) ? "the derivative of its loss is not finite" : "its loss is not finite";
-    return is_spike(t, live, loss) ? "its loss is a spike" : NULL;
-}
-
-static void accept_loss(sail__train_state *s, double loss)
-{
-    double rate = s->loss_n < 50 ? 1 / (double)(s->loss_n + 1) : 0.02, d = loss - s->loss_mean;
-    s->loss_mean += rate * d;
-    s->loss_var = (1 - rate) * (s->loss_var + rate * d * d);
-    s->loss_n++;
-}
-
-static sail_code update(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, double loss, const char *skip,
-                        sail__metrics *m, sail_err *err)
+static sail_code update(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail__watched *w, sail__metrics *m, sail_err *err)
 {
     sail__train_state *s = &t->state;
     sail__update u = {.rate = live->train.lr * sail__lr_factor(lr, s->step, t->steps),
                       .max_norm = live->train.max_grad_norm,
-                      .loss = loss,
+                      .loss = w->loss,
                       .multiplier = 1,
-                      .skip = skip != NULL,
+                      .skip = w->cause != SAIL__FINE,
                       .step = s->updates + 1};
     SAIL_TRY(sail__flat_update(sail__model_flat(t->session->model), &u, err));
-    if (u.skipped && !skip)
-        skip = "its gradient is not finite";
-    if (skip) {
-        s->skips++;
-        s->skipped++;
-        const char *text = sail__arena_printf(m->arena, "the step was skipped: %s", skip);
-        SAIL_TRY(text ? sail__store_add_event(t->o.store, t->o.stage->name, s->step, "guard", text, err)
-                      : sail_fail(err, SAIL_E_NOMEM, "out of memory"));
-        sail_log(t->o.ctx, SAIL_LOG_WARN, "step %lld skipped: %s (loss %g, gradient norm %g)", (long long)s->step + 1, skip, loss, u.norm);
-    } else {
-        s->skips = 0;
-        s->updates++;
-        accept_loss(s, loss);
-    }
+    w->norm = u.norm;
+    if (u.skipped && w->cause == SAIL__FINE)
+        w->cause = SAIL__BAD_GRADIENT;
+    s->updates += !u.skipped;
     SAIL_TRY(sail__metrics_mean(m, "learning_rate", u.rate, 1, err));
     SAIL_TRY(sail__metrics_mean(m, "grad_norm", u.norm, 1, err));
     SAIL_TRY(sail__metrics_mean(m, "sail/clip", u.clip, 1, err));
-    SAIL_TRY(sail__metrics_mean(m, "sail/skipped", (double)u.skipped, 1, err));
-    if (s->skips >= live->guard.skips)
-        return sail_fail(err, SAIL_E_NUMERIC, "%lld steps in a row were skipped: at the last %s (loss %g, gradient norm %g); the last checkpoint is whole; "
-                         "try a smaller train.lr, and look for NaN in the model's files and for odd rows in the data",
-                         (long long)s->skips, skip, loss, u.norm);
-    return SAIL_OK;
+    return sail__metrics_mean(m, "sail/skipped", (double)u.skipped, 1, err);
 }
 
 static sail_code call_hook(sail__trainer *t, const sail__metrics *m, sail_err *err)
@@ -408,13 +366,14 @@ static sail_code timing(sail__trainer *t, double start, double flops, const sail
     return sail__metrics_mean(m, "memory/peak_mib", sail__rss_peak_mib(), 1, err);
 }
 
-static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail_err *err)
+static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail__watched *w, sail_err *err)
 {
-    double start = sail__now(), flops = t->learner.passes.flops, loss;
+    double start = sail__now(), flops = t->learner.passes.flops;
     bool numeric;
     sail__metrics m = {.arena = a};
     sail__step s = {.step = t->state.step, .seed = live->seed, .arena = a};
     sail_code code = check_routes(t, live, s.step, err);
+    t->stream.coef = t->guards.ladder.coef;
     if (code == SAIL_OK)
         code = sail__stream_next(&t->stream, live, &s, err);
     if (code == SAIL_OK)
@@ -422,21 +381,25 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
     if (code == SAIL_OK)
         code = sail__metrics_mean(&m, "sail/abstentions", (double)s.abstained, (double)s.judged, err);
     if (code == SAIL_OK)
-        code = sail__learner_gradients(&t->learner, live, &s, &m, &loss, &numeric, err);
+        code = sail__learner_gradients(&t->learner, live, &s, &m, &w->loss, &numeric, err);
     if (code == SAIL_OK && live->kind == SAIL__ALIGN && live->train.diagnostics > 0 && s.step % live->train.diagnostics == 0 && !numeric)
         code = sail__learner_diagnose(&t->learner, live, &s, &m, err);
     if (code == SAIL_OK)
         code = sail__stream_learned(&t->stream, live, &s, err);
-    if (code == SAIL_OK)
-        code = update(t, live, lr, loss, reason(t, live, &s, loss, numeric), &m, err);
+    if (code == SAIL_OK) {
+        w->cause = sail__watch_before(t, live, &s, w->loss, numeric);
+        code = update(t, live, lr, w, &m, err);
+    }
     if (code == SAIL_OK)
         code = timing(t, start, flops, &s, &m, err);
     if (code == SAIL_OK)
         code = keep_rollouts(t, &s, err);
     if (code == SAIL_OK) {
         t->state.step++;
-        code = record(t, t->state.step, &m, err);
+        code = sail__watch_after(t, live, &s, w, &m, err);
     }
+    if (code == SAIL_OK)
+        code = record(t, t->state.step, &m, err);
     if (code == SAIL_OK)
         code = call_hook(t, &m, err);
     if (code == SAIL_OK && t->o.on_step)
@@ -447,16 +410,16 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
 
 /* ---- where a step's time goes ---- */
 
-static sail_code profiled_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail_err *err)
+static sail_code profiled_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail__watched *w, sail_err *err)
 {
     static const sail__traffic none = {0};
     sail_runtime *rt = t->session->rt;
     sail__traffic before, after, all = {0};
     if (!t->o.on_profile)
-        return one_step(t, live, lr, a, err);
+        return one_step(t, live, lr, a, w, err);
     SAIL_TRY(sail__profile_begin(&t->profile, err));
     sail__traffic_now(rt, &before);
-    SAIL_TRY(one_step(t, live, lr, a, err));
+    SAIL_TRY(one_step(t, live, lr, a, w, err));
     sail__traffic_now(rt, &after);
     const bool wrote = t->stream.rollout.new_tokens > 0;
     sail__traffic_add(&all, &before, &after);
@@ -503,8 +466,6 @@ static sail_code live_stage(sail__trainer *t, int64_t step, sail_arena *a, sail_
     return SAIL_OK;
 }
 
-static bool at_end(const sail__trainer *t) { return t->state.step >= t->steps || t->state.stopped; }
-
 static bool evaluation_due(const sail__trainer *t, const sail__stage *live)
 {
     int64_t step = t->state.step;
@@ -512,7 +473,7 @@ static bool evaluation_due(const sail__trainer *t, const sail__stage *live)
         return false;
     if (step == 0)
         return live->eval.before;
-    return at_end(t) || (live->eval.every > 0 && step % live->eval.every == 0);
+    return sail__trainer_at_end(t) || (live->eval.every > 0 && step % live->eval.every == 0);
 }
 
 /* What is due after a step: evaluation, then a checkpoint. */
@@ -521,7 +482,10 @@ static sail_code after_step(sail__trainer *t, const sail__stage *live, sail_err 
     if (evaluation_due(t, live))
         SAIL_TRY(evaluate(t, live, err));
     int64_t every = t->o.stage->checkpoint.every, step = t->state.step;
-    return at_end(t) || (every > 0 && step > 0 && step % every == 0) ? sail__trainer_save(t, err) : SAIL_OK;
+    const bool due = every > 0 && step > 0 && step % every == 0;
+    if (due)
+        sail__guards_due(&t->guards, step);
+    return sail__trainer_at_end(t) || due ? sail__trainer_save(t, err) : SAIL_OK;
 }
 
 /* The evaluation before the first step, or one that was due at the checkpoint and was cut short by a signal. */
@@ -546,16 +510,17 @@ static sail_code loop(sail__trainer *t, sail_err *err)
     SAIL_TRY(first_evaluation(t, err));
     if (t->o.on_profile)
         SAIL_TRY(sail__profile_open(&t->profile, t->session->rt, err));
-    while (!at_end(t)) {
+    while (!sail__trainer_at_end(t)) {
         if (sail_cancelled(t->o.ctx))
             return sail_fail(err, SAIL_E_CANCEL, "stopped after step %lld of %lld", (long long)t->state.step, (long long)t->steps);
         sail_arena *a = sail__arena_new();
         sail__stage live;
+        sail__watched w = {0};
         sail_code code = a ? live_stage(t, t->state.step, a, &live, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
         if (code == SAIL_OK)
-            code = profiled_step(t, &live, &lr, a, err);
+            code = profiled_step(t, &live, &lr, a, &w, err);
         if (code == SAIL_OK)
-            code = after_step(t, &live, err);
+            code = w.orders.stop ? sail__watch_stop(t, &w, err) : w.orders.roll_back ? sail__watch_go_back(t, &w, err) : after_step(t, &live, err);
         if (a)
             sail__arena_free(a);
         SAIL_TRY(code);

@@ -9,6 +9,7 @@
 #include "../io/checkpoint.h"
 #include "../io/tfevents.h"
 #include "evaluate.h"
+#include "guards.h"
 #include "hooks.h"
 
 typedef struct sail__train_options {
@@ -33,10 +34,6 @@ sail_code sail__train(const sail__train_options *o, sail_err *err);
 typedef struct sail__train_state {
     int64_t step;     /* steps done */
     int64_t updates;  /* of them not skipped */
-    int64_t skips;    /* skipped in a row */
-    int64_t skipped;  /* in all */
-    double loss_mean, loss_var; /* running, over accepted steps */
-    int64_t loss_n;
     double best;      /* best evaluation so far; NAN: none */
     int64_t best_step;
     int64_t evaluated; /* the last step with an evaluation; -1: none */
@@ -52,6 +49,7 @@ typedef struct sail__trainer {
     sail__evaluator evaluator;
     sail__tfevents *events;
     sail__train_state state;
+    sail__guards guards;
     int64_t steps;
     char *checkpoints; /* directory */
     char data_hash[33]; /* of all encoded rows */
@@ -61,8 +59,35 @@ typedef struct sail__trainer {
     bool ready;         /* opened, loaded, reference cached: there is something to save */
 } sail__trainer;
 
+static inline bool sail__trainer_at_end(const sail__trainer *t) { return t->state.step >= t->steps || t->state.stopped; }
+
 /* state.c: everything a resumed stage needs, to and from a checkpoint. */
 sail_code sail__trainer_save(sail__trainer *t, sail_err *err);
 sail_code sail__trainer_load(sail__trainer *t, bool *found, sail_err *err);
+/* Back to the checkpoint of an earlier step, in the middle of a run. Those after it are removed. */
+sail_code sail__trainer_return(sail__trainer *t, int64_t step, sail_err *err);
+
+/* ---- watch.c: the guards at work ---- */
+typedef enum sail__cause {
+    SAIL__FINE,
+    SAIL__EMPTY, /* nothing to learn from */
+    SAIL__BAD_LOSS, SAIL__BAD_DERIVATIVE, SAIL__BAD_GRADIENT, /* not finite */
+    SAIL__SPIKE,
+    SAIL__TOO_FAR /* from the reference; of the causes the one whose steps are learned from */
+} sail__cause;
+typedef struct sail__watched { /* of one step, in its arena */
+    sail__cause cause;
+    double loss, norm;
+    const char *rows; /* where the step's rows stand in the data */
+    sail__guard_orders orders;
+} sail__watched;
+
+/* Why a step must not be learned from, by what is known before the update. */
+sail__cause sail__watch_before(const sail__trainer *t, const sail__stage *live, const sail__step *s, double loss, bool numeric);
+/* After it (w: cause, loss and norm are set; state.step counts the step): what the guards say of it, told and among the metrics. */
+sail_code sail__watch_after(sail__trainer *t, const sail__stage *live, const sail__step *s, sail__watched *w, sail__metrics *m, sail_err *err);
+/* What they order: the end, with a diagnosis; back to the last healthy checkpoint and on with other data. */
+sail_code sail__watch_stop(const sail__trainer *t, const sail__watched *w, sail_err *err);
+sail_code sail__watch_go_back(sail__trainer *t, const sail__watched *w, sail_err *err);
 
 #endif

@@ -470,7 +470,38 @@ sail_code sail__checkpoint_newest(sail_ctx *ctx, sail_arena *a, const char *dir,
     return sail_fail(err, SAIL_E_FORMAT, "%s: no checkpoint there is whole; the newest: %s", dir, first.message);
 }
 
-sail_code sail__checkpoint_prune(const char *dir, int64_t keep, int64_t best, sail_err *err)
+sail_code sail__checkpoint_of(sail_arena *a, const char *dir, int64_t step, sail__checkpoint *out, sail_err *err)
+{
+    sail__checkpoint *list;
+    size_t n;
+    SAIL_TRY(sail__checkpoint_list(a, dir, &list, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (list[i].step == step)
+            return sail__checkpoint_load(a, list[i].path, out, err);
+    return sail_fail(err, SAIL_E_NOTFOUND, "%s: no checkpoint of step %lld there", dir, (long long)step);
+}
+
+/* Renamed first: a name step-… is never half a checkpoint, also when killed in between. */
+static sail_code discard(sail_arena *a, const char *dir, const sail__checkpoint *c, sail_err *err)
+{
+    const char *gone = sail__arena_printf(a, "%s/%sremove-%06lld", dir, temporary, (long long)c->step);
+    if (!gone)
+        return no_memory(dir, err);
+    SAIL_TRY(sail__remove_tree(gone, err));
+    if (rename(c->path, gone) != 0)
+        return failed(c->path, "remove", err);
+    return sail__remove_tree(gone, err);
+}
+
+static bool among(int64_t step, const int64_t *steps, size_t n)
+{
+    while (n-- > 0)
+        if (steps[n] == step)
+            return true;
+    return false;
+}
+
+sail_code sail__checkpoint_prune(const char *dir, int64_t keep, const int64_t *besides, size_t n_besides, sail_err *err)
 {
     sail__checkpoint *list = NULL;
     size_t n = 0;
@@ -478,18 +509,23 @@ sail_code sail__checkpoint_prune(const char *dir, int64_t keep, int64_t best, sa
     if (!a)
         return no_memory(dir, err);
     sail_code code = sail__checkpoint_list(a, dir, &list, &n, err);
-    for (size_t i = 0; code == SAIL_OK && i + (size_t)(keep > 0 ? keep : 1) < n; i++) {
-        if (list[i].step == best)
-            continue;
-        /* renamed first: a name step-… is never half a checkpoint, also when killed in between */
-        const char *gone = sail__arena_printf(a, "%s/%sremove-%06lld", dir, temporary, (long long)list[i].step);
-        if (!gone)
-            code = no_memory(dir, err);
-        else if ((code = sail__remove_tree(gone, err)) == SAIL_OK && rename(list[i].path, gone) != 0)
-            code = failed(list[i].path, "remove", err);
-        else if (code == SAIL_OK)
-            code = sail__remove_tree(gone, err);
-    }
+    for (size_t i = 0; code == SAIL_OK && i + (size_t)(keep > 0 ? keep : 1) < n; i++)
+        if (!among(list[i].step, besides, n_besides))
+            code = discard(a, dir, &list[i], err);
+    sail__arena_free(a);
+    return code;
+}
+
+sail_code sail__checkpoint_cut(const char *dir, int64_t step, sail_err *err)
+{
+    sail__checkpoint *list = NULL;
+    size_t n = 0;
+    sail_arena *a = sail__arena_new();
+    if (!a)
+        return no_memory(dir, err);
+    sail_code code = sail__checkpoint_list(a, dir, &list, &n, err);
+    while (code == SAIL_OK && n-- > 0 && list[n].step > step)
+        code = discard(a, dir, &list[n], err);
     sail__arena_free(a);
     return code;
 }

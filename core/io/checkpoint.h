@@ -44,7 +44,11 @@ sail_code sail__checkpoint_newest(sail_ctx *ctx, sail_arena *a, const char *dir,
                                   sail_err *err);
 /* One given directory, verified, with its state. */
 sail_code sail__checkpoint_load(sail_arena *a, const char *path, sail__checkpoint *out, sail_err *err);
-/* Keep the `keep` newest and the one of step `best` (-1: none). */
-sail_code sail__checkpoint_prune(const char *dir, int64_t keep, int64_t best, sail_err *err);
+/* … that of a step. SAIL_E_NOTFOUND where there is none. */
+sail_code sail__checkpoint_of(sail_arena *a, const char *dir, int64_t step, sail__checkpoint *out, sail_err *err);
+/* Keep the `keep` newest and those of the steps in besides[n] (-1: none). */
+sail_code sail__checkpoint_prune(const char *dir, int64_t keep, const int64_t *besides, size_t n, sail_err *err);
+/* Remove those after a step. */
+sail_code sail__checkpoint_cut(const char *dir, int64_t step, sail_err *err);
 
 #endif

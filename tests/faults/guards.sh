@@ -21,7 +21,7 @@ for rate in 1000 30; do
         checks=$((checks + 1))
         case $status in
         0) ;;
-        1) grep -qE '3 steps in a row were skipped.*last checkpoint is whole' out.txt || { fail "$kind, rate $rate"; tail -n 3 out.txt; } ;;
+        1) grep -qE '3 steps in a row went wrong.*last checkpoint is whole' out.txt || { fail "$kind, rate $rate"; tail -n 3 out.txt; } ;;
         *) fail "$kind, rate $rate: exit status $status"; tail -n 3 out.txt ;;
         esac
         echo "$kind, rate $rate: exit status $status, $(grep -c skipped: out.txt) steps skipped"
@@ -33,7 +33,7 @@ done
 recipe wild dpp
 for kind in dpp full; do
     recipe nan_$kind $kind
-    expect "NaN in the model, $kind" 1 '4 steps in a row were skipped.*NaN|is not (finite|a number)' "$sail" run nan_$kind.yaml model.path=nan/model guard.skips=4 checkpoint.every=1
+    expect "NaN in the model, $kind" 1 '4 steps in a row went wrong.*NaN|is not (finite|a number)' "$sail" run nan_$kind.yaml model.path=nan/model guard.skips=4 checkpoint.every=1
     no_bad_number "NaN in the model, $kind" runs
 done
 finish

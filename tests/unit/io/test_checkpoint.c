@@ -182,19 +182,37 @@ static void the_newest_is_loaded_with_its_state(void **state)
     assert_int_equal(f->warnings, 0);
 }
 
-static void prune_keeps_the_newest_and_the_best(void **state)
+static void prune_keeps_the_newest_and_those_named(void **state)
 {
     fixture *f = *state;
     sail__checkpoint *list;
     size_t n;
+    static const int64_t named[] = {-1, 3, 1};
     for (int i = 1; i <= 6; i++)
         ok(f, save(f, i));
-    ok(f, sail__checkpoint_prune(f->dir, 2, 3, &f->err));
+    ok(f, sail__checkpoint_prune(f->dir, 2, named, 3, &f->err));
     ok(f, sail__checkpoint_list(f->arena, f->dir, &list, &n, &f->err));
-    assert_int_equal(n, 3);
-    assert_int_equal(list[0].step, 3);
-    assert_int_equal(list[1].step, 5);
-    assert_int_equal(list[2].step, 6);
+    assert_int_equal(n, 4);
+    assert_int_equal(list[0].step, 1);
+    assert_int_equal(list[1].step, 3);
+    assert_int_equal(list[2].step, 5);
+    assert_int_equal(list[3].step, 6);
+    no_leftovers(f);
+}
+
+static void what_came_after_a_step_is_cut_off(void **state)
+{
+    fixture *f = *state;
+    sail__checkpoint c;
+    for (int i = 1; i <= 4; i++)
+        ok(f, save(f, 10 * i));
+    ok(f, sail__checkpoint_cut(f->dir, 20, &f->err));
+    assert_int_equal(newest(f), 20);
+    ok(f, sail__checkpoint_of(f->arena, f->dir, 10, &c, &f->err));
+    assert_int_equal(c.step, 10);
+    assert_non_null(c.state);
+    assert_int_equal(sail__checkpoint_of(f->arena, f->dir, 30, &c, &f->err), SAIL_E_NOTFOUND);
+    assert_non_null(strstr(f->err.message, "no checkpoint of step 30"));
     no_leftovers(f);
 }
 
@@ -361,7 +379,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(the_newest_is_loaded_with_its_state),
-        T(prune_keeps_the_newest_and_the_best),
+        T(prune_keeps_the_newest_and_those_named),
+        T(what_came_after_a_step_is_cut_off),
         T(names_that_leave_the_directory_are_refused),
         T(every_flipped_bit_is_noticed),
         T(missing_added_and_cut_files_are_noticed),
