@@ -7,6 +7,7 @@
 
 #include "cli_impl.h"
 #include "align/judges.h"
+#include "io/hub.h"
 #include "../lua/sail_lua.h"
 
 /* ---- the tables of a command ---- */
@@ -200,9 +201,33 @@ static sail_code problems_error(const sail_problems *problems, sail_err *err)
     return err->code;
 }
 
+sail_code sail__cli_path(sail__cli *c, const char *text, const char **path, sail_err *err)
+{
+    *path = text;
+    return sail__hub_is_name(text) ? sail__hub_find(c->arena, text, path, err) : SAIL_OK;
+}
+
+/* Paths of a table that are names of the Hugging Face cache. */
+static sail_code find_names(parser *p, const sail_opt *table, sail_node *given, sail_err *err)
+{
+    for (const sail_opt *o = table; o->name; o++) {
+        sail_node *n = o->flags & SAIL_OPT_PATH ? sail__node_get(given, o->name) : NULL;
+        size_t count = !n ? 0 : n->kind == SAIL_NODE_LIST ? n->list.n : 1;
+        for (size_t i = 0; i < count; i++) {
+            sail_node *value = n->kind == SAIL_NODE_LIST ? n->list.items[i] : n;
+            char name[64];
+            if (sail__cli_path(p->c, value->string.data, &value->string.data, err) != SAIL_OK)
+                return sail_fail_in(err, "--%s", sail__cli_option_name(o, name));
+            value->string.len = strlen(value->string.data);
+        }
+    }
+    return SAIL_OK;
+}
+
 static sail_code fill(parser *p, common_options *common, sail_err *err)
 {
     sail__cli *c = p->c;
+    const bool help = sail__node_get(p->given[p->tables.n - 1], "help") != NULL;
     sail_problems problems = {.arena = c->arena};
     common_options json = {0};
     for (size_t t = 0; t < p->tables.n; t++) {
@@ -212,6 +237,8 @@ static sail_code fill(parser *p, common_options *common, sail_err *err)
                     : table == sail__cli_sampling_options ? (void *)&c->sampling
                     : table == sail__cli_json_options     ? (void *)&json
                                                           : (void *)common;
+        if (!help)
+            SAIL_TRY(find_names(p, table, p->given[t], err));
         sail__opt_parse(table, p->given[t], "", NULL, NULL, NULL, out, &problems);
     }
     common->json = json.json;
@@ -231,7 +258,7 @@ static sail_code check_args(const sail__cli *c, sail_err *err)
     if (c->n_args < (size_t)cmd->min_args)
         return sail_fail(err, SAIL_E_USAGE, "an argument is missing; usage: sail %s %s [options]", cmd->name, cmd->args);
     if (cmd->flags & SAIL__CLI_NEEDS_MODEL && !c->model.model)
-        return sail_fail(err, SAIL_E_USAGE, "--model is missing: a Hugging Face directory or GGUF file");
+        return sail_fail(err, SAIL_E_USAGE, "--model is missing: a Hugging Face directory, a GGUF file, or hf:OWNER/NAME");
     if (!(cmd->flags & SAIL__CLI_SUB) || !c->n_args)
         return SAIL_OK;
     size_t n = 0;

@@ -21,7 +21,7 @@
 
 /* What every command on a model takes. */
 typedef struct sail__cli_model {
-    const char *model;   /* directory or GGUF file */
+    const char *model;   /* directory or GGUF file: names of the Hugging Face cache are found already */
     const char *adapter; /* PEFT directory */
     const char *backend; /* ref, cpu, … */
     int dtype;           /* 0 f32, 1 bf16: align/config.h's sail__compute_dtype */
@@ -121,6 +121,8 @@ const char *sail__tone_code(const sail__cli *c, sail__tone tone);
 /* The tokenizer of a model (directory, tokenizer.json or GGUF file), without its weights. */
 struct sail__tokenizer;
 sail_code sail__cli_tokenizer(const char *path, struct sail__tokenizer **out, sail_err *err);
+/* hf:OWNER/NAME… as the path it stands for, everything else as it is: for arguments; options that are paths come so already. */
+sail_code sail__cli_path(sail__cli *c, const char *text, const char **path, sail_err *err);
 /* Where recipes lie: the build tree's or the installed ones; NULL when there are none. */
 const char *sail__cli_recipes_dir(sail__cli *c);
 

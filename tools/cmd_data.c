@@ -78,9 +78,12 @@ static sail_code from_options(sail__cli *c, plan *p, sail_err *err)
     const struct data *o = c->options;
     SAIL_TRY(sail__cli_slot(c, SAIL_KIND_DATASET, o->reader, "--reader", &p->reader, err));
     sail_node *files = sail__node_new(c->arena, SAIL_NODE_LIST, "command line", 0, 0), *fields = NULL;
-    for (size_t i = 1; files && i < c->n_args; i++)
-        if (!sail__node_append(c->arena, files, sail__node_string(c->arena, c->args[i], "command line")))
+    for (size_t i = 1; files && i < c->n_args; i++) {
+        const char *path;
+        SAIL_TRY(sail__cli_path(c, c->args[i], &path, err));
+        if (!sail__node_append(c->arena, files, sail__node_string(c->arena, path, "command line")))
             files = NULL;
+    }
     if (!files)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (o->fields)

@@ -7,6 +7,7 @@
 #include "align/compare.h"
 #include "cli_model.h"
 #include "io/checkpoint.h"
+#include "io/hub.h"
 #include "reward_model.h"
 #include "recipe/recipe.h"
 
@@ -27,7 +28,7 @@ static const sail_opt options[] = {
     SAIL_OPT_F64(T, held_out, .min = 0, .max = 0.9, .help = "use the share of FILE that a run with this data.held_out keeps from training; 0: all"),
     SAIL_OPT_STR(T, reference, .flags = SAIL_OPT_PATH, .unit = "MODEL", .help = "what rewards and divergence are measured from: a model, or an adapter on --model; unset: --model without --adapter"),
     SAIL_OPT_STR(T, judge, .unit = "JUDGE", .help = "who compares responses: NAME or {kind: NAME, …} as in recipes"),
-    SAIL_OPT_NODE(T, against, .unit = "MODEL", .help = "win rate against this model, or adapter on --model"),
+    SAIL_OPT_NODE(T, against, .flags = SAIL_OPT_PATH, .unit = "MODEL", .help = "win rate against this model, or adapter on --model"),
     SAIL_OPT_STR(T, output, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "write the figures there as JSON"),
     SAIL_OPT_INT(T, pairs, .min = 0, .max = 1e9, .help = "pairs scored at most; 0: all"),
     SAIL_OPT_INT(T, generate, .def = 64, .min = 0, .max = 1e9, .help = "prompts answered at most; 0: none"),
@@ -127,14 +128,18 @@ static bool is_adapter(sail__cli *c, const char *path)
     return sail__file_exists(sail__path_join(c->arena, path, "adapter_config.json"));
 }
 
-/* A name for the figures: the last part of the path (of RUN/STAGE/output the stage), numbered where another has it already. */
+/* A name for the figures: the last part of the path (of RUN/STAGE/output the stage, of a model of the cache its name there), numbered
+ * where another has it already. */
 static const char *name_of(job *j, const char *path)
 {
     char *clean = sail__arena_strdup(j->c->arena, path);
     for (size_t n = clean ? strlen(clean) : 0; n > 1 && clean[n - 1] == '/'; n--)
         clean[n - 1] = 0;
     const char *base = clean ? sail__path_base(clean) : "other", *parent = clean ? sail__path_dir(j->c->arena, clean) : NULL;
-    if (parent && !strcmp(base, "output"))
+    const char *repo = clean && sail__is_dir(clean) ? sail__hub_repo_of(j->c->arena, clean) : NULL;
+    if (repo)
+        base = sail__path_base(repo);
+    else if (parent && !strcmp(base, "output"))
         base = sail__path_base(parent);
     const char *name = base;
     for (int k = 2;; k++) {

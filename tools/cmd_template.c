@@ -203,7 +203,9 @@ static sail_code work(sail__cli *c, shown *s, sail_err *err)
 {
     const struct template_options *o = c->options;
     SAIL_TRY(read_messages(c, s, err));
-    SAIL_TRY(sail__cli_tokenizer(c->args[0], &s->tokenizer, err));
+    const char *model;
+    SAIL_TRY(sail__cli_path(c, c->args[0], &model, err));
+    SAIL_TRY(sail__cli_tokenizer(model, &s->tokenizer, err));
     SAIL_TRY(sail__template_for(s->tokenizer, o->template_name, o->system, &s->chat, err));
     bool ask = o->prompt == YES || (o->prompt == AUTO && !assistant_last(s->messages));
     SAIL_TRY(sail__template_render_nodes(s->chat, s->messages, s->more, ask, &s->text, err));

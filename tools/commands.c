@@ -46,7 +46,7 @@ static const char *const kept[] = {"converted", "as_stored", NULL};
 
 #define T sail__cli_model
 const sail_opt sail__cli_model_options[] = {
-    SAIL_OPT_STR(T, model, .flags = SAIL_OPT_PATH, .unit = "DIR_OR_GGUF", .help = "Hugging Face directory or GGUF file"),
+    SAIL_OPT_STR(T, model, .flags = SAIL_OPT_PATH, .unit = "DIR_OR_GGUF", .help = "Hugging Face directory or GGUF file, or hf:OWNER/NAME[@REVISION][/FILE] (sail help hub)"),
     SAIL_OPT_STR(T, adapter, .flags = SAIL_OPT_PATH, .unit = "DIR", .help = "PEFT adapter on top of it"),
     SAIL_OPT_STR(T, backend, .def_str = "cpu", .unit = "NAME", .help = "what computes: cpu, opencl, ref, or auto: opencl where it has a GPU, else cpu"),
     SAIL_OPT_CHOICE(T, dtype, .choices = dtypes, .help = "of weights and matrix products"),

@@ -172,7 +172,24 @@ static void topic_environment(sail_buf *out)
     sail__buf_str(out, "  NO_COLOR          when set and not empty: no colours\n"
                        "  SAIL_PLUGIN_PATH  directories with plugins, colon-separated, searched before the installed ones\n"
                        "  XDG_DATA_HOME     the user's plugins lie in its sail/plugins (default: ~/.local/share)\n"
-                       "  TERM              dumb: no progress bar, no colours\n");
+                       "  TERM              dumb: no progress bar, no colours\n"
+                       "and of Hugging Face's, as its own tools read them:\n"
+                       "  HF_HUB_CACHE      the cache (default: hub in HF_HOME, which is ~/.cache/huggingface)\n"
+                       "  HF_TOKEN          who asks; else the file token in HF_HOME, or what HF_TOKEN_PATH names\n"
+                       "  HF_ENDPOINT       another hub than https://huggingface.co\n"
+                       "  HF_HUB_OFFLINE    1: `sail pull` asks nobody\n");
+}
+
+static void topic_hub(sail_buf *out)
+{
+    sail__buf_str(out, "Wherever a path is wanted, in recipes and after --model and the like, a name of the Hugging Face hub may stand:\n"
+                       "  hf:OWNER/NAME                   the model's directory, or its only GGUF file\n"
+                       "  hf:OWNER/NAME@REVISION          a branch, tag or commit; else main\n"
+                       "  hf:OWNER/NAME/FILE              one file: its name, a pattern, or letters of its name (Q4_K_M)\n"
+                       "  hf:datasets/OWNER/NAME/FILE     data: a file or a pattern\n"
+                       "It is looked up in the cache that Hugging Face's own tools fill, too (HF_HUB_CACHE, see `sail help\n"
+                       "environment`), without the network; `sail pull OWNER/NAME` fetches what is not there, `sail models` lists\n"
+                       "what is. A run stays with the commit that it began with.\n");
 }
 
 static void topic_files(sail_buf *out)
@@ -194,12 +211,13 @@ static const struct topic {
     {"files", topic_files},
     {"exit", topic_exit},
     {"environment", topic_environment},
+    {"hub", topic_hub},
 };
 enum { TOPICS = sizeof topics / sizeof topics[0] };
 
 const char *const *sail__help_topics(void)
 {
-    static const char *const names[] = {"recipe", "lua", "files", "exit", "environment", NULL};
+    static const char *const names[] = {"recipe", "lua", "files", "exit", "environment", "hub", NULL};
     _Static_assert(sizeof names / sizeof names[0] == TOPICS + 1, "one name a topic");
     return names;
 }

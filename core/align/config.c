@@ -13,7 +13,7 @@ static const char *const dtypes[] = {"f32", "bf16", NULL};
 static const char *const kept[] = {"converted", "as_stored", NULL};
 static const char *const references[] = {"auto", "adapter_off", "frozen_adapter", "cached", "copy", NULL};
 const sail_opt sail__model_table[] = {
-    SAIL_OPT_STR(T, path, .flags = SAIL_OPT_PATH, .help = "Hugging Face directory or GGUF file"),
+    SAIL_OPT_STR(T, path, .flags = SAIL_OPT_PATH, .help = "Hugging Face directory or GGUF file, or hf:OWNER/NAME[@REVISION][/FILE] of the Hugging Face cache (sail help hub)"),
     SAIL_OPT_STR(T, adapter_path, .flags = SAIL_OPT_PATH, .help = "PEFT adapter to start from; frozen, it is the reference"),
     SAIL_OPT_NODE(T, adapter, .help = "{kind: lora, rank, alpha, …}; absent: every parameter is trained"),
     SAIL_OPT_NODE(T, backend, .flags = SAIL_OPT_SLOT, .unit = "backend", .def_str = "cpu", .help = "where it runs: cpu, opencl, ref, or auto: opencl where it has a GPU, else cpu"),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../io/hf_config.h"
+#include "../io/hub.h"
 #include "../sail/rng.h"
 #include "score_head.h"
 
@@ -255,6 +256,13 @@ static sail_code named_reference(sail__session *s, const char *path, sail__adapt
     return SAIL_OK;
 }
 
+/* What an adapter says it belongs to: of a model of the Hugging Face cache its name, which means the same everywhere. */
+static const char *base_name(sail__session *s)
+{
+    const char *repo = sail__is_dir(s->path) ? sail__hub_repo_of(s->arena, s->path) : NULL;
+    return repo ? repo : s->path;
+}
+
 static sail_code open_model(sail__session *s, const sail__session_spec *spec, const sail__param_source *source, sail_err *err)
 {
     const sail__model_section *m = spec->model;
@@ -264,7 +272,7 @@ static sail_code open_model(sail__session *s, const sail__session_spec *spec, co
         SAIL_TRY(adapter_fits(s, m->adapter_path, &s->trained, &adapter, err));
         reference = adapter;
     } else if (spec->train == SAIL__TRAIN_ADAPTER) {
-        SAIL_TRY(adapter_new(s, spec->adapter, s->path, &s->trained, &adapter, err));
+        SAIL_TRY(adapter_new(s, spec->adapter, base_name(s), &s->trained, &adapter, err));
     }
     if (spec->train == SAIL__TRAIN_ADAPTER && s->config->labels > 0)
         SAIL_TRY(sail__score_head_save(s->arena, s->config, source, &s->trained, &adapter, err));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hf_config.h"
+#include "hub.h"
 #include "safetensors.h"
 #include "weights.h"
 
@@ -340,7 +341,7 @@ sail_code sail__weights_open(sail_ctx *ctx, const char *path, sail__weights **ou
         code = match(w, err);
     if (code != SAIL_OK) {
         sail__weights_close(w);
-        return code;
+        return sail__hub_advise(path, err);
     }
     warn_extra(w);
     *out = w;

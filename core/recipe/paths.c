@@ -1,11 +1,19 @@
 /* paths.c - paths in a recipe: relative to the file they are written in, absolute once it is loaded.
  *
  * A value's origin names its file, so this works on the merged tree. Absolute paths are left alone: a resolved recipe can
- * be read again from anywhere. */
+ * be read again from anywhere. hf:OWNER/NAME becomes the path of a snapshot, so that a run stays with the commit it began with. */
 #include "recipe_internal.h"
 
 #include <string.h>
 #include <unistd.h>
+
+#include "../io/hub.h"
+
+typedef struct paths {
+    sail_ctx *ctx;
+    sail_arena *a;
+    sail_problems *problems;
+} paths;
 
 const char *sail__recipe_path(sail_arena *a, const sail_node *n)
 {
@@ -23,11 +31,24 @@ const char *sail__recipe_path(sail_arena *a, const sail_node *n)
     return dir ? sail__path_join(a, dir, name) : NULL;
 }
 
-static bool resolve(sail_arena *a, sail_node *n)
+static bool hub(const paths *p, const char *section, const char *key, sail_node *n, const char **path)
 {
+    sail_err err;
+    if (sail__hub_find(p->a, n->string.data, path, &err) == SAIL_OK)
+        return true;
+    const char *where = sail__arena_printf(p->a, "%s.%s", section, key);
+    if (p->problems)
+        sail__problem_of(p->problems, n, where ? where : key, &err);
+    *path = n->string.data;
+    return err.code != SAIL_E_NOMEM;
+}
+
+static bool resolve(const paths *p, const char *section, const char *key, sail_node *n)
+{
+    const char *path;
     if (n && (n->kind == SAIL_NODE_LIST || n->kind == SAIL_NODE_MAP)) { /* a map: paths by name */
         for (size_t i = 0; i < n->list.n; i++)
-            if (!resolve(a, n->list.items[i]))
+            if (!resolve(p, section, key, n->list.items[i]))
                 return false;
         return true;
     }
@@ -35,7 +56,10 @@ static bool resolve(sail_arena *a, sail_node *n)
         return true; /* the output of a stage */
     if (!n || n->kind != SAIL_NODE_STRING || n->string.len == 0 || strlen(n->string.data) != n->string.len)
         return true;
-    const char *path = sail__recipe_path(a, n);
+    if (!sail__hub_is_name(n->string.data))
+        path = sail__recipe_path(p->a, n);
+    else if (!hub(p, section, key, n, &path))
+        return false;
     if (!path)
         return false;
     n->string.data = path;
@@ -43,36 +67,38 @@ static bool resolve(sail_arena *a, sail_node *n)
     return true;
 }
 
-static bool resolve_rows(sail_arena *a, const sail_opt *rows, sail_node *map)
+static bool resolve_rows(const paths *p, const char *section, const sail_opt *rows, sail_node *map)
 {
     for (const sail_opt *o = rows; o && o->name; o++)
-        if ((o->flags & SAIL_OPT_PATH) && !resolve(a, sail__node_get(map, o->name)))
+        if ((o->flags & SAIL_OPT_PATH) && !resolve(p, section, o->name, sail__node_get(map, o->name)))
             return false;
     return true;
 }
 
 /* A plugin's own options may be paths; a plugin that cannot be loaded is told of later, with the other problems. */
-static bool resolve_slot(sail_ctx *ctx, sail_arena *a, const sail_opt *row, sail_node *slot)
+static bool resolve_slot(const paths *p, const char *section, const sail_opt *row, sail_node *slot)
 {
     const sail_node *name = slot && slot->kind == SAIL_NODE_MAP ? sail__node_get(slot, "kind") : NULL;
     sail_kind kind;
     const sail_loaded *plugin = NULL;
     if (!name || name->kind != SAIL_NODE_STRING || slot->list.n < 2 || !sail__kind_parse(row->unit, &kind) ||
-        sail__plugin_get(ctx, kind, name->string.data, &plugin, &(sail_err){0}) != SAIL_OK)
+        sail__plugin_get(p->ctx, kind, name->string.data, &plugin, &(sail_err){0}) != SAIL_OK)
         return true;
-    return resolve_rows(a, plugin->plugin.opts, slot);
+    const char *inside = sail__arena_printf(p->a, "%s.%s", section, row->name);
+    return inside && resolve_rows(p, inside, plugin->plugin.opts, slot);
 }
 
-bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node)
+bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node, sail_problems *problems)
 {
+    const paths p = {ctx, a, problems};
     for (const sail__section *s = sail__sections; s->name; s++) {
         sail_node *section = sail__node_get(node, s->name);
         if (!section || section->kind != SAIL_NODE_MAP)
             continue;
-        if (!resolve_rows(a, s->options, section))
+        if (!resolve_rows(&p, s->name, s->options, section))
             return false;
         for (const sail_opt *o = s->options; o->name; o++)
-            if ((o->flags & SAIL_OPT_SLOT) && !resolve_slot(ctx, a, o, sail__node_get(section, o->name)))
+            if ((o->flags & SAIL_OPT_SLOT) && !resolve_slot(&p, s->name, o, sail__node_get(section, o->name)))
                 return false;
     }
     return true;

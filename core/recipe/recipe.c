@@ -213,7 +213,7 @@ static sail_code stage_node(builder *b, const sail_node *own, const char *name, 
         node->line = own->line;
     }
     SAIL_TRY(is_section(name) ? SAIL_OK : apply(b, node, name));
-    if (!sail__recipe_paths(b->r->ctx, a, node))
+    if (!sail__recipe_paths(b->r->ctx, a, node, b->problems))
         return no_memory(b);
     *out = node;
     return SAIL_OK;
@@ -470,7 +470,7 @@ static sail_code finish(builder *b)
     if (!r->runs)
         return no_memory(b);
     SAIL_TRY(stages(b));
-    if (!sail__recipe_paths(r->ctx, r->arena, r->root))
+    if (!sail__recipe_paths(r->ctx, r->arena, r->root, NULL)) /* told of the stages, which may have others in its place */
         return no_memory(b);
     if (sail__problems_oom(b->problems) || sail__arena_oom(r->arena))
         return no_memory(b); /* what was found then says nothing about the recipe */

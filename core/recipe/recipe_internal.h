@@ -23,8 +23,9 @@ sail__override *sail__overrides_parse(sail_arena *a, const char *const *texts, s
  * `optimizer: {lr: …}` over `optimizer: adamw` keeps adamw. */
 bool sail__recipe_merge(sail_arena *a, sail_node *base, const sail_node *over);
 
-/* Make every path in a map of sections absolute: relative to the file it is written in, or to the working directory. */
-bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node);
+/* Make every path in a map of sections absolute: relative to the file it is written in, or to the working directory; hf:OWNER/NAME is
+ * looked up in the Hugging Face cache, and one that is not there becomes a problem (NULL: stays as it is). False: out of memory. */
+bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node, sail_problems *problems);
 /* The same for one string. */
 const char *sail__recipe_path(sail_arena *a, const sail_node *n);
 
