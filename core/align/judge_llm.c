@@ -114,15 +114,6 @@ static sail_code read_key(const sail__llm *o, sail__llm_state *s, sail_err *err)
                                         env ? o->key_env : o->key_file);
 }
 
-/* Whether a host (and port) of an address is this machine. */
-static bool is_here(const char *host, size_t n)
-{
-    const char *port = memchr(host, ':', n);
-    const size_t name = port ? (size_t)(port - host) : n;
-    return (name == 9 && !strncmp(host, "localhost", 9)) || (!strncmp(host, "127.", 4) && strspn(host, "0123456789.") == name) ||
-           !strncmp(host, "[::1]", 5);
-}
-
 static sail_code set_url(const sail__llm *o, sail__llm_state *s, sail_err *err)
 {
     const char *u = o->base_url;
@@ -138,7 +129,7 @@ static sail_code set_url(const sail__llm *o, sail__llm_state *s, sail_err *err)
         n--;
     bool whole = n > sizeof tail - 1 && !strncmp(u + n - (sizeof tail - 1), tail, sizeof tail - 1);
     s->url = sail__arena_printf(s->arena, "%.*s%s", (int)n, u, whole ? "" : tail);
-    if (s->key && scheme == 7 && !is_here(u + scheme, host))
+    if (s->key && scheme == 7 && !sail__http_here(u + scheme, host))
         sail_log(s->ctx, SAIL_LOG_WARN, "judge llm: the key goes to %.*s unencrypted (http, not https)", (int)host, u + scheme);
     return s->url ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }

@@ -71,10 +71,6 @@ typedef struct sail__llm_reply {
     bool cut;
 } sail__llm_reply;
 sail_code sail__llm_read(const char *body, size_t size, sail_arena *a, sail__llm_reply *out, sail_err *err);
-/* A server's own words of an error, one line, at most 200 bytes. */
-const char *sail__llm_complaint(const char *body, size_t size, sail_arena *a);
-/* The text without the key in it. */
-const char *sail__llm_clean(const sail__llm_state *s, const char *text, sail_arena *a);
 /* An asking's answer as text that a run keeps, and back (false: it is not one). */
 const char *sail__llm_pack(const sail__asking *q, sail_arena *a);
 bool sail__llm_unpack(const char *text, sail_arena *a, sail__asking *q);

@@ -151,7 +151,7 @@ static sail_code failed(conversation *c, sail__asking *q, double pause, const ch
 static sail_code answered(conversation *c, sail__asking *q, const sail__llm_reply *r, double seconds, sail_err *err)
 {
     sail__llm_job *j = c->j;
-    const char *why = NULL, *content = sail__llm_clean(j->s, r->content, j->arena);
+    const char *why = NULL, *content = sail__http_without(j->s->key, r->content, j->arena);
     j->s->failures_in_a_row = 0;
     q->seconds += seconds;
     if (r->cut)
@@ -159,7 +159,7 @@ static sail_code answered(conversation *c, sail__asking *q, const sail__llm_repl
     if (!sail__judge_prompt_read(&j->s->prompt, content, q->score, &why))
         return unread(c, q, why, err);
     q->reply = content;
-    q->version = sail__llm_clean(j->s, r->version, j->arena);
+    q->version = sail__http_without(j->s->key, r->version, j->arena);
     q->prompt_tokens = r->prompt_tokens;
     q->reply_tokens = r->reply_tokens;
     const char *text = sail__llm_pack(q, j->arena);
@@ -187,7 +187,7 @@ static sail_code with_status(conversation *c, sail__asking *q, const sail__http_
 {
     sail__llm_job *j = c->j;
     char why[400];
-    const char *words = sail__llm_clean(j->s, sail__llm_complaint(r->body, r->size, j->arena), j->arena);
+    const char *words = sail__http_without(j->s->key, sail__http_complaint(r->body, r->size, j->arena), j->arena);
     double pause = r->retry_after[0] ? sail__retry_after(r->retry_after, sail__wall_time()) : (double)NAN;
     snprintf(why, sizeof why, "status %ld%s%s", r->status, *words ? ": " : "", words);
     if (hopeless(r->status) || (r->status == 429 && strstr(words, "quota"))) {

@@ -84,41 +84,6 @@ sail_code sail__llm_read(const char *body, size_t size, sail_arena *a, sail__llm
     return SAIL_OK;
 }
 
-const char *sail__llm_complaint(const char *body, size_t size, sail_arena *a)
-{
-    sail_node *root;
-    sail_err ignored;
-    const char *text = NULL;
-    if (sail__json_parse(a, body, size, "the reply", 1, &root, &ignored) == SAIL_OK) {
-        text = string(sail__node_find(root, "error.message"));
-        text = text ? text : string(sail__node_get(root, "error"));
-        text = text ? text : string(sail__node_get(root, "message"));
-    }
-    char *copy = sail__arena_strndup(a, text ? text : body, strnlen(text ? text : body, 200));
-    for (char *c = copy; c && *c; c++)
-        if ((unsigned char)*c < ' ')
-            *c = ' ';
-    for (size_t n = copy ? strlen(copy) : 0; n > 0 && !sail__utf8_valid(copy, n); n--)
-        copy[n - 1] = 0;
-    return copy ? copy : "";
-}
-
-const char *sail__llm_clean(const sail__llm_state *s, const char *text, sail_arena *a)
-{
-    size_t n = s->key ? strlen(s->key) : 0;
-    if (!text || n == 0 || !strstr(text, s->key))
-        return text;
-    sail_buf b = {0};
-    for (const char *at; (at = strstr(text, s->key)); text = at + n) {
-        sail__buf_add(&b, text, (size_t)(at - text));
-        sail__buf_str(&b, "[key]");
-    }
-    sail__buf_str(&b, text);
-    const char *out = b.oom ? NULL : sail__arena_strdup(a, b.data);
-    sail__buf_free(&b);
-    return out ? out : "[key]";
-}
-
 /* ---- what a run keeps ---- */
 
 const char *sail__llm_pack(const sail__asking *q, sail_arena *a)

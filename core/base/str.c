@@ -197,6 +197,21 @@ bool sail__glob_match(const char *pattern, const char *name)
     return *pattern == '\0';
 }
 
+const char *sail__size_text(uint64_t bytes, char out[16])
+{
+    static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+    double x = (double)bytes / 1000;
+    int unit = 0;
+    if (bytes < 1000) {
+        snprintf(out, 16, "%d byte%s", (int)bytes, bytes == 1 ? "" : "s");
+        return out;
+    }
+    for (; x >= 999.5; unit++) /* 999.5 would be written as 1000 */
+        x /= 1000;
+    snprintf(out, 16, x < 9.95 ? "%.1f %s" : "%.0f %s", x, units[unit]);
+    return out;
+}
+
 /* ---- hashes ---- */
 
 uint64_t sail__hash64(const void *data, size_t n, uint64_t seed)

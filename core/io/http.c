@@ -30,8 +30,12 @@ typedef struct transfer {
     char *sent;
     sail_buf body;
     size_t most;
-    bool large; /* the reply was more than `most` */
-    char retry_after[64], error[CURL_ERROR_SIZE];
+    bool large;    /* the reply was more than `most` */
+    bool unplaced; /* it is a part, and does not say which */
+    bool (*take)(void *user, uint64_t at, const void *data, size_t n);
+    void *user;
+    uint64_t at; /* place of the next byte for `take` */
+    char retry_after[64], content_range[128], link[2048], error[CURL_ERROR_SIZE];
 } transfer;
 
 struct sail__http {
@@ -99,9 +103,30 @@ void sail__http_close(sail__http *h)
     sail__free(h);
 }
 
+/* Where a part begins that was asked for; false: it does not say. */
+static bool part_begins(const transfer *t, uint64_t *at)
+{
+    char *end;
+    if (strncasecmp(t->content_range, "bytes ", 6) != 0 || t->content_range[6] < '0' || t->content_range[6] > '9')
+        return false;
+    *at = strtoull(t->content_range + 6, &end, 10);
+    return *end == '-';
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *user)
 {
     transfer *t = user;
+    long status = 0;
+    t->client->api.curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (t->take && (status == 200 || status == 206)) {
+        if (status == 206 && t->at == 0 && !part_begins(t, &t->at)) {
+            t->unplaced = true;
+            return 0;
+        }
+        bool taken = t->take(t->user, t->at, data, n * size);
+        t->at += n * size;
+        return taken ? n * size : 0;
+    }
     if (n * size > t->most - t->body.len) {
         t->large = true;
         return 0;
@@ -110,26 +135,33 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     return t->body.oom ? 0 : n * size;
 }
 
+/* The value of the header `name` into out, where this is it and it fits. */
+static void keep_header(const char *data, size_t len, const char *name, char *out, size_t size)
+{
+    size_t from = strlen(name), to = len;
+    if (len <= from || strncasecmp(data, name, from) != 0)
+        return;
+    while (from < to && (data[from] == ' ' || data[from] == '\t'))
+        from++;
+    while (to > from && (unsigned char)data[to - 1] <= ' ')
+        to--;
+    if (to - from < size) {
+        memcpy(out, data + from, to - from);
+        out[to - from] = 0;
+    }
+}
+
 static size_t on_header(char *data, size_t size, size_t n, void *user)
 {
-    static const char name[] = "retry-after:";
     transfer *t = user;
     size_t len = n * size;
-    if (len > 7 && !strncmp(data, "HTTP/1.", 7)) { /* what comes first; a new one begins with nothing */
+    if (len > 7 && !strncmp(data, "HTTP/1.", 7)) /* what comes first; a new one begins with nothing */
         t->client->api.curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
-        t->retry_after[0] = 0;
-    }
-    if (len > sizeof name - 1 && !strncasecmp(data, name, sizeof name - 1)) {
-        size_t from = sizeof name - 1, to = len;
-        while (from < to && (data[from] == ' ' || data[from] == '\t'))
-            from++;
-        while (to > from && (unsigned char)data[to - 1] <= ' ')
-            to--;
-        if (to - from < sizeof t->retry_after) {
-            memcpy(t->retry_after, data + from, to - from);
-            t->retry_after[to - from] = 0;
-        }
-    }
+    if (len > 5 && !strncmp(data, "HTTP/", 5))
+        t->retry_after[0] = t->content_range[0] = t->link[0] = 0;
+    keep_header(data, len, "retry-after:", t->retry_after, sizeof t->retry_after);
+    keep_header(data, len, "content-range:", t->content_range, sizeof t->content_range);
+    keep_header(data, len, "link:", t->link, sizeof t->link);
     return len;
 }
 
@@ -147,8 +179,20 @@ static bool set_up(const curl_api *api, transfer *t, const sail__http_request *r
     SET(CURLOPT_HTTPHEADER, t->headers);
     SET(CURLOPT_USERAGENT, "sail");
     SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_TIMEOUT_MS, (long)(r->timeout * 1e3) + 1);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)((r->timeout < 30 ? r->timeout : 30) * 1e3) + 1);
+    if (r->timeout > 0)
+        SET(CURLOPT_TIMEOUT_MS, (long)(r->timeout * 1e3) + 1);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)((r->timeout > 0 && r->timeout < 30 ? r->timeout : 30) * 1e3) + 1);
+    if (r->stall > 0) {
+        SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
+        SET(CURLOPT_LOW_SPEED_TIME, (long)r->stall);
+    }
+    if (r->take)
+        SET(CURLOPT_BUFFERSIZE, 256L << 10);
+    if (r->from > 0) {
+        char range[32];
+        snprintf(range, sizeof range, "%llu-", (unsigned long long)r->from);
+        SET(CURLOPT_RANGE, range);
+    }
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, t);
     SET(CURLOPT_HEADERFUNCTION, on_header);
@@ -172,6 +216,8 @@ sail_code sail__http_start(sail__http *h, const sail__http_request *r, sail_err 
     t->client = h;
     t->id = r->id;
     t->most = r->most;
+    t->take = r->take;
+    t->user = r->user;
     t->easy = api->curl_easy_init();
     t->sent = sail__malloc(r->size + 1);
     bool ok = t->easy && t->sent;
@@ -200,14 +246,19 @@ static void tell(sail__http *h, transfer *t, CURLcode result, sail__http_reply *
 {
     long status = 0;
     h->api.curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    *out = (sail__http_reply){.id = t->id, .retry_after = t->retry_after, .problem = ""};
+    *out = (sail__http_reply){.id = t->id, .retry_after = t->retry_after, .link = t->link, .location = "", .problem = ""};
     h->api.curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME, &out->seconds);
     if (result == CURLE_OK) {
+        char *to = NULL;
+        if (h->api.curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &to) == CURLE_OK && to)
+            out->location = to;
         out->status = status;
         out->body = t->body.data ? t->body.data : "";
         out->size = t->body.len;
     } else if (t->large) {
         snprintf(t->error, sizeof t->error, "the reply is larger than %zu bytes", t->most);
+    } else if (t->unplaced) {
+        snprintf(t->error, sizeof t->error, "a part of a file came without saying which (Content-Range)");
     } else if (!t->error[0]) {
         snprintf(t->error, sizeof t->error, "%s", h->api.curl_easy_strerror(result));
     }

@@ -12,19 +12,15 @@
  * Others: delay_ms (before every answer), retry_after (seconds or text, of 429), bias (added to what is shown first), status (every
  *   answer has it), echo=1 (the Authorization header is repeated in every reply and error).
  * With JUDGE_SERVER_KEY in the environment another key is a 401. */
-#include <arpa/inet.h>
 #include <jansson.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "../serve.h"
 
 enum { TIMEOUT, LIMIT, ERROR, HTML, SCHEMA, DRIP, RESET, HUGE_BODY, TWICE, LATE, MUTE, TORN, LIAR, HIGH, FAULTS, NONE = FAULTS };
 static const char *const names[FAULTS] = {"timeout", "limit", "error", "html", "schema", "drip", "reset", "huge", "twice", "late", "mute", "torn", "liar", "high"};
@@ -38,84 +34,17 @@ typedef struct settings {
 
 typedef struct server {
     settings set;
-    int listener;
     atomic_long requests, answers, open, most_open, saw[FAULTS + 1], early;
     _Atomic double quiet_until; /* a well-behaved client sends nothing before */
 } server;
 
-typedef struct visit {
-    server *s;
-    int fd;
-} visit;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void nap(double seconds)
-{
-    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&t, NULL);
-}
-
-static unsigned long mix(unsigned long x)
-{
-    x += 0x9e3779b97f4a7c15ul;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ul;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebul;
-    return x ^ (x >> 31);
-}
-
 static int fault_of(const settings *s, long request)
 {
-    int at = (int)(mix(s->seed * 1000003ul + (unsigned long)request) % 1000);
+    int at = (int)(serve_mix(s->seed * 1000003ul + (unsigned long)request) % 1000);
     for (int f = 0; f < FAULTS; f++)
         if ((at -= s->share[f]) < 0)
             return f;
     return NONE;
-}
-
-static int send_all(int fd, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t k = send(fd, data, n, MSG_NOSIGNAL);
-        if (k <= 0)
-            return 0;
-        data += k;
-        n -= (size_t)k;
-    }
-    return 1;
-}
-
-/* Headers and body of a request, NUL-terminated; NULL: the client left. */
-static char *read_request(int fd, char **body)
-{
-    size_t cap = 1 << 16, n = 0, need = 0;
-    char *text = malloc(cap + 1);
-    *body = NULL;
-    while (text) {
-        if (n == cap && !(text = realloc(text, (cap *= 2) + 1)))
-            break;
-        ssize_t k = recv(fd, text + n, cap - n, 0);
-        if (k <= 0)
-            break;
-        n += (size_t)k;
-        text[n] = 0;
-        char *end = strstr(text, "\r\n\r\n");
-        if (end && !need) {
-            char *length = strcasestr(text, "content-length:");
-            need = (size_t)(end + 4 - text) + (length && length < end ? strtoul(length + 15, NULL, 10) : 0);
-        }
-        if (need && n >= need) {
-            *body = strstr(text, "\r\n\r\n") + 4;
-            return text;
-        }
-    }
-    free(text);
-    return NULL;
 }
 
 /* ---- the reply ---- */
@@ -138,7 +67,7 @@ static int quality(const char **text)
     }
     unsigned long h = 0;
     for (from = to ? strchr(from, '>') : NULL; from && from < to; from++)
-        h = mix(h + (unsigned char)*from);
+        h = serve_mix(h + (unsigned char)*from);
     *text = to ? to : *text;
     return 1 + (int)(h % 10);
 }
@@ -180,19 +109,11 @@ static char *completion(const server *s, const char *body, int fault, const char
     return text ? text : strdup("{}");
 }
 
-static void respond(int fd, int status, const char *more, const char *body, size_t n)
-{
-    char head[512];
-    int k = snprintf(head, sizeof head, "HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n", status, n, more);
-    if (send_all(fd, head, (size_t)k))
-        send_all(fd, body, n);
-}
-
 static void complain(const server *s, int fd, int status, const char *more, const char *auth)
 {
     char body[1024];
     int n = snprintf(body, sizeof body, "{\"error\": {\"message\": \"no %d for %s\", \"code\": %d}}", status, s->set.echo ? auth : "you", status);
-    respond(fd, status, more, body, (size_t)n);
+    serve_respond(fd, status, more, body, (size_t)n);
 }
 
 static void misbehave(server *s, int fd, int fault, const char *body, const char *auth)
@@ -209,98 +130,73 @@ static void misbehave(server *s, int fd, int fault, const char *body, const char
         snprintf(more, sizeof more, "Retry-After: %s\r\n", s->set.retry_after);
         double wait = strtod(s->set.retry_after, NULL);
         complain(s, fd, 429, more, auth);
-        s->quiet_until = now() + wait;
+        s->quiet_until = serve_now() + wait;
         break;
     }
     case ERROR:
         complain(s, fd, 500, "", auth);
         break;
     case HTML:
-        respond(fd, 200, "", "<html>Bad gateway</html>", 24);
+        serve_respond(fd, 200, "", "<html>Bad gateway</html>", 24);
         break;
     case SCHEMA:
-        respond(fd, 200, "", "{\"choices\": [{\"text\": \"[[1, 2]]\"}]}", 34);
+        serve_respond(fd, 200, "", "{\"choices\": [{\"text\": \"[[1, 2]]\"}]}", 34);
         break;
     case DRIP:
         snprintf(block, sizeof block, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
-        for (size_t i = 0, ok = (size_t)send_all(fd, block, strlen(block)); ok && i < n; i++, nap(0.05))
-            ok = (size_t)send_all(fd, text + i, 1);
+        for (size_t i = 0, ok = (size_t)serve_send(fd, block, strlen(block)); ok && i < n; i++, serve_nap(0.05))
+            ok = (size_t)serve_send(fd, text + i, 1);
         break;
-    case RESET: {
-        struct linger hard = {1, 0};
+    case RESET:
         snprintf(block, sizeof block, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
-        send_all(fd, block, strlen(block));
-        send_all(fd, text, n / 2);
-        nap(0.01);
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        serve_send(fd, block, strlen(block));
+        serve_send(fd, text, n / 2);
+        serve_break(fd);
         break;
-    }
     case HUGE_BODY:
         memset(block, ' ', sizeof block);
-        send_all(fd, "HTTP/1.1 200 OK\r\n\r\n", 19);
-        while (send_all(fd, block, sizeof block))
+        serve_send(fd, "HTTP/1.1 200 OK\r\n\r\n", 19);
+        while (serve_send(fd, block, sizeof block))
             ;
         break;
     case TWICE:
-        respond(fd, 200, "", text, n);
-        respond(fd, 200, "", text, n);
+        serve_respond(fd, 200, "", text, n);
+        serve_respond(fd, 200, "", text, n);
         break;
     case LATE:
-        nap(s->set.late_ms / 1e3);
-        respond(fd, 200, "", text, n);
+        serve_nap(s->set.late_ms / 1e3);
+        serve_respond(fd, 200, "", text, n);
         break;
     default:
-        respond(fd, 200, "", text, n);
+        serve_respond(fd, 200, "", text, n);
         s->answers++;
     }
     free(text);
 }
 
-static void *serve(void *user)
+static void visit(void *user, int fd)
 {
-    visit *v = user;
-    server *s = v->s;
+    server *s = user;
     long open = ++s->open, most = s->most_open;
     while (open > most && !atomic_compare_exchange_weak(&s->most_open, &most, open))
         ;
-    char *body, *text = read_request(v->fd, &body);
+    char *body, *text = serve_read(fd, &body), auth[256] = "no key";
     if (text) {
         long request = s->requests++;
-        s->early += now() < s->quiet_until - 0.05;
-        char auth[256] = "no key";
-        char *header = strcasestr(text, "authorization: bearer ");
-        if (header && header < body)
-            snprintf(auth, sizeof auth, "%.*s", (int)strcspn(header + 22, "\r\n"), header + 22);
+        s->early += serve_now() < s->quiet_until - 0.05;
+        serve_bearer(text, body, auth, sizeof auth);
         int fault = fault_of(&s->set, request);
         s->saw[fault]++;
-        nap(s->set.delay_ms / 1e3);
+        serve_nap(s->set.delay_ms / 1e3);
         if (s->set.key && strcmp(s->set.key, auth))
-            complain(s, v->fd, 401, "", auth);
+            complain(s, fd, 401, "", auth);
         else if (s->set.status)
-            complain(s, v->fd, s->set.status, "Location: http://127.0.0.1:1/elsewhere\r\n", auth);
+            complain(s, fd, s->set.status, "Location: http://127.0.0.1:1/elsewhere\r\n", auth);
         else
-            misbehave(s, v->fd, fault, body, auth);
+            misbehave(s, fd, fault, body, auth);
         free(text);
     }
-    close(v->fd);
     s->open--;
-    free(v);
-    return NULL;
-}
-
-static void *accept_all(void *user)
-{
-    server *s = user;
-    for (int fd; (fd = accept(s->listener, NULL, NULL)) >= 0;) {
-        visit *v = malloc(sizeof *v);
-        pthread_t thread;
-        if (!v)
-            break;
-        *v = (visit){s, fd};
-        if (pthread_create(&thread, NULL, serve, v) == 0)
-            pthread_detach(thread);
-    }
-    return NULL;
 }
 
 /* ---- starting, stopping ---- */
@@ -327,14 +223,12 @@ static int setting(settings *s, const char *text)
     return 0;
 }
 
-static int write_file(const char *path, const char *text)
+static void tell(void *user, FILE *out)
 {
-    char part[1024];
-    snprintf(part, sizeof part, "%s.part", path);
-    FILE *f = fopen(part, "w");
-    if (!f || fputs(text, f) < 0 || fclose(f) != 0)
-        return 0;
-    return rename(part, path) == 0;
+    server *s = user;
+    fprintf(out, "requests %ld\nanswers %ld\nearly %ld\nmost_open %ld\n", (long)s->requests, (long)s->answers, (long)s->early, (long)s->most_open);
+    for (int f = 0; f < FAULTS; f++)
+        fprintf(out, "%s %ld\n", names[f], (long)s->saw[f]);
 }
 
 int main(int argc, char **argv)
@@ -346,31 +240,8 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s: what is %s?\n", argv[0], argv[i]);
             return 2;
         }
-    sigset_t end;
-    sigemptyset(&end);
-    sigaddset(&end, SIGTERM);
-    sigaddset(&end, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &end, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s.set.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    s.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(s.listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (argc < 3 || bind(s.listener, (struct sockaddr *)&at, sizeof at) || listen(s.listener, 256) || getsockname(s.listener, (struct sockaddr *)&at, &size)) {
-        perror(argc < 3 ? "usage: judge_server PORT_FILE STATS_FILE [SETTING=VALUE …]" : argv[0]);
-        return 1;
-    }
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, accept_all, &s))
-        return 1;
-    char text[2048];
-    snprintf(text, sizeof text, "%d\n", ntohs(at.sin_port));
-    if (!write_file(argv[1], text))
-        return 1;
-    int signal_number;
-    sigwait(&end, &signal_number);
-    int n = snprintf(text, sizeof text, "requests %ld\nanswers %ld\nearly %ld\nmost_open %ld\n", (long)s.requests, (long)s.answers, (long)s.early, (long)s.most_open);
-    for (int f = 0; f < FAULTS; f++)
-        n += snprintf(text + n, sizeof text - (size_t)n, "%s %ld\n", names[f], (long)s.saw[f]);
-    return write_file(argv[2], text) ? 0 : 1;
+    if (argc >= 3)
+        return serve(&(serve_spec){argv[1], argv[2], s.set.port, visit, tell, &s});
+    fprintf(stderr, "usage: judge_server PORT_FILE STATS_FILE [SETTING=VALUE …]\n");
+    return 2;
 }
