@@ -407,31 +407,39 @@ const int32_t *sail__session_ends(const sail__session *s, int *n)
 
 /* ---- writing ---- */
 
-static sail_code save_adapter(sail__session *s, const char *dir, sail_err *err)
+/* The policy's adapter as it is now, rows in the model's order, in the arena (NULL: there was no memory for one). */
+static sail_code adapter_now(sail__session *s, sail_arena *a, const char *path, sail__peft *p, sail_err *err)
 {
     size_t n = sail__model_adapter_layers(s->model);
-    sail_arena *a = sail__arena_new();
-    sail__peft p = s->trained;
+    *p = s->trained;
     sail__lora_module *modules = a ? sail__arena_array(a, n + 1, sizeof *modules) : NULL;
-    sail__saved_module *saved = a ? sail__arena_array(a, p.n_saved + 1, sizeof *saved) : NULL;
-    sail_code code = modules && saved ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory writing %s", dir);
+    sail__saved_module *saved = a ? sail__arena_array(a, p->n_saved + 1, sizeof *saved) : NULL;
+    sail_code code = modules && saved ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory writing %s", path);
     for (size_t i = 0; i < n && code == SAIL_OK; i++) {
         const sail__lora_layer *l = sail__model_adapter_layer(s->model, i);
         float *wa = sail__arena_array(a, (size_t)(l->rank * l->in), sizeof *wa), *wb = sail__arena_array(a, (size_t)(l->out * l->rank), sizeof *wb);
-        code = wa && wb ? sail__model_adapter_read(s->model, i, wa, wb, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory writing %s", dir);
-        double alpha = l->scale * (p.rslora ? sqrt((double)l->rank) : (double)l->rank);
+        code = wa && wb ? sail__model_adapter_read(s->model, i, wa, wb, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory writing %s", path);
+        double alpha = l->scale * (p->rslora ? sqrt((double)l->rank) : (double)l->rank);
         modules[i] = (sail__lora_module){l->module, l->rank, l->in, l->out, alpha, l->scale, wa, wb};
     }
-    for (size_t i = 0; i < p.n_saved && code == SAIL_OK; i++) {
-        saved[i] = p.saved[i];
+    for (size_t i = 0; i < p->n_saved && code == SAIL_OK; i++) {
+        saved[i] = p->saved[i];
         float *data = sail__arena_array(a, (size_t)(saved[i].rows * saved[i].cols), sizeof *data);
         code = data ? sail__model_read(s->model, SAIL__POLICY, saved[i].name, false, 0, saved[i].rows, data, err)
-                    : sail_fail(err, SAIL_E_NOMEM, "out of memory writing %s", dir);
+                    : sail_fail(err, SAIL_E_NOMEM, "out of memory writing %s", path);
         saved[i].data = data;
     }
-    p.modules = modules;
-    p.n_modules = n;
-    p.saved = saved;
+    p->modules = modules;
+    p->n_modules = n;
+    p->saved = saved;
+    return code;
+}
+
+static sail_code save_adapter(sail__session *s, const char *dir, sail_err *err)
+{
+    sail_arena *a = sail__arena_new();
+    sail__peft p;
+    sail_code code = adapter_now(s, a, dir, &p, err);
     sail__param *params;
     size_t n_params;
     if (code == SAIL_OK)
@@ -450,21 +458,55 @@ static sail_code merged_rows(void *user, const sail__param *p, int64_t first, in
     return sail__model_read(s->model, SAIL__POLICY, p->name, true, first, count, out, err);
 }
 
-sail_code sail__session_save_merged(sail__session *s, const char *dir, sail_dtype dtype, sail_err *err)
+static sail__export merged(sail__session *s, sail_dtype dtype)
 {
     sail__export e = {0};
     if (s->weights) {
         sail__export_from(&e, s->weights);
-        e.config = s->config;
         e.new_head = s->new_head;
     } else {
-        e.config = s->config;
         e.files_from = sail__path_dir(s->arena, sail__tokenizer_origin(s->tokenizer));
     }
+    e.config = s->config;
+    e.tokenizer = s->tokenizer;
+    e.name = sail__path_base(s->path);
     e.dtype = dtype;
     e.rows = merged_rows;
     e.user = s;
+    return e;
+}
+
+sail_code sail__session_save_merged(sail__session *s, const char *dir, sail_dtype dtype, sail_err *err)
+{
+    const sail__export e = merged(s, dtype);
     return sail__export_model(dir, &e, err);
+}
+
+sail_code sail__session_save_gguf(sail__session *s, const char *path, sail_dtype dtype, const char *pre, sail_err *err)
+{
+    sail__export e = merged(s, dtype);
+    e.pre = pre;
+    for (int32_t i = 0; i < s->config->layers && s->config->family->gguf_period == 0; i++)
+        if (s->config->layer[i].window) {
+            sail_log(s->ctx, SAIL_LOG_WARN, "%s: attention has a window of %d tokens; llama.cpp computes architecture %s without", path,
+                     s->config->layer[i].window, s->config->family->gguf);
+            break;
+        }
+    if (!s->tokenizer)
+        sail_log(s->ctx, SAIL_LOG_WARN, "%s: the model has no tokenizer: what is written takes token ids only", path);
+    return sail__export_gguf(path, &e, err);
+}
+
+sail_code sail__session_save_gguf_lora(sail__session *s, const char *path, sail_dtype dtype, sail_err *err)
+{
+    const sail__export e = merged(s, dtype);
+    sail_arena *a = sail__arena_new();
+    sail__peft p;
+    sail_code code = adapter_now(s, a, path, &p, err);
+    if (code == SAIL_OK)
+        code = sail__export_gguf_lora(path, &e, &p, err);
+    sail__arena_free(a);
+    return code;
 }
 
 sail_code sail__session_save(sail__session *s, const char *dir, sail_err *err)

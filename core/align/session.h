@@ -58,5 +58,9 @@ const int32_t *sail__session_ends(const sail__session *s, int *n);
 sail_code sail__session_save(sail__session *s, const char *dir, sail_err *err);
 /* The whole model, adapter merged, as a Hugging Face directory (dtype F32 or BF16). */
 sail_code sail__session_save_merged(sail__session *s, const char *dir, sail_dtype dtype, sail_err *err);
+/* The same as a GGUF file (dtype F32, F16, BF16 or Q8_0); pre: the pre-tokenizer's name there, NULL: found by what it does. */
+sail_code sail__session_save_gguf(sail__session *s, const char *path, sail_dtype dtype, const char *pre, sail_err *err);
+/* The policy's adapter as a GGUF file (dtype F32, F16 or BF16). */
+sail_code sail__session_save_gguf_lora(sail__session *s, const char *path, sail_dtype dtype, sail_err *err);
 
 #endif

@@ -60,6 +60,19 @@ static const unsigned char value_bytes[SAIL__GGUF_TYPES] = {
     [SAIL__GGUF_U64] = 8, [SAIL__GGUF_I64] = 8, [SAIL__GGUF_F64] = 8,
 };
 
+size_t sail__gguf_value_bytes(sail__gguf_type t)
+{
+    return value_bytes[t];
+}
+
+int sail__gguf_type_number(sail_dtype t)
+{
+    for (int i = 0; i < TYPES; i++)
+        if (types[i].elements && types[i].dtype == t && t != SAIL_DTYPE_COUNT)
+            return i;
+    return -1;
+}
+
 static uint64_t little(const unsigned char *p, int bytes)
 {
     uint64_t v = 0;

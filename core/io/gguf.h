@@ -1,4 +1,4 @@
-/* gguf.h - reading GGUF files, versions 2 and 3 (little-endian), mapped.
+/* gguf.h - reading GGUF files, versions 2 and 3 (little-endian), mapped, and writing version 3.
  *
  * Floor: io. Threads: an opened file may be read from any thread. Ownership: everything lives until close.
  * Every count and length is held against the bytes that remain before anything is allocated. */
@@ -65,5 +65,42 @@ size_t sail__gguf_count(const sail__gguf *g);
 const sail__gguf_tensor *sail__gguf_at(const sail__gguf *g, size_t i); /* in the file's order */
 const sail__gguf_tensor *sail__gguf_find(const sail__gguf *g, const char *name); /* NULL: none */
 const char *sail__gguf_shape(const sail__gguf_tensor *t, char *out, size_t size); /* "[out, in]" as elsewhere */
+
+/* ---- writing ---- */
+
+/* Keys, in the order in which they are put. Zero it first; what found no memory is told by sail__gguf_begin. */
+typedef struct sail__gguf_keys {
+    sail_buf bytes;
+    uint64_t n;
+} sail__gguf_keys;
+void sail__gguf_put_u32(sail__gguf_keys *k, const char *key, uint32_t v);
+void sail__gguf_put_f32(sail__gguf_keys *k, const char *key, double v);
+void sail__gguf_put_bool(sail__gguf_keys *k, const char *key, bool v);
+void sail__gguf_put_text(sail__gguf_keys *k, const char *key, const char *v);
+void sail__gguf_put_texts(sail__gguf_keys *k, const char *key, const char *const *v, const size_t *sizes, size_t n);
+void sail__gguf_put_i32s(sail__gguf_keys *k, const char *key, const int32_t *v, size_t n);
+void sail__gguf_put_f32s(sail__gguf_keys *k, const char *key, const float *v, size_t n);
+void sail__gguf_put_copy(sail__gguf_keys *k, const sail__gguf_kv *kv); /* of another file, as it stands there */
+void sail__gguf_keys_free(sail__gguf_keys *k);
+
+typedef struct sail__gguf_entry {
+    const char *name;
+    sail_dtype dtype;
+    int rank;        /* 1 or 2 */
+    int64_t dims[2]; /* fastest first: [in, out] */
+} sail__gguf_entry;
+
+/* In pieces: keys and descriptions go out at once; then the bytes of the entries, in their order, in any portions; what lies between
+ * them is filled up. commit fails when bytes are missing. The file appears under its name only then. */
+typedef struct sail__gguf_writer sail__gguf_writer;
+sail_code sail__gguf_begin(const char *path, const sail__gguf_keys *keys, const sail__gguf_entry *entries, size_t n,
+                           sail__gguf_writer **out, sail_err *err);
+sail_code sail__gguf_write(sail__gguf_writer *w, const void *data, size_t bytes, sail_err *err);
+sail_code sail__gguf_commit(sail__gguf_writer *w, sail_err *err); /* frees w, also on failure */
+void sail__gguf_abort(sail__gguf_writer *w);
+
+/* The file's number of a type; -1: it has none. */
+int sail__gguf_type_number(sail_dtype t);
+size_t sail__gguf_value_bytes(sail__gguf_type t); /* of a number in a key; 0: not one */
 
 #endif

@@ -438,30 +438,20 @@ static void family_rules(struct reader *r, sail__model_config *c)
 {
     const char *t = c->model_type;
     bool gemma = !strncmp(t, "gemma", 5), later_gemma = gemma && t[5] != '\0';
-    bool neox = !strcmp(t, "gpt_neox"), phi = !strcmp(t, "phi"), phi3 = !strcmp(t, "phi3"), qwen2 = !strcmp(t, "qwen2");
+    bool neox = !strcmp(t, "gpt_neox"), phi = !strcmp(t, "phi"), qwen2 = !strcmp(t, "qwen2");
     bool llama = !strcmp(t, "llama"), bias = boolean(r, "attention_bias", neox);
-    c->layer_norm = neox || phi;
+    sail__family_rules(c);
     const char *eps = c->layer_norm ? "layer_norm_eps" : "rms_norm_eps";
     if (!get(r->root, eps))
         fail(r, SAIL_E_FORMAT, eps, "is missing");
     c->norm_eps = number(r, r->root, eps, 1e-5, 0);
-    c->norm_plus = gemma ? 1 : 0;
-    c->post_norms = later_gemma;
-    c->qk_norm = !strcmp(t, "qwen3") || !strcmp(t, "gemma3_text");
     c->qkv_bias = qwen2 || phi || ((llama || neox || gemma || !strcmp(t, "qwen3")) && bias);
     c->o_bias = !qwen2 && c->qkv_bias;
     c->mlp_bias = neox || phi || (llama && boolean(r, "mlp_bias", false));
-    c->head_bias = phi;
-    c->fused_qkv = neox || phi3;
-    c->per_head_qkv = neox;
-    c->fused_gate_up = phi3;
-    c->gated = !neox && !phi;
     c->parallel = phi || (neox && boolean(r, "use_parallel_residual", true));
-    c->shared_norm = phi;
     c->activation = activation(r, c);
-    c->embed_scale = gemma ? sqrt((double)c->width) : 1;
-    c->attention_scale = 1 / sqrt(later_gemma ? number(r, r->root, "query_pre_attn_scalar", 256, 1e-6) : c->head_dim);
     if (later_gemma) {
+        c->attention_scale = 1 / sqrt(number(r, r->root, "query_pre_attn_scalar", 256, 1e-6));
         c->attention_softcap = number(r, r->root, "attn_logit_softcapping", 0, 0);
         c->final_softcap = number(r, r->root, "final_logit_softcapping", 0, 0);
     }

@@ -28,6 +28,8 @@ void sail__ids_free(sail__ids *a);
 sail_code sail__tokenizer_open(const char *path, sail__tokenizer **out, sail_err *err);
 void sail__tokenizer_free(sail__tokenizer *t);
 
+enum sail__token_type { SAIL__TYPE_NORMAL = 1, SAIL__TYPE_UNKNOWN, SAIL__TYPE_CONTROL, SAIL__TYPE_USER, SAIL__TYPE_UNUSED, SAIL__TYPE_BYTE };
+
 /* A vocabulary in memory, as a GGUF file carries it (tokenizer.ggml.*). Strings are borrowed for the call. */
 typedef struct sail__vocabulary {
     const char *origin;        /* for messages: the file's name */
@@ -36,7 +38,7 @@ typedef struct sail__vocabulary {
     const char *const *tokens; /* [n] */
     const size_t *token_sizes; /* [n] bytes; NULL: NUL-terminated */
     size_t n;
-    const int32_t *types;      /* [n] 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte; NULL: all normal */
+    const int32_t *types;      /* [n] sail__token_type; NULL: all normal */
     const float *scores;       /* [n], model llama; NULL: none */
     const char *const *merges; /* [n_merges] "a b" in order of rank, model gpt2 */
     const size_t *merge_sizes; /* [n_merges] bytes; NULL: NUL-terminated */
@@ -48,9 +50,14 @@ typedef struct sail__vocabulary {
 sail_code sail__tokenizer_from_vocabulary(const sail__vocabulary *v, sail__tokenizer **out, sail_err *err);
 /* The same as files, for an exported model: *json is a tokenizer.json, *config a tokenizer_config.json. */
 sail_code sail__vocabulary_write(const sail__vocabulary *v, sail_buf *json, sail_buf *config, sail_err *err);
+/* A tokenizer as a vocabulary of n tokens; those that it lacks are called [PADi] and unused. Everything is in the arena or the
+ * tokenizer. pre: the pre-tokenizer's name; NULL: found by what it does. What a vocabulary cannot say is SAIL_E_FORMAT. */
+sail_code sail__tokenizer_vocabulary(const sail__tokenizer *t, size_t n, const char *pre, sail_arena *a, sail__vocabulary *out, sail_err *err);
 /* From an opened GGUF file. The vocabulary's lists are in the arena, its strings in the file. */
 struct sail__gguf;
 sail_code sail__vocabulary_from_gguf(const struct sail__gguf *g, sail_arena *a, sail__vocabulary *v, sail_err *err);
+struct sail__gguf_keys;
+void sail__vocabulary_to_gguf(const sail__vocabulary *v, struct sail__gguf_keys *k);
 sail_code sail__tokenizer_from_gguf(const struct sail__gguf *g, sail__tokenizer **out, sail_err *err);
 
 /* ---- what is in it ---- */

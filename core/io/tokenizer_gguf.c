@@ -81,6 +81,40 @@ sail_code sail__vocabulary_from_gguf(const sail__gguf *g, sail_arena *a, sail__v
     return tri(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix, err);
 }
 
+void sail__vocabulary_to_gguf(const sail__vocabulary *v, sail__gguf_keys *k)
+{
+    const struct {
+        const char *key;
+        int64_t id;
+    } ids[] = {{"tokenizer.ggml.bos_token_id", v->bos}, {"tokenizer.ggml.eos_token_id", v->eos},     {"tokenizer.ggml.eot_token_id", v->eot},
+               {"tokenizer.ggml.eom_token_id", v->eom}, {"tokenizer.ggml.unknown_token_id", v->unk}, {"tokenizer.ggml.padding_token_id", v->pad}};
+    const struct {
+        const char *key;
+        int said;
+    } flags[] = {{"tokenizer.ggml.add_bos_token", v->add_bos},
+                 {"tokenizer.ggml.add_eos_token", v->add_eos},
+                 {"tokenizer.ggml.add_space_prefix", v->add_space_prefix}};
+    sail__gguf_put_text(k, "tokenizer.ggml.model", v->model);
+    if (v->pre)
+        sail__gguf_put_text(k, "tokenizer.ggml.pre", v->pre);
+    if (v->tokens)
+        sail__gguf_put_texts(k, "tokenizer.ggml.tokens", v->tokens, v->token_sizes, v->n);
+    if (v->types)
+        sail__gguf_put_i32s(k, "tokenizer.ggml.token_type", v->types, v->n);
+    if (v->scores)
+        sail__gguf_put_f32s(k, "tokenizer.ggml.scores", v->scores, v->n);
+    if (v->merges)
+        sail__gguf_put_texts(k, "tokenizer.ggml.merges", v->merges, v->merge_sizes, v->n_merges);
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        if (ids[i].id >= 0)
+            sail__gguf_put_u32(k, ids[i].key, (uint32_t)ids[i].id);
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (flags[i].said >= 0)
+            sail__gguf_put_bool(k, flags[i].key, flags[i].said != 0);
+    if (v->chat_template)
+        sail__gguf_put_text(k, "tokenizer.chat_template", v->chat_template);
+}
+
 sail_code sail__tokenizer_from_gguf(const sail__gguf *g, sail__tokenizer **out, sail_err *err)
 {
     *out = NULL;

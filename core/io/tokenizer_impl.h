@@ -1,5 +1,5 @@
 /* tokenizer_impl.h - what the files of the tokenizer share: tokenizer.c (look-ups, encoding), tokenizer_json.c and
- * tokenizer_files.c (loading), tokenizer_vocab.c (vocabularies in memory), bpe.c, pretoken.c, normalize.c, added.c,
+ * tokenizer_files.c (loading), tokenizer_vocab.c and tokenizer_to_vocab.c (vocabularies in memory), bpe.c, pretoken.c, normalize.c, added.c,
  * tokenizer_decode.c.
  *
  * Floor: io. Not for other parts of the program. */
@@ -216,6 +216,14 @@ sail_code sail__tokenizer_decoded(sail__tokenizer *t, const char *const (*replac
 /* A whole tokenizer from a parsed tokenizer.json, without the files beside it. */
 sail_code sail__tokenizer_parse(const struct json_t *root, const char *origin, sail__tokenizer **out, sail_err *err);
 sail_code sail__tokenizer_add_end(sail__tokenizer *t, int64_t id, sail_err *err); /* twice is once; < 0: nothing */
+
+/* A pre-tokenizer that a vocabulary names instead of writing it (tokenizer_vocab.c). NULL past the end. */
+typedef struct sail__pre {
+    const char *name, *pattern;
+    bool digits; /* each by itself, before the pattern */
+    bool nfc, ignore_merges, add_bos;
+} sail__pre;
+const sail__pre *sail__pre_at(size_t i);
 
 /* Byte alphabet of GPT-2: the character that stands for each byte, and back (-1: none). */
 uint32_t sail__byte_char(unsigned char b);

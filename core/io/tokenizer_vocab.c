@@ -16,7 +16,7 @@
 #define UPPER_WORD "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
 #define SPACES "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-static const char gpt2[] = ""; /* the ByteLevel step's own pattern */
+static const char gpt2[] = SAIL__GPT2_PATTERN; /* the ByteLevel step's own */
 static const char qwen2[] = CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES;
 static const char llama3[] =
     CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES;
@@ -24,53 +24,49 @@ static const char tekken[] = LOWER_WORD "|" UPPER_WORD "|\\p{N}| ?[^\\s\\p{L}\\p
 static const char o200k[] =
     LOWER_WORD CONTRACTIONS "?|" UPPER_WORD CONTRACTIONS "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES;
 
-typedef struct pre {
-    const char *pattern;
-    bool digits, nfc, ignore_merges, add_bos;
-} pre;
-static const char *const names[] = {
-    "default",          "gpt-2",     "gpt2",   "phi-2",     "mpt",       "olmo",  "jais",
-    "smollm",           "starcoder", "refact", "codeshell", "command-r", "qwen2", "stablelm2",
-    "deepseek-r1-qwen", "llama-bpe", "llama3", "llama-v3",  "falcon3",   "dbrx",  "smaug-bpe",
-    "tekken",           "pixtral",   "gpt-4o", "llama4",    NULL};
-static const pre pres[] = {{gpt2},
-                           {gpt2},
-                           {gpt2},
-                           {gpt2},
-                           {gpt2},
-                           {gpt2},
-                           {gpt2},
-                           {gpt2, .digits = true},
-                           {gpt2, .digits = true},
-                           {gpt2, .digits = true},
-                           {gpt2, .digits = true},
-                           {gpt2, .digits = true},
-                           {qwen2, .nfc = true},
-                           {qwen2, .nfc = true},
-                           {qwen2, .nfc = true},
-                           {llama3, .ignore_merges = true, .add_bos = true},
-                           {llama3, .ignore_merges = true, .add_bos = true},
-                           {llama3, .ignore_merges = true, .add_bos = true},
-                           {llama3, .ignore_merges = true, .add_bos = true},
-                           {llama3},
-                           {llama3},
-                           {tekken, .ignore_merges = true, .add_bos = true},
-                           {tekken, .ignore_merges = true, .add_bos = true},
-                           {o200k},
-                           {o200k}};
-_Static_assert(sizeof names / sizeof *names == sizeof pres / sizeof *pres + 1, "one row a name");
+/* Of those that do the same the one that is written comes first. */
+static const sail__pre pres[] = {
+    {"default", gpt2},
+    {"gpt-2", gpt2},
+    {"gpt2", gpt2},
+    {"phi-2", gpt2},
+    {"mpt", gpt2},
+    {"olmo", gpt2, .nfc = true},
+    {"jais", gpt2},
+    {"smollm", gpt2, .digits = true},
+    {"starcoder", gpt2, .digits = true},
+    {"refact", gpt2, .digits = true},
+    {"codeshell", gpt2, .digits = true},
+    {"command-r", gpt2, .digits = true},
+    {"qwen2", qwen2, .nfc = true},
+    {"stablelm2", qwen2, .nfc = true},
+    {"deepseek-r1-qwen", qwen2, .nfc = true},
+    {"llama-bpe", llama3, .ignore_merges = true, .add_bos = true},
+    {"llama3", llama3, .ignore_merges = true, .add_bos = true},
+    {"llama-v3", llama3, .ignore_merges = true, .add_bos = true},
+    {"falcon3", llama3, .ignore_merges = true, .add_bos = true},
+    {"dbrx", llama3},
+    {"smaug-bpe", llama3},
+    {"tekken", tekken, .ignore_merges = true, .add_bos = true},
+    {"pixtral", tekken, .ignore_merges = true, .add_bos = true},
+    {"gpt-4o", o200k},
+    {"llama4", o200k},
+};
 
-static sail_code find_pre(const sail__vocabulary *v, const pre **out, sail_err *err)
+const sail__pre *sail__pre_at(size_t i)
+{
+    return i < sizeof pres / sizeof *pres ? &pres[i] : NULL;
+}
+
+static sail_code find_pre(const sail__vocabulary *v, const sail__pre **out, sail_err *err)
 {
     const char *name = v->pre ? v->pre : "default";
-    for (size_t i = 0; names[i]; i++)
-        if (strcmp(names[i], name) == 0) {
-            *out = &pres[i];
+    for (size_t i = 0; (*out = sail__pre_at(i)); i++)
+        if (strcmp(pres[i].name, name) == 0)
             return SAIL_OK;
-        }
     sail_buf known = {0};
-    for (size_t i = 0; names[i]; i++)
-        sail__buf_printf(&known, "%s%s", i ? ", " : "", names[i]);
+    for (size_t i = 0; sail__pre_at(i); i++)
+        sail__buf_printf(&known, "%s%s", i ? ", " : "", pres[i].name);
     sail_code code =
         sail_fail(err, SAIL_E_FORMAT,
                   "%s: pre-tokenizer '%s' is not known (known: %s); give the model's tokenizer.json instead "
@@ -85,10 +81,9 @@ static sail__string token(const sail__vocabulary *v, size_t i)
     return (sail__string){v->tokens[i], (uint32_t)(v->token_sizes ? v->token_sizes[i] : strlen(v->tokens[i]))};
 }
 
-enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
 static int type_of(const sail__vocabulary *v, size_t i)
 {
-    return v->types ? v->types[i] : NORMAL;
+    return v->types ? v->types[i] : SAIL__TYPE_NORMAL;
 }
 
 /* json_object_set with a key of a given length; false: out of memory. */
@@ -124,8 +119,8 @@ static sail_code build_vocab(const sail__vocabulary *v, json_t *vocab, json_t *a
         if (json_object_size(vocab) == had)
             return sail_fail(err, SAIL_E_FORMAT, "%s: token %zu ('%.*s') is in the vocabulary twice", v->origin, i,
                              (int)(s.len > 100 ? 100 : s.len), s.data);
-        bool special = type == CONTROL || (type == UNKNOWN && strcmp(v->model, "llama") == 0);
-        if (!special && type != USER)
+        bool special = type == SAIL__TYPE_CONTROL || (type == SAIL__TYPE_UNKNOWN && strcmp(v->model, "llama") == 0);
+        if (!special && type != SAIL__TYPE_USER)
             continue;
         json_t *a =
             json_pack("{s:I, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)i, "content", s.data, (size_t)s.len,
@@ -191,7 +186,7 @@ static sail_code scored_merges(const sail__vocabulary *v, const json_t *vocab, j
     for (size_t i = 0; i < v->n && !code; i++) {
         sail__string s = token(v, i);
         int type = type_of(v, i);
-        if ((type != NORMAL && type != USER) || s.len >= 256)
+        if ((type != SAIL__TYPE_NORMAL && type != SAIL__TYPE_USER) || s.len >= 256)
             continue;
         if (!isfinite(v->scores[i])) {
             code = sail_fail(err, SAIL_E_FORMAT, "%s: the score of token %zu is not a number", v->origin, i);
@@ -265,7 +260,7 @@ static json_t *byte_level(bool use_regex)
                      use_regex);
 }
 
-static json_t *pre_tokenizer(const pre *p)
+static json_t *pre_tokenizer(const sail__pre *p)
 {
     if (!p->digits && p->pattern == gpt2)
         return byte_level(true);
@@ -316,7 +311,7 @@ static sail_code build(const sail__vocabulary *v, json_t **out, sail_err *err)
                {"eom", v->eom}, {"unknown", v->unk}, {"padding", v->pad}};
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
         SAIL_TRY(check_special(v, ids[i].name, ids[i].id, err));
-    const pre *p = &pres[0];
+    const sail__pre *p = &pres[0];
     bool spm = v->model && strcmp(v->model, "llama") == 0;
     if (!spm && (!v->model || strcmp(v->model, "gpt2") != 0))
         return sail_fail(err, SAIL_E_FORMAT, "%s: tokenizer model '%s' is not supported; known: gpt2, llama", v->origin,

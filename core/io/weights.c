@@ -15,8 +15,8 @@ struct slot {
     const unsigned char *data; /* any alignment */
     sail_dtype dtype;
     size_t row_bytes;
-    int32_t head;  /* size of a head, where pairs of rows (a vector's entries) that turn lie side by side in the file; else 0 */
-    bool per_head; /* the file keeps q, k and v per head */
+    bool reordered; /* rows (of a vector: entries) lie elsewhere in the file: stored_at says where */
+    float plus;     /* what the file has added to the values, which are float32 then */
 };
 
 struct sail__weights {
@@ -63,7 +63,7 @@ struct found {
     char shape[160];
 };
 
-static sail_code fill_slot(struct slot *s, const sail__param *p, const struct found *f, int32_t head, sail_err *err)
+static sail_code fill_slot(struct slot *s, const sail__param *p, const struct found *f, bool reordered, sail_err *err)
 {
     bool one = f->rank == 1 && p->vector, two = f->rank == 2 && !p->vector;
     if (!(one || two) || f->cols != p->cols || (two && f->rows != p->rows)) {
@@ -84,8 +84,8 @@ static sail_code fill_slot(struct slot *s, const sail__param *p, const struct fo
                        .data = f->data,
                        .dtype = t,
                        .row_bytes = sail_dtype_bytes(t, (uint64_t)p->cols),
-                       .head = head};
-    if (s->row_bytes == SIZE_MAX || (head && p->vector && sail_dtype_is_quantised(t)))
+                       .reordered = reordered};
+    if (s->row_bytes == SIZE_MAX || (reordered && p->vector && sail_dtype_is_quantised(t)))
         return sail_fail(err, SAIL_E_SHAPE, "%s: tensor %s: rows of %lld are no whole blocks of %s", f->file, f->name,
                          (long long)p->cols, f->dtype_name);
     return SAIL_OK;
@@ -181,17 +181,9 @@ static sail_code open_hf(sail__weights *w, sail_err *err)
 
 /* ---- GGUF ---- */
 
-static bool find_gguf(const sail__weights *w, const sail__param *p, struct found *f)
+static void found_in_gguf(const sail__gguf_tensor *t, const char *file, struct found *f)
 {
-    char name[128];
-    f->file = sail__gguf_path(w->gguf);
-    f->name = p->name;
-    if (!sail__gguf_name(p->role, p->layer, name, sizeof name))
-        return false;
-    const sail__gguf_tensor *t = sail__gguf_find(w->gguf, name);
-    if (!t)
-        return false;
-    *f = (struct found){.file = f->file,
+    *f = (struct found){.file = file,
                         .name = t->name,
                         .data = t->data,
                         .dtype = t->dtype,
@@ -200,19 +192,44 @@ static bool find_gguf(const sail__weights *w, const sail__param *p, struct found
                         .rows = t->rows,
                         .cols = t->cols};
     sail__gguf_shape(t, f->shape, sizeof f->shape);
+}
+
+/* q, k or v out of a tensor that has the rows of all three: Phi-2, as it was converted at first. */
+static bool find_fused(const sail__weights *w, const sail__param *p, struct found *f)
+{
+    const sail__model_config *c = &w->config;
+    const bool bias = p->role == SAIL__ROLE_Q_BIAS || p->role == SAIL__ROLE_K_BIAS || p->role == SAIL__ROLE_V_BIAS;
+    const sail__role first = bias ? SAIL__ROLE_Q_BIAS : SAIL__ROLE_Q, second = bias ? SAIL__ROLE_K_BIAS : SAIL__ROLE_K,
+                     third = bias ? SAIL__ROLE_V_BIAS : SAIL__ROLE_V;
+    char name[128];
+    if ((p->role != first && p->role != second && p->role != third) ||
+        !sail__gguf_name(bias ? SAIL__ROLE_QKV_BIAS : SAIL__ROLE_QKV, p->layer, name, sizeof name))
+        return false;
+    const sail__gguf_tensor *t = sail__gguf_find(w->gguf, name);
+    const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    if (!t || t->rank != (bias ? 1 : 2) || (bias ? t->cols : t->rows) != q + 2 * kv || t->dtype == SAIL_DTYPE_COUNT)
+        return false;
+    const int64_t before = p->role == first ? 0 : p->role == second ? q : q + kv, own = p->role == first ? q : kv;
+    const size_t bytes = sail_dtype_bytes(t->dtype, (uint64_t)(bias ? before : before * t->cols));
+    if (bytes == SIZE_MAX)
+        return false;
+    found_in_gguf(t, sail__gguf_path(w->gguf), f);
+    f->data = (const unsigned char *)f->data + bytes;
+    *(bias ? &f->cols : &f->rows) = own;
     return true;
 }
 
-static int32_t permuted_head(const sail__weights *w, const sail__param *p)
+static bool find_gguf(const sail__weights *w, const sail__param *p, struct found *f)
 {
-    const char *arch;
-    sail_err ignored;
-    if (!w->gguf || sail__gguf_text(w->gguf, "general.architecture", "", false, &arch, &ignored) != SAIL_OK)
-        return 0;
-    const sail__family *f = sail__family_by_gguf(arch);
-    bool qk = p->role == SAIL__ROLE_Q || p->role == SAIL__ROLE_K || p->role == SAIL__ROLE_Q_BIAS ||
-              p->role == SAIL__ROLE_K_BIAS;
-    return f && f->gguf_permuted && qk ? w->config.head_dim : 0;
+    char name[128];
+    *f = (struct found){.file = sail__gguf_path(w->gguf), .name = p->name};
+    if (!sail__gguf_name(p->role, p->layer, name, sizeof name))
+        return false;
+    const sail__gguf_tensor *t = sail__gguf_find(w->gguf, name);
+    if (!t)
+        return find_fused(w, p, f);
+    found_in_gguf(t, f->file, f);
+    return true;
 }
 
 static sail_code open_gguf(sail__weights *w, sail_err *err)
@@ -243,8 +260,12 @@ static sail_code match(sail__weights *w, sail_err *err)
             absent++;
             continue;
         }
-        SAIL_TRY(fill_slot(&w->slots[i], p, &f, permuted_head(w, p), err));
-        w->slots[i].per_head = !w->gguf && sail__param_reordered(&w->config, p->role);
+        const bool reordered = w->gguf ? sail__gguf_reordered(&w->config, p->role) : sail__param_reordered(&w->config, p->role);
+        SAIL_TRY(fill_slot(&w->slots[i], p, &f, reordered, err));
+        w->slots[i].plus = w->gguf ? (float)sail__gguf_plus(&w->config, p->role) : 0;
+        if (w->slots[i].plus != 0 && w->slots[i].dtype != SAIL_F32)
+            return sail_fail(err, SAIL_E_DTYPE, "%s: tensor %s has type %s; F32 was expected, which norms have in GGUF files", f.file, f.name,
+                             f.dtype_name);
     }
     if (first) {
         char name[128];
@@ -258,11 +279,13 @@ static sail_code match(sail__weights *w, sail_err *err)
 
 static bool wanted_gguf(const sail__weights *w, const char *name)
 {
-    if (!strcmp(name, "rope_freqs.weight"))
-        return true;
-    char own[128];
+    static const char *const rotary[] = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"};
+    for (size_t i = 0; i < sizeof rotary / sizeof rotary[0]; i++)
+        if (!strcmp(name, rotary[i]))
+            return true;
+    struct found own;
     for (size_t i = 0; i < w->n; i++)
-        if (sail__gguf_name(w->params[i].role, w->params[i].layer, own, sizeof own) && !strcmp(own, name))
+        if (find_gguf(w, &w->params[i], &own) && !strcmp(own.name, name))
             return true;
     return false;
 }
@@ -371,26 +394,18 @@ static sail_code rows(const sail__weights *w, const char *name, int64_t first, i
     return SAIL_OK;
 }
 
-static bool in_order(const struct slot *s)
-{
-    return !s->head && !s->per_head;
-}
-
-/* Where the file keeps entry i of a permuted axis. In a GGUF pairs (j, j + half) lie side by side. */
+/* Where the file keeps row i (of a vector: entry i). */
 static int64_t stored_at(const sail__weights *w, const struct slot *s, int64_t i)
 {
-    if (s->per_head)
-        return sail__param_file_row(&w->config, s->param->role, i);
-    if (!s->head)
+    if (!s->reordered)
         return i;
-    int64_t half = s->head / 2, in = i % s->head;
-    return i - in + 2 * (in % half) + in / half;
+    return w->gguf ? sail__gguf_file_row(&w->config, s->param->role, i) : sail__param_file_row(&w->config, s->param->role, i);
 }
 
 /* One row as stored, in canonical order, into out. */
 static void raw_row(const sail__weights *w, const struct slot *s, int64_t row, unsigned char *out)
 {
-    if (!s->param->vector || in_order(s)) {
+    if (!s->param->vector || !s->reordered) {
         memcpy(out, s->data + (size_t)stored_at(w, s, row) * s->row_bytes, s->row_bytes);
         return;
     }
@@ -412,7 +427,9 @@ sail_code sail__weights_read_raw(const sail__weights *w, const char *name, int64
 {
     const struct slot *s;
     SAIL_TRY(rows(w, name, first, count, &s, err));
-    if (in_order(s)) {
+    if (s->plus != 0)
+        return sail__weights_read_f32(w, name, first, count, out, err);
+    if (!s->reordered) {
         if (count)
             memcpy(out, s->data + (size_t)first * s->row_bytes, (size_t)count * s->row_bytes);
         return SAIL_OK;
@@ -429,7 +446,7 @@ sail_code sail__weights_read_f32(const sail__weights *w, const char *name, int64
     SAIL_TRY(rows(w, name, first, count, &s, err));
     const unsigned char *data = s->data + (size_t)first * s->row_bytes;
     size_t cols = (size_t)s->param->cols;
-    if (in_order(s) && (uintptr_t)data % 8 == 0)
+    if (!s->reordered && s->plus == 0 && (uintptr_t)data % 8 == 0)
         return sail_to_f32(s->dtype, data, out, (size_t)count * cols, err);
     unsigned char *row = sail__malloc(s->row_bytes ? s->row_bytes : 1);
     if (!row)
@@ -438,6 +455,8 @@ sail_code sail__weights_read_f32(const sail__weights *w, const char *name, int64
     for (int64_t i = 0; i < count && code == SAIL_OK; i++) {
         raw_row(w, s, first + i, row);
         code = sail_to_f32(s->dtype, row, out + (size_t)i * cols, cols, err);
+        for (size_t k = 0; k < cols && s->plus != 0; k++)
+            out[(size_t)i * cols + k] -= s->plus;
     }
     sail__free(row);
     return code;
@@ -450,7 +469,8 @@ sail_code sail__weights_hash(const sail__weights *w, char out[33], sail_err *err
         return sail_fail(err, SAIL_E_NOMEM, "%s: no memory for its hash", w->path);
     for (size_t i = 0; i < w->n; i++) {
         const struct slot *s = &w->slots[i];
-        uint64_t facts[4] = {s->dtype, (uint64_t)s->param->rows, (uint64_t)s->param->cols, (uint64_t)s->head};
+        uint64_t facts[4] = {s->dtype, (uint64_t)s->param->rows, (uint64_t)s->param->cols,
+                             w->gguf && s->reordered ? (uint64_t)w->config.head_dim : 0};
         uint64_t h = sail__hash64(s->name, strlen(s->name), 0);
         h = sail__hash64(facts, sizeof facts, h);
         hashes[i] = sail__hash64(s->data, (size_t)s->param->rows * s->row_bytes, h);

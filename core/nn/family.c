@@ -1,5 +1,6 @@
 /* family.c - the table of decoder families, and the list of a model's parameters. A new family is a row here and, where
  * it computes something new, a member of sail__model_config. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,16 +32,20 @@
 static const sail__family families[] = {
     {.model_type = "llama", .architecture = "Llama", .gguf = "llama", .gguf_permuted = true,
      .names = {LLAMA_NAMES, LLAMA_MLP_NORM}},
-    {.model_type = "mistral", .architecture = "Mistral", .names = {LLAMA_NAMES, LLAMA_MLP_NORM}},
+    {.model_type = "mistral", .architecture = "Mistral", .gguf = "llama", .gguf_permuted = true,
+     .names = {LLAMA_NAMES, LLAMA_MLP_NORM}},
     {.model_type = "qwen2", .architecture = "Qwen2", .gguf = "qwen2", .names = {LLAMA_NAMES, LLAMA_MLP_NORM}},
-    {.model_type = "qwen3", .architecture = "Qwen3", .names = {LLAMA_NAMES, LLAMA_MLP_NORM, QK_NORMS}},
-    {.model_type = "phi3", .architecture = "Phi3",
+    {.model_type = "qwen3", .architecture = "Qwen3", .gguf = "qwen3",
+     .names = {LLAMA_NAMES, LLAMA_MLP_NORM, QK_NORMS}},
+    {.model_type = "phi3", .architecture = "Phi3", .gguf = "phi3",
      .names = {LLAMA_NAMES, LLAMA_MLP_NORM, [SAIL__ROLE_QKV] = L "self_attn.qkv_proj.weight",
                [SAIL__ROLE_GATE_UP] = L "mlp.gate_up_proj.weight"}},
-    {.model_type = "gemma", .architecture = "Gemma", .names = {LLAMA_NAMES, LLAMA_MLP_NORM}},
-    {.model_type = "gemma2", .architecture = "Gemma2", .names = {LLAMA_NAMES, SANDWICH_NORMS}},
-    {.model_type = "gemma3_text", .architecture = "Gemma3", .names = {LLAMA_NAMES, SANDWICH_NORMS, QK_NORMS}},
-    {.model_type = "gpt_neox", .architecture = "GPTNeoX",
+    {.model_type = "gemma", .architecture = "Gemma", .gguf = "gemma", .names = {LLAMA_NAMES, LLAMA_MLP_NORM}},
+    {.model_type = "gemma2", .architecture = "Gemma2", .gguf = "gemma2", .gguf_period = 2,
+     .names = {LLAMA_NAMES, SANDWICH_NORMS}},
+    {.model_type = "gemma3_text", .architecture = "Gemma3", .gguf = "gemma3", .gguf_period = 6,
+     .names = {LLAMA_NAMES, SANDWICH_NORMS, QK_NORMS}},
+    {.model_type = "gpt_neox", .architecture = "GPTNeoX", .gguf = "gptneox",
      .names = {[SAIL__ROLE_EMBED] = "gpt_neox.embed_in.weight",
                [SAIL__ROLE_ATTN_NORM] = X "input_layernorm.weight",
                [SAIL__ROLE_ATTN_NORM_BIAS] = X "input_layernorm.bias",
@@ -54,7 +59,7 @@ static const sail__family families[] = {
                [SAIL__ROLE_FINAL_NORM] = "gpt_neox.final_layer_norm.weight",
                [SAIL__ROLE_FINAL_NORM_BIAS] = "gpt_neox.final_layer_norm.bias",
                [SAIL__ROLE_HEAD] = "embed_out.weight", [SAIL__ROLE_SCORE] = "score.weight"}},
-    {.model_type = "phi", .architecture = "Phi",
+    {.model_type = "phi", .architecture = "Phi", .gguf = "phi2",
      .names = {[SAIL__ROLE_EMBED] = "model.embed_tokens.weight",
                [SAIL__ROLE_ATTN_NORM] = L "input_layernorm.weight",
                [SAIL__ROLE_ATTN_NORM_BIAS] = L "input_layernorm.bias",
@@ -104,7 +109,7 @@ const sail__family *sail__family_by_type(const char *model_type)
 const sail__family *sail__family_by_gguf(const char *arch)
 {
     for (size_t i = 0; i < FAMILIES; i++)
-        if (families[i].gguf && !strcmp(families[i].gguf, arch))
+        if (!strcmp(families[i].gguf, arch))
             return &families[i];
     return NULL;
 }
@@ -132,6 +137,27 @@ const char *sail__role_name(sail__role role)
 #undef ROLE
     };
     return names[role];
+}
+
+void sail__family_rules(sail__model_config *c)
+{
+    const char *t = c->model_type;
+    const bool gemma = !strncmp(t, "gemma", 5), later_gemma = gemma && t[5] != '\0';
+    const bool neox = !strcmp(t, "gpt_neox"), phi = !strcmp(t, "phi"), phi3 = !strcmp(t, "phi3");
+    c->layer_norm = neox || phi;
+    c->norm_plus = gemma ? 1 : 0;
+    c->post_norms = later_gemma;
+    c->qk_norm = !strcmp(t, "qwen3") || !strcmp(t, "gemma3_text");
+    c->head_bias = phi;
+    c->fused_qkv = neox || phi3;
+    c->per_head_qkv = neox;
+    c->fused_gate_up = phi3;
+    c->gated = !neox && !phi;
+    c->parallel = neox || phi;
+    c->shared_norm = phi;
+    c->activation = gemma || phi ? SAIL_ACT_GELU_TANH : neox ? SAIL_ACT_GELU : SAIL_ACT_SILU;
+    c->embed_scale = gemma ? sqrt((double)c->width) : 1;
+    c->attention_scale = 1 / sqrt((double)c->head_dim);
 }
 
 static bool fill(const char *pattern, int layer, char *out, size_t size)
@@ -340,4 +366,32 @@ int64_t sail__param_row_of_file(const sail__model_config *c, sail__role role, in
         return at;
     const int64_t h = c->head_dim, head = at / (3 * h), part = at / h % 3;
     return (part * c->heads + head) * h + at % h;
+}
+
+bool sail__gguf_reordered(const sail__model_config *c, sail__role role)
+{
+    const bool turns = role == SAIL__ROLE_Q || role == SAIL__ROLE_K || role == SAIL__ROLE_Q_BIAS || role == SAIL__ROLE_K_BIAS;
+    return turns && c->family->gguf_permuted;
+}
+
+int64_t sail__gguf_file_row(const sail__model_config *c, sail__role role, int64_t i)
+{
+    if (!sail__gguf_reordered(c, role))
+        return i;
+    const int64_t half = c->head_dim / 2, in = i % c->head_dim;
+    return i - in + 2 * (in % half) + in / half;
+}
+
+int64_t sail__gguf_row_of_file(const sail__model_config *c, sail__role role, int64_t at)
+{
+    if (!sail__gguf_reordered(c, role))
+        return at;
+    const int64_t half = c->head_dim / 2, in = at % c->head_dim;
+    return at - in + in % 2 * half + in / 2;
+}
+
+double sail__gguf_plus(const sail__model_config *c, sail__role role)
+{
+    const char *name = sail__role_name(role);
+    return strlen(name) > 4 && !strcmp(name + strlen(name) - 5, "_NORM") ? c->norm_plus : 0;
 }

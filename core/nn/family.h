@@ -51,13 +51,14 @@ typedef enum sail__role {
 struct sail__family {
     const char *model_type;              /* config.json's */
     const char *architecture;            /* without "ForCausalLM", "ForSequenceClassification": "Llama" */
-    const char *gguf;                    /* general.architecture; NULL: not read from GGUF */
-    bool gguf_permuted;                  /* rows of q and k lie permuted in GGUF */
+    const char *gguf;                    /* general.architecture */
+    bool gguf_permuted;                  /* rows of q and k lie permuted in GGUF: see sail__gguf_file_row */
+    int32_t gguf_period;                 /* GGUF: the last of so many layers has no window, where no key says how many; 0: layers are alike */
     const char *names[SAIL__ROLE_COUNT]; /* '#' stands for the layer; NULL: the family has none */
 };
 
 const sail__family *sail__family_by_type(const char *model_type); /* NULL: unknown */
-const sail__family *sail__family_by_gguf(const char *arch);
+const sail__family *sail__family_by_gguf(const char *arch);           /* the first of that architecture */
 const sail__family *sail__family_at(size_t i);                    /* NULL past the end */
 
 /* Name of a parameter in the family's checkpoint, or in GGUF files (all families alike); false: none, or no room. */
@@ -65,6 +66,9 @@ bool sail__family_name(const sail__family *f, sail__role role, int layer, char *
 bool sail__gguf_name(sail__role role, int layer, char *out, size_t size);
 bool sail__role_per_layer(sail__role role);
 const char *sail__role_name(sail__role role); /* "Q_BIAS" */
+
+/* Fill in what the family alone decides; family, model_type, width and head_dim are there. Biases and caps are not among it. */
+void sail__family_rules(sail__model_config *c);
 
 typedef struct sail__param {
     const char *name; /* canonical */
@@ -86,5 +90,12 @@ sail_code sail__model_params(sail_arena *a, const sail__model_config *c, sail__p
 bool sail__param_reordered(const sail__model_config *c, sail__role role);
 int64_t sail__param_file_row(const sail__model_config *c, sail__role role, int64_t i);
 int64_t sail__param_row_of_file(const sail__model_config *c, sail__role role, int64_t at);
+
+/* The same for GGUF files, which keep q and k of some families so that the two rows of a head that turn together are neighbours. */
+bool sail__gguf_reordered(const sail__model_config *c, sail__role role);
+int64_t sail__gguf_file_row(const sail__model_config *c, sail__role role, int64_t i);
+int64_t sail__gguf_row_of_file(const sail__model_config *c, sail__role role, int64_t at);
+/* What GGUF files have added to the values of a parameter (Gemma's norms: 1). */
+double sail__gguf_plus(const sail__model_config *c, sail__role role);
 
 #endif
