@@ -189,7 +189,7 @@ static sail_code link_one(job *j, const char *snapshot, const sail__hub_file *f,
 {
     sail_arena *a = j->arena;
     const char *at = sail__path_join(a, snapshot, f->path), *dir = at ? sail__path_dir(a, at) : NULL;
-    const char *temporary = at ? sail__arena_printf(a, "%s/.link-%ld-%s", snapshot, (long)getpid(), f->hash) : NULL;
+    const char *temporary = at ? sail__arena_printf(a, "%s/.link-%ld-%s", j->store.dir, (long)getpid(), f->hash) : NULL;
     sail_buf to = {0};
     struct stat st;
     sail__buf_str(&to, "../../");

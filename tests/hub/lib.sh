@@ -1,9 +1,19 @@
-# lib.sh - what tests of the hub share. usage: after ../cli/lib.sh and ../serve.sh, in $WORK, with $server set.
-fixed=(hub)
+# lib.sh - what tests of the hub share. usage: after ../cli/lib.sh (and ../serve.sh), in $WORK.
+fixed=(hub) # what hub_server is given
 unset HF_HUB_CACHE HUGGINGFACE_HUB_CACHE XDG_CACHE_HOME HF_TOKEN HF_TOKEN_PATH HF_HUB_OFFLINE
 export HOME=$WORK HF_HOME=$WORK/home
 cache=$HF_HOME/hub commit=0123456789abcdef0123456789abcdef01234567
 
+# cached FOLDER FILE…: as if it had been fetched: blobs, links to them, and what main is
+cached() {
+    local dir=$cache/$1 file
+    mkdir -p "$dir"/{blobs,refs,snapshots/$commit}
+    for file in "${@:2}"; do
+        cp "$file" "$dir/blobs/$(sha256sum <"$file" | cut -c1-64)"
+        ln -s "../../blobs/$(sha256sum <"$file" | cut -c1-64)" "$dir/snapshots/$commit/${file##*/}"
+    done
+    printf %s $commit >"$dir/refs/main"
+}
 # publish KIND/OWNER/NAME [COMMIT]: what lies in hub/KIND/OWNER/NAME/files becomes what the hub lists: files of a kilobyte and more by SHA-256
 publish() {
     python "hub/$1" "${2:-$commit}" <<'PYTHON'
