@@ -1,18 +1,21 @@
-/* cmd_recipes.c - sail recipes: the recipes that come with sail. */
+/* cmd_recipes.c - sail recipes: the recipes that come with sail, and those made of other programs' configurations. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cli.h"
+#include "import.h"
 
 enum { RECIPE_MOST = 1 << 22 };
 
 struct recipes {
     bool force;
+    const char *trainer;
 };
 #define T struct recipes
 static const sail_opt options[] = {
-    SAIL_OPT_BOOL(T, force, .help = "cp: overwrite"),
+    SAIL_OPT_BOOL(T, force, .help = "cp, import: overwrite"),
+    SAIL_OPT_STR(T, trainer, .unit = "NAME", .help = "import: what a TRL configuration is for: dpo, kto, cpo, orpo, sft or reward; unset: guessed from its keys"),
     {0},
 };
 #undef T
@@ -127,6 +130,59 @@ static sail_code copy(sail__cli *c, const char *from, const char *to, sail_err *
     return code;
 }
 
+/* ---- import ---- */
+
+static sail_code told(sail__cli *c, const sail__import *x, const sail_err *first, sail_err *err)
+{
+    if (x->problems.n < 2 || sail__problems_oom(&x->problems)) {
+        *err = *first;
+        return err->code;
+    }
+    for (size_t i = 0; i < x->problems.n; i++)
+        sail_log(c->ctx, SAIL_LOG_ERROR, "%s: %s: %s", x->problems.items[i].where, x->problems.items[i].path, x->problems.items[i].message);
+    return sail_fail(err, first->code, "%s: %zu values are wrong", x->path, x->problems.n);
+}
+
+static sail_code import_json(sail__cli *c, const sail__import *x, sail_err *err)
+{
+    sail_node *out = sail__cli_map(c), *notes = sail__cli_list(c);
+    for (size_t i = 0; notes && i < x->n_notes; i++) {
+        sail_node *note = sail__cli_map(c);
+        sail__cli_put_string(c, note, "keys", x->notes[i].keys);
+        sail__cli_put_int(c, note, "line", x->notes[i].line);
+        sail__cli_put_string(c, note, "text", x->notes[i].text);
+        if (note)
+            sail__node_append(c->arena, notes, note);
+    }
+    sail__cli_put_string(c, out, "from", x->from == SAIL__FROM_TRL ? "trl" : "llamafactory");
+    sail__cli_put_string(c, out, "trainer", sail__import_stage_names[x->stage]);
+    sail__cli_put(c, out, "recipe", x->recipe);
+    sail__cli_put(c, out, "notes", notes);
+    return sail__cli_print_json(c, out, err);
+}
+
+static sail_code import(sail__cli *c, const char *from, const char *to, sail_err *err)
+{
+    const struct recipes *o = c->options;
+    sail__import x = {.c = c};
+    sail_buf b = {0};
+    sail_err first = {0};
+    if (to && sail__file_exists(to) && !o->force)
+        return sail_fail(err, SAIL_E_EXISTS, "%s: exists already; --force overwrites it", to);
+    if (sail__import_read(&x, from, o->trainer, &first) != SAIL_OK)
+        return told(c, &x, &first, err);
+    for (size_t i = 0; !c->json && i < x.n_notes; i++) {
+        const char *line = x.notes[i].line ? sail__arena_printf(c->arena, ":%d", x.notes[i].line) : "";
+        sail_log(c->ctx, x.notes[i].doubt ? SAIL_LOG_WARN : SAIL_LOG_INFO, "%s%s: %s%s%s", from, line ? line : "", x.notes[i].keys, *x.notes[i].keys ? ": " : "", x.notes[i].text);
+    }
+    sail__import_write(&x, &b);
+    sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : SAIL_OK;
+    if (code == SAIL_OK && (to || !c->json))
+        code = sail__cli_output(c, to, b.data, b.len, err);
+    sail__buf_free(&b);
+    return code == SAIL_OK && c->json ? import_json(c, &x, err) : code;
+}
+
 static sail_code act(sail__cli *c, const char *root, const names *all, sail_err *err)
 {
     const char *what = c->n_args ? c->args[0] : "ls", *path = NULL;
@@ -150,6 +206,9 @@ static sail_code act(sail__cli *c, const char *root, const names *all, sail_err 
 static sail_code run(sail__cli *c, sail_err *err)
 {
     names all = {0};
+    if (c->n_args && strcmp(c->args[0], "import") == 0)
+        return c->n_args > 1 ? import(c, c->args[1], c->n_args > 2 ? c->args[2] : NULL, err)
+                             : sail_fail(err, SAIL_E_USAGE, "which file? usage: sail recipes import FILE [TO]");
     const char *root = sail__cli_recipes_dir(c);
     if (!root)
         return sail_fail(err, SAIL_E_NOTFOUND, "no directory of recipes beside the program (recipes/ in the source tree, or "
@@ -161,15 +220,18 @@ static sail_code run(sail__cli *c, sail_err *err)
     return code;
 }
 
-static const char *const subcommands[] = {"ls", "cp", "cat", NULL};
+static const char *const subcommands[] = {"ls", "cp", "cat", "import", NULL};
 static const sail__example examples[] = {
     {"sail recipes ls", "what there is"},
     {"sail recipes cp dpo mine.yaml", "a copy to change"},
     {"sail recipes cat sail-dpp.yaml", "to look at"},
+    {"sail recipes import dpo_config.yaml mine.yaml", "from TRL or LLaMA-Factory; what has no counterpart is told, and stands in the recipe"},
     {0},
 };
 const sail__command sail__cmd_recipes = {
-    .name = "recipes", .args = "[ls | cat NAME | cp NAME [TO]]", .summary = "list, show or copy the recipes that come with sail",
+    .name = "recipes", .args = "[ls | cat NAME | cp NAME [TO] | import FILE [TO]]", .summary = "list, show or copy the recipes that come with sail; import others'",
+    .doc = "import makes a recipe of a YAML or JSON configuration of TRL (what its scripts take with --config) or LLaMA-Factory. Each value keeps a "
+           "comment with the line it comes from; keys that have no counterpart, and why, are told and stand at the top. A wrong value is an error.",
     .max_args = 3, .flags = SAIL__CLI_JSON | SAIL__CLI_SUB, .subcommands = subcommands, .options = options,
     .options_size = sizeof(struct recipes), .examples = examples, .run = run,
 };
