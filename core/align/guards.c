@@ -111,20 +111,28 @@ static void good(sail__guards *g, const sail__guard_section *o, int64_t step, sa
     }
 }
 
+static void halve(sail__guards *g, sail__guard_orders *out)
+{
+    g->ladder.coef /= 2;
+    out->halved = true;
+}
+
+static void give_way(const sail__guards *g, const sail__guard_section *o, sail__guard_orders *out)
+{
+    out->stop = g->ladder.rollbacks >= o->rollbacks || g->ladder.healthy < 0;
+    out->roll_back = !out->stop;
+}
+
 static void bad(sail__guards *g, const sail__guard_section *o, bool extra, sail__guard_orders *out)
 {
     g->ladder.good = 0;
     g->ladder.bad++;
     g->ladder.strikes++;
     g->ladder.candidate = -1; /* whether it was healthy is not known */
-    if (extra && o->halve > 0 && g->ladder.strikes % o->halve == 0) {
-        g->ladder.coef /= 2;
-        out->halved = true;
-    }
-    if (g->ladder.bad < o->skips)
-        return;
-    out->stop = g->ladder.rollbacks >= o->rollbacks || g->ladder.healthy < 0;
-    out->roll_back = !out->stop;
+    if (extra && o->halve > 0 && g->ladder.strikes % o->halve == 0)
+        halve(g, out);
+    if (g->ladder.bad >= o->skips)
+        give_way(g, o, out);
 }
 
 sail__guard_orders sail__guards_judge(sail__guards *g, const sail__guard_section *o, int64_t step, const sail__guard_look *look)
@@ -140,6 +148,17 @@ sail__guard_orders sail__guards_judge(sail__guards *g, const sail__guard_section
         bad(g, o, look->extra, &out);
     else if (!far) /* else there is no telling whether it came any nearer */
         good(g, o, step, &out);
+    return out;
+}
+
+sail__guard_orders sail__guards_judge_evaluation(sail__guards *g, const sail__guard_section *o, bool failed, bool extra, double kl)
+{
+    sail__guard_orders out = {.too_far = !failed && o->max_kl > 0 && kl > o->max_kl};
+    if (!failed && !out.too_far)
+        return out;
+    if (extra && o->halve > 0)
+        halve(g, &out);
+    give_way(g, o, &out);
     return out;
 }
 

@@ -71,6 +71,10 @@ bool sail__guards_spike(const sail__guards *g, const sail__guard_section *o, dou
 /* After a step, `step` steps are done now. */
 sail__guard_orders sail__guards_judge(sail__guards *g, const sail__guard_section *o, int64_t step, const sail__guard_look *look);
 
+/* After an evaluation: whether it failed for its numbers, and KL as above. It says more than a step, and is rarer: the run goes back, or
+ * stops, at once. */
+sail__guard_orders sail__guards_judge_evaluation(sail__guards *g, const sail__guard_section *o, bool failed, bool extra, double kl);
+
 /* Before a checkpoint is written that was due at this step (not one for a signal: where a run was interrupted must not matter). */
 void sail__guards_due(sail__guards *g, int64_t step);
 

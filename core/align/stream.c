@@ -631,7 +631,8 @@ sail_code sail__stream_next(sail__stream *st, const sail__stage *live, sail__ste
 {
     const int64_t position = st->position;
     sail_code code = next(st, live, step, err);
-    if (code != SAIL_OK) /* stopped while writing, or waiting for a judge: the step is taken again from here */
+    /* stopped while writing, or waiting for a judge: the step is taken again from here; but not from prompts at which numbers break */
+    if (code != SAIL_OK && code != SAIL_E_NUMERIC)
         st->position = position;
     return code;
 }

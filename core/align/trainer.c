@@ -229,14 +229,16 @@ static sail_code record(sail__trainer *t, int64_t step, const sail__metrics *m, 
     return sail__tfevents_add(t->events, step, names, values, m->n, err);
 }
 
-static sail_code evaluate(sail__trainer *t, const sail__stage *live, sail_err *err)
+static sail_code evaluate(sail__trainer *t, const sail__stage *live, sail__watched *w, sail_err *err)
 {
     sail_arena *a = sail__arena_new();
     if (!a)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     sail__metrics m = {.arena = a};
     double start = sail__now();
-    sail_code code = sail__evaluate(&t->evaluator, live, t->state.step, &m, err);
+    sail_code code = sail__watch_caught(sail__evaluate(&t->evaluator, live, t->state.step, &m, err), w, err);
+    if (code == SAIL_OK)
+        code = sail__watch_evaluation(t, live, &m, w, err);
     if (code == SAIL_OK && m.n)
         code = sail__metrics_mean(&m, "time/evaluation", sail__now() - start, 1, err);
     if (code == SAIL_OK && m.n)
@@ -256,6 +258,8 @@ static sail_code evaluate(sail__trainer *t, const sail__stage *live, sail_err *e
 }
 
 /* ---- a step ---- */
+
+/* The step's groups, and the gradient of their loss. */
 
 static sail_code update(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail__watched *w, sail__metrics *m, sail_err *err)
 {
@@ -366,30 +370,36 @@ static sail_code timing(sail__trainer *t, double start, double flops, const sail
     return sail__metrics_mean(m, "memory/peak_mib", sail__rss_peak_mib(), 1, err);
 }
 
+static sail_code gradients(sail__trainer *t, const sail__stage *live, sail__step *s, sail__watched *w, sail__metrics *m, sail_err *err)
+{
+    bool numeric;
+    const sail_code code = sail__stream_next(&t->stream, live, s, err);
+    if (code != SAIL_OK)
+        s->n = 0; /* what there is of them may lack responses */
+    SAIL_TRY(code);
+    SAIL_TRY(sail__metrics_mean(m, "sail/ties", (double)s->tied, (double)s->judged, err));
+    SAIL_TRY(sail__metrics_mean(m, "sail/abstentions", (double)s->abstained, (double)s->judged, err));
+    SAIL_TRY(sail__learner_gradients(&t->learner, live, s, m, &w->loss, &numeric, err));
+    w->cause = sail__watch_before(t, live, s, w->loss, numeric);
+    if (live->kind == SAIL__ALIGN && live->train.diagnostics > 0 && s->step % live->train.diagnostics == 0 && !numeric)
+        SAIL_TRY(sail__learner_diagnose(&t->learner, live, s, m, err));
+    return numeric ? SAIL_OK : sail__stream_learned(&t->stream, live, s, err);
+}
+
 static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail__watched *w, sail_err *err)
 {
-    double start = sail__now(), flops = t->learner.passes.flops;
-    bool numeric;
+    double start = sail__now(), flops = t->learner.passes.flops, state[SAIL_OBJECTIVE_STATE];
     sail__metrics m = {.arena = a};
     sail__step s = {.step = t->state.step, .seed = live->seed, .arena = a};
     sail_code code = check_routes(t, live, s.step, err);
     t->stream.coef = t->guards.ladder.coef;
+    memcpy(state, t->learner.state, sizeof state);
     if (code == SAIL_OK)
-        code = sail__stream_next(&t->stream, live, &s, err);
+        code = sail__watch_caught(gradients(t, live, &s, w, &m, err), w, err);
     if (code == SAIL_OK)
-        code = sail__metrics_mean(&m, "sail/ties", (double)s.tied, (double)s.judged, err);
-    if (code == SAIL_OK)
-        code = sail__metrics_mean(&m, "sail/abstentions", (double)s.abstained, (double)s.judged, err);
-    if (code == SAIL_OK)
-        code = sail__learner_gradients(&t->learner, live, &s, &m, &w->loss, &numeric, err);
-    if (code == SAIL_OK && live->kind == SAIL__ALIGN && live->train.diagnostics > 0 && s.step % live->train.diagnostics == 0 && !numeric)
-        code = sail__learner_diagnose(&t->learner, live, &s, &m, err);
-    if (code == SAIL_OK)
-        code = sail__stream_learned(&t->stream, live, &s, err);
-    if (code == SAIL_OK) {
-        w->cause = sail__watch_before(t, live, &s, w->loss, numeric);
         code = update(t, live, lr, w, &m, err);
-    }
+    if (w->cause != SAIL__FINE) /* what the objective remembers is of steps learned from */
+        memcpy(t->learner.state, state, sizeof state);
     if (code == SAIL_OK)
         code = timing(t, start, flops, &s, &m, err);
     if (code == SAIL_OK)
@@ -476,11 +486,23 @@ static bool evaluation_due(const sail__trainer *t, const sail__stage *live)
     return sail__trainer_at_end(t) || (live->eval.every > 0 && step % live->eval.every == 0);
 }
 
-/* What is due after a step: evaluation, then a checkpoint. */
-static sail_code after_step(sail__trainer *t, const sail__stage *live, sail_err *err)
+static bool ordered(const sail__watched *w) { return w->orders.stop || w->orders.roll_back; }
+
+static sail_code obey(sail__trainer *t, const sail__watched *w, sail_err *err)
 {
+    return w->orders.stop ? sail__watch_stop(t, w, err) : sail__watch_go_back(t, w, err);
+}
+
+/* What the guards say of the step; then evaluation, and what they say of that; then a checkpoint. */
+static sail_code after_step(sail__trainer *t, const sail__stage *live, const sail__watched *w, sail_err *err)
+{
+    sail__watched e = {.evaluation = true};
+    if (ordered(w))
+        return obey(t, w, err);
     if (evaluation_due(t, live))
-        SAIL_TRY(evaluate(t, live, err));
+        SAIL_TRY(evaluate(t, live, &e, err));
+    if (ordered(&e))
+        return obey(t, &e, err);
     int64_t every = t->o.stage->checkpoint.every, step = t->state.step;
     const bool due = every > 0 && step > 0 && step % every == 0;
     if (due)
@@ -496,7 +518,7 @@ static sail_code first_evaluation(sail__trainer *t, sail_err *err)
     int64_t step = t->state.step;
     sail_code code = a ? live_stage(t, step > 0 ? step - 1 : 0, a, &live, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (code == SAIL_OK && evaluation_due(t, &live))
-        code = after_step(t, &live, err);
+        code = after_step(t, &live, &(sail__watched){0}, err);
     if (a)
         sail__arena_free(a);
     return code;
@@ -520,7 +542,7 @@ static sail_code loop(sail__trainer *t, sail_err *err)
         if (code == SAIL_OK)
             code = profiled_step(t, &live, &lr, a, &w, err);
         if (code == SAIL_OK)
-            code = w.orders.stop ? sail__watch_stop(t, &w, err) : w.orders.roll_back ? sail__watch_go_back(t, &w, err) : after_step(t, &live, err);
+            code = after_step(t, &live, &w, err);
         if (a)
             sail__arena_free(a);
         SAIL_TRY(code);

@@ -72,20 +72,28 @@ typedef enum sail__cause {
     SAIL__FINE,
     SAIL__EMPTY, /* nothing to learn from */
     SAIL__BAD_LOSS, SAIL__BAD_DERIVATIVE, SAIL__BAD_GRADIENT, /* not finite */
+    SAIL__BAD_NUMBER, /* … somewhere before: `message` says where */
     SAIL__SPIKE,
     SAIL__TOO_FAR /* from the reference; of the causes the one whose steps are learned from */
 } sail__cause;
-typedef struct sail__watched { /* of one step, in its arena */
+typedef struct sail__watched { /* of one step (in its arena), or of the evaluation after it */
     sail__cause cause;
+    char message[256];
     double loss, norm;
+    bool evaluation;
+    double kl;        /* of the evaluation, nats a token */
     const char *rows; /* where the step's rows stand in the data */
     sail__guard_orders orders;
 } sail__watched;
 
 /* Why a step must not be learned from, by what is known before the update. */
 sail__cause sail__watch_before(const sail__trainer *t, const sail__stage *live, const sail__step *s, double loss, bool numeric);
+/* SAIL_E_NUMERIC, of a step before its update or of an evaluation, is noted in w and no error any more. */
+sail_code sail__watch_caught(sail_code code, sail__watched *w, sail_err *err);
 /* After it (w: cause, loss and norm are set; state.step counts the step): what the guards say of it, told and among the metrics. */
 sail_code sail__watch_after(sail__trainer *t, const sail__stage *live, const sail__step *s, sail__watched *w, sail__metrics *m, sail_err *err);
+/* The same of an evaluation: it makes the run go back, or stop, at once. */
+sail_code sail__watch_evaluation(sail__trainer *t, const sail__stage *live, const sail__metrics *m, sail__watched *w, sail_err *err);
 /* What they order: the end, with a diagnosis; back to the last healthy checkpoint and on with other data. */
 sail_code sail__watch_stop(const sail__trainer *t, const sail__watched *w, sail_err *err);
 sail_code sail__watch_go_back(sail__trainer *t, const sail__watched *w, sail_err *err);

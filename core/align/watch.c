@@ -14,10 +14,13 @@ static const struct {
     [SAIL__BAD_LOSS] = {"its loss is not finite", "try a smaller train.lr, and look for NaN in the model's files and for odd rows in the data"},
     [SAIL__BAD_DERIVATIVE] = {"the derivative of its loss is not finite", "look for a point of the objective that has no derivative, and for odd rows in the data"},
     [SAIL__BAD_GRADIENT] = {"its gradient is not finite", "try a smaller train.lr, and look for NaN in the model's files and for odd rows in the data"},
+    [SAIL__BAD_NUMBER] = {"", "try a smaller train.lr, and look for NaN in the model's files and for odd rows in the data"},
     [SAIL__SPIKE] = {"its loss is a spike", "try a smaller train.lr; guard.spike is from how many deviations on"},
     [SAIL__TOO_FAR] = {"what the policy writes is too far from the reference",
                        "try a larger method.beta, a smaller train.lr or smaller coefficients of the routes; guard.max_kl is the bound"},
 };
+
+static const char *what(const sail__watched *w) { return w->cause == SAIL__BAD_NUMBER ? w->message : causes[w->cause].what; }
 
 sail__cause sail__watch_before(const sail__trainer *t, const sail__stage *live, const sail__step *s, double loss, bool numeric)
 {
@@ -26,6 +29,18 @@ sail__cause sail__watch_before(const sail__trainer *t, const sail__stage *live, 
     if (numeric)
         return isfinite(loss) ? SAIL__BAD_DERIVATIVE : SAIL__BAD_LOSS;
     return sail__guards_spike(&t->guards, &live->guard, loss) ? SAIL__SPIKE : SAIL__FINE;
+}
+
+sail_code sail__watch_caught(sail_code code, sail__watched *w, sail_err *err)
+{
+    if (code != SAIL_E_NUMERIC)
+        return code;
+    w->cause = SAIL__BAD_NUMBER;
+    w->loss = NAN;
+    snprintf(w->message, sizeof w->message, "%s", err->message);
+    err->code = SAIL_OK;
+    err->message[0] = '\0';
+    return SAIL_OK;
 }
 
 /* ---- what a step showed ---- */
@@ -130,12 +145,12 @@ static sail_code tell_all(sail__trainer *t, const sail__guard_section *o, const 
 {
     const sail__guards *g = &t->guards;
     if (w->cause == SAIL__SPIKE)
-        SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "skipped: %s (%g, %.3g deviations off the mean of %g; gradient norm %g)", causes[w->cause].what, w->loss,
+        SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "skipped: %s (%g, %.3g deviations off the mean of %g; gradient norm %g)", what(w), w->loss,
                       deviations, g->seen.loss.mean, w->norm));
     else if (w->cause != SAIL__FINE && w->cause != SAIL__TOO_FAR)
-        SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "skipped: %s (loss %g, gradient norm %g)", causes[w->cause].what, w->loss, w->norm));
+        SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "skipped: %s (loss %g, gradient norm %g)", what(w), w->loss, w->norm));
     else if (w->cause == SAIL__TOO_FAR && g->ladder.bad == 1)
-        SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "%s: %.3g nats a token of late, beyond guard.max_kl (%g)", causes[w->cause].what, g->seen.kl.mean, o->max_kl));
+        SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "%s: %.3g nats a token of late, beyond guard.max_kl (%g)", what(w), g->seen.kl.mean, o->max_kl));
     if (w->orders.halved)
         SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "the routes' coefficients are halved, to %g of what the recipe says, after %lld bad steps", g->ladder.coef,
                       (long long)g->ladder.strikes));
@@ -167,15 +182,35 @@ sail_code sail__watch_after(sail__trainer *t, const sail__stage *live, const sai
     return tell_all(t, &live->guard, w, deviations, err);
 }
 
+sail_code sail__watch_evaluation(sail__trainer *t, const sail__stage *live, const sail__metrics *m, sail__watched *w, sail_err *err)
+{
+    const bool drawn = live->eval.temperature == 1 && live->eval.penalty_alpha == 0; /* from the policy itself */
+    bool extra;
+    SAIL_TRY(has_extra(live, t->state.step, &extra, err));
+    w->kl = drawn ? sail__metrics_get(m, "eval_objective/kl") / sail__metrics_get(m, "eval_completions/mean_length") : NAN;
+    w->orders = sail__guards_judge_evaluation(&t->guards, &live->guard, w->cause == SAIL__BAD_NUMBER, extra, w->kl);
+    if (w->orders.too_far)
+        w->cause = SAIL__TOO_FAR;
+    return SAIL_OK;
+}
+
 /* ---- the last rungs ---- */
 
+/* What happened, in one sentence. */
 static void in_short(const sail__trainer *t, const sail__watched *w, char *out, size_t size)
 {
     const bool far = w->cause == SAIL__TOO_FAR;
     const long long n = w->cause == SAIL__EMPTY ? t->guards.ladder.empty : t->guards.ladder.bad;
-    const int k = snprintf(out, size, "%lld steps in a row went wrong: at the last %s (", n, causes[w->cause].what);
-    snprintf(out + k, size - (size_t)k, far ? "%.3g nats a token of late, gradient norm %g%s%s)" : "loss %g, gradient norm %g%s%s)",
-             far ? t->guards.seen.kl.mean : w->loss, w->norm, *w->rows ? "; rows " : "", w->rows);
+    char number[64] = "";
+    if (w->evaluation) {
+        if (far)
+            snprintf(number, sizeof number, " (%.3g nats a token)", w->kl);
+        snprintf(out, size, "the evaluation after step %lld went wrong: %s%s", (long long)t->state.step, what(w), number);
+        return;
+    }
+    snprintf(number, sizeof number, far ? "%.3g nats a token of late" : "loss %g", far ? t->guards.seen.kl.mean : w->loss);
+    snprintf(out, size, "%lld steps in a row went wrong: at the last %s (%s, gradient norm %g%s%s)", n, what(w), number, w->norm,
+             *w->rows ? "; rows " : "", w->rows);
 }
 
 sail_code sail__watch_stop(const sail__trainer *t, const sail__watched *w, sail_err *err)
@@ -186,7 +221,7 @@ sail_code sail__watch_stop(const sail__trainer *t, const sail__watched *w, sail_
     if (t->guards.ladder.rollbacks > 0)
         snprintf(tried, sizeof tried, " after going back %lld times, to step %lld;", (long long)t->guards.ladder.rollbacks,
                  (long long)t->guards.ladder.healthy);
-    else if (o->rollbacks > 0 && w->cause != SAIL__EMPTY)
+    else if (o->rollbacks > 0 && w->cause != SAIL__EMPTY && t->state.step > 0)
         snprintf(tried, sizeof tried, " there is no healthy checkpoint to go back to (checkpoint.every);");
     return sail_fail(err, SAIL_E_NUMERIC, "%s;%s the last checkpoint is whole; %s", why, tried, causes[w->cause].advice);
 }

@@ -230,6 +230,29 @@ static void too_far_from_the_reference_is_bad_but_learned_from(void **state)
     assert_true(r.g.ladder.bad == 0);
 }
 
+static void an_evaluation_that_goes_wrong_takes_the_run_back_at_once(void **state)
+{
+    run r = begin();
+    sail__guard_orders x = sail__guards_judge_evaluation(&r.g, &r.o, false, true, 2.1);
+    assert_true(x.too_far && x.stop && x.halved && r.g.ladder.coef == 0.5); /* nowhere to go back to */
+    sail__guards_due(&r.g, 3);
+    x = sail__guards_judge_evaluation(&r.g, &r.o, false, false, 2.1);
+    assert_true(x.too_far && x.roll_back && !x.stop && !x.halved);
+    x = sail__guards_judge_evaluation(&r.g, &r.o, true, false, NAN);
+    assert_true(!x.too_far && x.roll_back);
+    r.g.ladder.rollbacks = 2;
+    x = sail__guards_judge_evaluation(&r.g, &r.o, true, false, NAN);
+    assert_true(x.stop);
+    static const double fine[] = {1.9, NAN, -5}; /* NAN: nothing was generated, or not from the policy */
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+        x = sail__guards_judge_evaluation(&r.g, &r.o, false, true, fine[i]);
+        assert_true(!x.too_far && !x.roll_back && !x.stop && !x.halved);
+    }
+    r.o.max_kl = 0;
+    x = sail__guards_judge_evaluation(&r.g, &r.o, false, true, 100);
+    assert_false(x.too_far || x.stop);
+}
+
 static void steps_with_nothing_to_learn_from_are_not_gone_back_for(void **state)
 {
     run r = begin();
@@ -315,6 +338,7 @@ int main(void)
         cmocka_unit_test(what_was_seen_goes_back_with_the_weights),
         cmocka_unit_test(a_checkpoint_is_healthy_when_good_steps_have_followed),
         cmocka_unit_test(too_far_from_the_reference_is_bad_but_learned_from),
+        cmocka_unit_test(an_evaluation_that_goes_wrong_takes_the_run_back_at_once),
         cmocka_unit_test(steps_with_nothing_to_learn_from_are_not_gone_back_for),
         cmocka_unit_test(chosen_responses_that_fall_steadily_are_told_once),
         cmocka_unit_test(responses_that_grow_or_shrink_are_told_once),
