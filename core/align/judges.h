@@ -8,6 +8,7 @@
 
 sail_code sail__judge_llm_install(sail_ctx *ctx, sail_err *err);
 sail_code sail__judge_person_install(sail_ctx *ctx, sail_err *err);
+sail_code sail__judge_policy_install(sail_ctx *ctx, sail_err *err);
 sail_code sail__judge_replay_install(sail_ctx *ctx, sail_err *err);
 
 /* All of them. */

@@ -55,7 +55,12 @@ static sail_code fits(const sail__scorer *s, const sail__scorer_spec *spec, sail
 {
     const sail__model_config *c = s->session->config;
     int32_t tokens = sail__tokenizer_size(s->session->tokenizer);
-    if (c->labels < 1)
+    if (spec->policy && c->labels > 0)
+        return sail_fail(err, SAIL_E_RECIPE, "%s has a score head: it is a reward model, for the judge `reward`; a policy is a language model", spec->path);
+    if (spec->policy && s->session->reference_is_policy)
+        return sail_fail(err, SAIL_E_RECIPE, "%s has no adapter, and no reference is named: its implicit reward is measured from the model that it was "
+                         "trained from (reference: a model of the same shape, or an adapter on it)", spec->path);
+    if (!spec->policy && c->labels < 1)
         return sail_fail(err, SAIL_E_RECIPE, "%s is a language model without a score head: a …ForSequenceClassification model is needed, or what "
                          "`stage: reward` makes (of an adapter, name it beside its base)", spec->path);
     if (tokens > c->vocab)
@@ -67,14 +72,17 @@ static sail_code fits(const sail__scorer *s, const sail__scorer_spec *spec, sail
 static sail_code open_scorer(sail__scorer *s, sail_ctx *ctx, const sail__scorer_spec *spec, sail_err *err)
 {
     sail_node *left = NULL;
-    SAIL_TRY(read_note(s, spec->adapter ? spec->adapter : spec->path, &left, err));
+    s->policy = spec->policy;
+    s->beta = spec->beta;
+    if (!s->policy)
+        SAIL_TRY(read_note(s, spec->adapter ? spec->adapter : spec->path, &left, err));
     s->fitted_on = said(left, "fitted_on");
     s->preference = said(left, "preference");
     bool text = s->fitted_on && !strcmp(s->fitted_on, "text");
     const char *form = spec->template_name ? spec->template_name : said(left, "template");
     sail__model_section m = {.path = spec->path, .adapter_path = spec->adapter, .tokenizer = spec->tokenizer, .dtype = spec->dtype, .device = spec->device,
                              .template_name = form ? form : text ? "plain" : NULL, .system = spec->system ? spec->system : said(left, "system")};
-    sail__session_spec how = {.model = &m, .backend = spec->backend, .need_tokenizer = true};
+    sail__session_spec how = {.model = &m, .backend = spec->backend, .need_tokenizer = true, .reference = s->policy, .reference_path = spec->reference};
     SAIL_TRY(sail__session_open(ctx, &how, &s->session, err));
     SAIL_TRY(fits(s, spec, err));
     const sail__model_config *c = s->session->config;
@@ -84,13 +92,13 @@ static sail_code open_scorer(sail__scorer *s, sail_ctx *ctx, const sail__scorer_
         s->session->chat = NULL;
         SAIL_TRY(sail__template_named(form = c->prompt_form, m.system, t, &s->session->chat, err));
     }
-    s->labels = c->labels;
+    s->labels = s->policy ? 1 : c->labels;
     s->has_form = form || (!text && sail__tokenizer_chat_template(t));
-    s->text_is_message = spec->template_name || c->prompt_form || (s->fitted_on ? !text : s->has_form);
+    s->text_is_message = !s->policy && (spec->template_name || c->prompt_form || (s->fitted_on ? !text : s->has_form));
     s->scratch = sail__token_scratch_new(t);
     if (!s->scratch)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (!c->score_open && s->has_form)
+    if (!c->score_open && s->has_form && !s->policy)
         SAIL_TRY(sail__closing_ids(s->session->chat, t, &s->closing, err));
     s->encode = (sail__encode_options){.tokenizer = t, .chat = s->session->chat, .no_end = c->score_open, .closing = s->closing.items,
                                        .n_closing = s->closing.n};
@@ -121,6 +129,7 @@ void sail__scorer_close(sail__scorer *s)
     if (!s)
         return;
     sail__forest_free(&s->forest);
+    sail__free(s->rows);
     sail__ids_free(&s->closing);
     sail__token_scratch_free(s->scratch);
     sail__session_close(s->session);
@@ -154,8 +163,8 @@ static sail_code form_of(const sail__scorer *s, const sail__part *prompt, sail__
     if (s->fitted_on)
         return sail_fail(err, SAIL_E_RECIPE, "the reward model %s was fitted to prompts of text, and these are messages: give it prompts as text, or name the "
                          "form that it should see them in (template: chatml, llama3, …)", s->session->path);
-    return sail_fail(err, SAIL_E_RECIPE, "the reward model %s has no chat template, and the prompts are messages: name the form that it was trained with "
-                     "(template: chatml, llama3, zephyr, vicuna, hh, mistral, beaver or plain)", s->session->path);
+    return sail_fail(err, SAIL_E_RECIPE, "the %s %s has no chat template, and the prompts are messages: name the form that it was trained with "
+                     "(template: chatml, llama3, zephyr, vicuna, hh, mistral, beaver or plain)", s->policy ? "policy" : "reward model", s->session->path);
 }
 
 /* An empty response has a score all the same: that of its end, or, where none is appended, of the prompt's last token. */
@@ -209,8 +218,12 @@ static sail_code add(sail__scorer *s, const sail__encoded *e, int k, sail_err *e
         int root = -1;
         if (e[i].n_prompt > 0)
             SAIL_TRY(sail__forest_add(&s->forest, -1, e[i].prompt, (int64_t)e[i].n_prompt, SAIL__HEAD_NONE, 0, &root, err));
-        for (j = i; j == i || (j < k && same_prompt(&e[i], &e[j])); j++)
-            SAIL_TRY(sail__forest_add(&s->forest, root, e[j].chosen, (int64_t)e[j].n_chosen, SAIL__HEAD_LAST, 0, NULL, err));
+        for (j = i; j == i || (j < k && same_prompt(&e[i], &e[j])); j++) {
+            const int64_t before = s->forest.n_rows;
+            SAIL_TRY(sail__forest_add(&s->forest, root, e[j].chosen, (int64_t)e[j].n_chosen, s->policy ? SAIL__HEAD_EACH : SAIL__HEAD_LAST, 0, NULL, err));
+            SAIL_TRY(sail__grow(&s->rows, &s->cap, (size_t)s->n_responses + 1, sizeof *s->rows, err));
+            s->rows[s->n_responses++] = s->forest.n_rows - before;
+        }
     }
     return SAIL_OK;
 }
@@ -231,11 +244,79 @@ sail_code sail__scorer_add(sail__scorer *s, const sail__part *prompt, const sail
 }
 
 int64_t sail__scorer_tokens(const sail__scorer *s) { return s->forest.n_tokens; }
-int64_t sail__scorer_responses(const sail__scorer *s) { return s->forest.n_rows; }
+int64_t sail__scorer_responses(const sail__scorer *s) { return s->n_responses; }
+
+void sail__scorer_forget(sail__scorer *s)
+{
+    sail__forest_reset(&s->forest);
+    s->n_responses = 0;
+}
+
+static sail_code implicit_rewards(const sail__scorer *s, float *out, sail_err *err)
+{
+    const size_t n = (size_t)s->forest.n_rows;
+    float *logp = sail__malloc(2 * n * sizeof *logp + 1), *ref = logp + n;
+    if (!logp)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory for %zu log-probabilities", 2 * n);
+    sail_code code = sail__model_logprobs(s->session->model, SAIL__POLICY, &s->forest, false, logp, NULL, NULL, err);
+    if (code == SAIL_OK)
+        code = sail__model_logprobs(s->session->model, SAIL__REFERENCE, &s->forest, false, ref, NULL, NULL, err);
+    for (int64_t i = 0, row = 0; code == SAIL_OK && i < s->n_responses; i++) {
+        double rho = 0;
+        for (const int64_t end = row + s->rows[i]; row < end; row++)
+            rho += (double)logp[row] - (double)ref[row];
+        out[i] = (float)(s->beta * rho);
+    }
+    sail__free(logp);
+    return code;
+}
 
 sail_code sail__scorer_run(sail__scorer *s, float *out, sail_err *err)
 {
-    sail_code code = sail__model_scores(s->session->model, &s->forest, false, out, err);
-    sail__forest_reset(&s->forest);
+    sail_code code = s->policy ? implicit_rewards(s, out, err) : sail__model_scores(s->session->model, &s->forest, false, out, err);
+    sail__scorer_forget(s);
     return code;
+}
+
+/* ---- identity ---- */
+
+static sail_code adapter_about(const char *dir, sail_buf *out, sail_err *err)
+{
+    char hash[33];
+    sail__peft p;
+    sail_arena *a = sail__arena_new();
+    sail_code code = a ? sail__peft_read(a, dir, &p, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    if (code == SAIL_OK) {
+        sail__peft_hash(&p, hash);
+        sail__buf_printf(out, "adapter %s %s", sail__path_base(dir), hash);
+    }
+    sail__arena_free(a);
+    return code;
+}
+
+sail_code sail__scorer_about(const sail__scorer *s, const sail__scorer_spec *spec, sail_arena *a, const char **out, sail_err *err)
+{
+    sail_buf b = {0};
+    char hash[33];
+    sail_code code = sail__session_hash(s->session, err);
+    sail__buf_printf(&b, "%s %s", sail__path_base(spec->path), s->session->base_hash);
+    if (code == SAIL_OK && spec->adapter) {
+        sail__buf_str(&b, ", ");
+        code = adapter_about(spec->adapter, &b, err);
+    }
+    if (code == SAIL_OK && s->policy)
+        sail__buf_printf(&b, ", beta %g from ", s->beta);
+    if (code == SAIL_OK && s->session->reference_weights) {
+        code = sail__weights_hash(s->session->reference_weights, hash, err);
+        sail__buf_printf(&b, "%s %s", sail__path_base(spec->reference), hash);
+    } else if (code == SAIL_OK && s->policy) {
+        code = spec->reference ? adapter_about(spec->reference, &b, err) : SAIL_OK;
+        sail__buf_str(&b, spec->reference ? "" : "the model without it");
+    }
+    sail__buf_printf(&b, ", tokenizer %s, form %s%s%s, %s on %s", spec->tokenizer ? sail__path_base(spec->tokenizer) : "its own",
+                     spec->template_name ? spec->template_name : "its own", spec->system ? ", system " : "", spec->system ? spec->system : "",
+                     spec->dtype == SAIL__BF16 ? "bf16" : "f32", spec->backend->loaded->plugin.name);
+    *out = b.oom ? NULL : sail__arena_strdup(a, b.data);
+    sail__buf_free(&b);
+    return code != SAIL_OK ? code : *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hash.h"
 #include "peft.h"
 #include "safetensors.h"
 
@@ -354,6 +355,24 @@ static const sail__param *find(const sail__param *params, size_t n, const char *
         if (!strncmp(params[i].name, name, k) && !strcmp(params[i].name + k, end))
             return &params[i];
     return NULL;
+}
+
+void sail__peft_hash(const sail__peft *p, char out[33])
+{
+    sail__hasher h;
+    sail__hasher_begin(&h);
+    for (size_t i = 0; i < p->n_modules; i++) {
+        const sail__lora_module *m = &p->modules[i];
+        sail__hasher_text(&h, m->module);
+        sail__hasher_number(&h, m->scale);
+        sail__hasher_bytes(&h, m->a, (size_t)(m->rank * m->in) * sizeof *m->a);
+        sail__hasher_bytes(&h, m->b, (size_t)(m->out * m->rank) * sizeof *m->b);
+    }
+    for (size_t i = 0; i < p->n_saved; i++) {
+        sail__hasher_text(&h, p->saved[i].name);
+        sail__hasher_bytes(&h, p->saved[i].data, (size_t)(p->saved[i].rows * p->saved[i].cols) * sizeof *p->saved[i].data);
+    }
+    sail__hasher_hex(&h, out);
 }
 
 sail_code sail__peft_fits(const sail__peft *p, const sail__param *params, size_t n, const char *dir, sail_err *err)

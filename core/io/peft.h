@@ -50,6 +50,9 @@ typedef struct sail__peft {
 
 sail_code sail__peft_read(sail_arena *a, const char *dir, sail__peft *out, sail_err *err);
 
+/* 32 hex digits of the hash over all that it does to a model: modules, scales, matrices, saved parameters. */
+void sail__peft_hash(const sail__peft *p, char out[33]);
+
 /* That every module and saved parameter is one of the model's, with its shape. */
 sail_code sail__peft_fits(const sail__peft *p, const sail__param *params, size_t n_params, const char *dir,
                           sail_err *err);

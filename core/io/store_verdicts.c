@@ -91,7 +91,7 @@ sail_code sail__store_verdicts(sail__store *s, sail_arena *a, const char *key, s
 {
     static const char doing[] = "reading verdicts";
     *out = NULL, *n = 0;
-    sqlite3_stmt *q = sail__db_query(s, s->version < 2 ? SAIL__Q_VERDICTS_1 : SAIL__Q_VERDICTS, doing, err);
+    sqlite3_stmt *q = sail__db_query(s, s->version < 2 ? SAIL__Q_VERDICTS_1 : key ? SAIL__Q_VERDICT : SAIL__Q_VERDICTS, doing, err);
     if (!q)
         return err->code;
     sail__bind_text(q, 1, key);
@@ -202,7 +202,7 @@ sail_code sail__store_questions(sail__store *s, sail_arena *a, const char *key, 
     *out = NULL, *n = 0;
     if (s->version < 2)
         return SAIL_OK;
-    sqlite3_stmt *q = sail__db_query(s, SAIL__Q_QUESTIONS, doing, err);
+    sqlite3_stmt *q = sail__db_query(s, key ? SAIL__Q_QUESTION : SAIL__Q_QUESTIONS, doing, err);
     if (!q)
         return err->code;
     sail__bind_text(q, 1, key);

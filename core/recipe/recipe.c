@@ -248,19 +248,25 @@ static void check_judge(builder *b, const sail__stage *s)
         }
 }
 
-/* A judge may be the model that an earlier stage fits. */
-static void check_judge_model(builder *b, size_t i, const char *key)
+/* A judge may be the model that an earlier stage makes: a reward model's, or for the judge `policy` a language model's. */
+static void check_judge_model(builder *b, size_t i, const char *key, const sail_slot *slot, const char *option)
 {
-    const sail_node *judge = sail__node_find(b->r->stages[i].node, key), *path = judge && judge->kind == SAIL_NODE_MAP ? sail__node_get(judge, "path") : NULL;
+    const sail_node *judge = sail__node_find(b->r->stages[i].node, key), *path = judge && judge->kind == SAIL_NODE_MAP ? sail__node_get(judge, option) : NULL;
+    const bool policy = slot->loaded && sail__name_equal(slot->loaded->plugin.name, "policy");
     if (!path || path->kind != SAIL_NODE_STRING || path->string.data[0] != '@')
         return;
     for (size_t k = 0; k < i; k++)
         if (sail__name_equal(b->r->stages[k].name, path->string.data + 1)) {
-            if (b->r->stages[k].kind != SAIL__REWARD)
-                sail__problem(b->problems, path, key, "stage `%s` makes a language model: a judge's path is the output of a `stage: reward`", path->string.data + 1);
+            const sail__stage_kind made = b->r->stages[k].kind;
+            if (policy && made != SAIL__SFT && made != SAIL__ALIGN)
+                sail__problem(b->problems, path, key, "stage `%s` makes no language model: the %s of the judge policy is the output of `stage: sft` or "
+                              "`stage: align`", path->string.data + 1, option);
+            else if (!policy && made != SAIL__REWARD)
+                sail__problem(b->problems, path, key, "stage `%s` makes a language model: the path of this judge is the output of a `stage: reward` (a "
+                              "language model is for the judge `policy`)", path->string.data + 1);
             return;
         }
-    sail__problem(b->problems, path, key, "path: there is no stage `%s` before this one", path->string.data + 1);
+    sail__problem(b->problems, path, key, "%s: there is no stage `%s` before this one", option, path->string.data + 1);
 }
 
 /* Objectives read log-probabilities, or scores; those in Lua what they find. */
@@ -356,8 +362,10 @@ static void check_stage(builder *b, size_t i)
     const sail__stage *s = &b->r->stages[i];
     if (s->kind == SAIL__REPORT)
         return;
-    check_judge_model(b, i, "method.judge");
-    check_judge_model(b, i, "eval.judge");
+    check_judge_model(b, i, "method.judge", &s->judge, "path");
+    check_judge_model(b, i, "method.judge", &s->judge, "reference");
+    check_judge_model(b, i, "eval.judge", &s->eval_judge, "path");
+    check_judge_model(b, i, "eval.judge", &s->eval_judge, "reference");
     if (s->kind == SAIL__EVAL)
         check_models(b, i);
     else

@@ -25,6 +25,7 @@ static const sail__stage *stage_named(const sail__recipe *r, const char *name)
 
 sail_code sail__run_resolve(const sail__recipe *r, const char *run_dir, sail__model_section *m, sail_arena *a, sail_err *err)
 {
+    bool continued = false; /* a later stage's adapter began with this one's and holds all of it */
     for (int depth = 0; m->path && m->path[0] == '@'; depth++) {
         const sail__stage *s = stage_named(r, m->path + 1);
         if (!s || depth > 64)
@@ -38,38 +39,69 @@ sail_code sail__run_resolve(const sail__recipe *r, const char *run_dir, sail__mo
                 m->tokenizer = s->model.tokenizer;
             continue;
         }
-        if (m->adapter_path)
+        if (m->adapter_path && !continued)
             return sail_fail(err, SAIL_E_RECIPE, "model.adapter_path: stage `%s` gives an adapter already", s->name);
-        m->adapter_path = out;
+        m->adapter_path = continued ? m->adapter_path : out;
+        continued = true;
         m->path = s->model.path;
     }
     return SAIL_OK;
 }
 
-/* A judge that is the model of an earlier stage: `path: "@reward"` becomes where it is, with the adapter and the tokenizer that go with it. */
+/* What of an earlier stage a judge's option names; NULL: nothing. */
+static const char *named_stage(const sail_node *judge, const char *option)
+{
+    const sail_node *at = judge && judge->kind == SAIL_NODE_MAP ? sail__node_get(judge, option) : NULL;
+    return at && at->kind == SAIL_NODE_STRING && at->string.data[0] == '@' ? at->string.data : NULL;
+}
+
+/* Give a judge an option, where it has none or `over` is set; *node: the stage with what judges were given so far. NULL: nothing to give. */
+static sail_code give(const sail__recipe *r, const sail__stage *s, sail_node **node, const char *judge, const char *option, const char *text, bool over,
+                      sail_err *err)
+{
+    const char *key = sail__arena_printf(r->arena, "%s.%s", judge, option);
+    *node = *node ? *node : sail__node_copy(r->arena, s->node);
+    if (!text || (key && *node && !over && sail__node_find(*node, key)))
+        return SAIL_OK;
+    sail_node *value = key && *node ? sail__node_string(r->arena, text, judge) : NULL;
+    return value ? sail__node_put(r->arena, *node, key, value, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+}
+
+/* A policy that a stage made reads as it did in the stage, and is measured from what the stage began with (of an adapter on nothing else: the
+ * model without it). */
+static sail_code as_in_stage(const sail__recipe *r, const char *dir, const sail__stage *s, sail_node **node, const char *judge, const char *stage,
+                             bool adapter, sail_err *err)
+{
+    const sail__stage *from = stage_named(r, stage);
+    sail__model_section m = from ? from->model : (sail__model_section){0};
+    SAIL_TRY(give(r, s, node, judge, "template", m.template_name, false, err));
+    SAIL_TRY(give(r, s, node, judge, "system", m.system, false, err));
+    SAIL_TRY(sail__run_resolve(r, dir, &m, r->arena, err));
+    return give(r, s, node, judge, "reference", adapter ? m.adapter_path : m.path, false, err);
+}
+
+/* A judge that is the model of an earlier stage: `path: "@reward"` becomes where it is, with the adapter, the tokenizer and the reference that
+ * go with it. */
 static sail_code judge_paths(const sail__recipe *r, const char *dir, sail__stage *s, sail_err *err)
 {
     static const char *const judges[] = {"method.judge", "eval.judge"};
     sail_node *node = NULL;
     for (int i = 0; i < 2; i++) {
-        const char *key[] = {sail__arena_printf(r->arena, "%s.path", judges[i]), sail__arena_printf(r->arena, "%s.adapter", judges[i]),
-                             sail__arena_printf(r->arena, "%s.tokenizer", judges[i])};
-        const sail_node *at = key[0] ? sail__node_find(s->node, key[0]) : NULL;
-        if (!at || at->kind != SAIL_NODE_STRING || at->string.data[0] != '@')
-            continue;
-        sail__model_section m = {.path = at->string.data};
-        if (sail__run_resolve(r, dir, &m, r->arena, err) != SAIL_OK)
+        const sail_slot *slot = i ? &s->eval_judge : &s->judge;
+        const sail_node *judge = sail__node_find(s->node, judges[i]);
+        const char *path = named_stage(judge, "path"), *reference = named_stage(judge, "reference");
+        sail__model_section m = {.path = path}, from = {.path = reference};
+        if (sail__run_resolve(r, dir, &m, r->arena, err) != SAIL_OK || sail__run_resolve(r, dir, &from, r->arena, err) != SAIL_OK)
             return sail_fail_in(err, "%s", judges[i]);
-        const char *value[] = {m.path, m.adapter_path, m.tokenizer};
-        node = node ? node : sail__node_copy(r->arena, s->node);
-        for (int k = 0; k < 3; k++) {
-            if (!value[k] || (k > 0 && sail__node_find(node, key[k])))
-                continue;
-            sail_node *text = node && key[k] ? sail__node_string(r->arena, value[k], at->origin) : NULL;
-            if (!text)
-                return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-            SAIL_TRY(sail__node_put(r->arena, node, key[k], text, err));
+        if (path) {
+            SAIL_TRY(give(r, s, &node, judges[i], "path", m.path, true, err));
+            SAIL_TRY(give(r, s, &node, judges[i], "adapter", m.adapter_path, false, err));
+            SAIL_TRY(give(r, s, &node, judges[i], "tokenizer", m.tokenizer, false, err));
         }
+        if (reference)
+            SAIL_TRY(give(r, s, &node, judges[i], "reference", from.adapter_path ? from.adapter_path : from.path, true, err));
+        if (path && slot->loaded && sail__name_equal(slot->loaded->plugin.name, "policy"))
+            SAIL_TRY(as_in_stage(r, dir, s, &node, judges[i], path + 1, m.adapter_path != NULL, err));
     }
     if (!node)
         return SAIL_OK;

@@ -22,6 +22,7 @@ typedef enum sail_purpose {
     SAIL_RNG_ORDER,    /* a coin for a judge's tie: a = step, b = pair */
     SAIL_RNG_WORLD,    /* synthetic data */
     SAIL_RNG_CHOICE,   /* of strategies: a = step, b = prompt in the step (2^64 - 1 where prompts are chosen), c = theirs from 0; the host's replay: c from 2^32 */
+    SAIL_RNG_VERDICT, /* outcomes that a judge draws: a = hash of the item */
     SAIL_RNG_USER = 64 /* plugins and recipes: from here on */
 } sail_purpose;
 

@@ -145,6 +145,30 @@ static void verdicts_are_found_by_content(void **state)
     assert_int_equal(n, 0);
 }
 
+/* By the index: to read through all of them would take some hundred times as long. */
+static void a_verdict_is_found_among_many(void **state)
+{
+    enum { MANY = 10000, ASKED = 2000 };
+    fixture *f = *state;
+    sail__verdict_row *rows = sail__arena_array(f->arena, MANY, sizeof *rows), *out;
+    assert_non_null(rows);
+    for (int i = 0; i < MANY; i++) {
+        rows[i] = (sail__verdict_row){.outcome = i % 2, .k = 2, .provenance = "reward"};
+        snprintf(rows[i].key, sizeof rows[i].key, "%032x", (unsigned)i * 2654435761u);
+    }
+    ok(f, sail__store_add_verdicts(f->store, rows, MANY, &f->err));
+    const double start = sail__now();
+    for (int i = 0; i < ASKED; i++) {
+        size_t n;
+        ok(f, sail__store_verdicts(f->store, f->arena, rows[i * 4 + 1].key, &out, &n, &f->err));
+        assert_int_equal(n, 1);
+        assert_int_equal(out[0].outcome, 1);
+    }
+    const double each = (sail__now() - start) / ASKED;
+    print_message("%.1f us a verdict\n", 1e6 * each);
+    assert_true(each < 500e-6);
+}
+
 static void cut_takes_back_the_stage_and_those_after_it(void **state)
 {
     fixture *f = *state;
@@ -334,6 +358,7 @@ int main(void)
         T(metrics_come_back_in_order),
         T(samples_keep_tokens_logprobs_and_labels),
         T(verdicts_are_found_by_content),
+        T(a_verdict_is_found_among_many),
         T(cut_takes_back_the_stage_and_those_after_it),
         T(hash_is_that_of_an_uninterrupted_run),
         T(info_is_replaced),
