@@ -19,12 +19,6 @@ static void add_sections(lua_State *L)
     lua_pop(L, 1);
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 /* Run the recipe `path` in this state and leave its table on the stack. */
 static void run_file(lua_State *L, const char *path)
 {
@@ -62,7 +56,7 @@ static int recipe(lua_State *L)
     const char *path = sail__recipe_find(s->ctx, s->nodes, s->dir, name);
     if (!path)
         return sail__lua_no_memory(L);
-    if (ends_with(path, ".lua")) {
+    if (sail__ends_with(path, ".lua")) {
         run_file(L, path);
     } else {
         sail_err err = {0};

@@ -64,9 +64,11 @@ static sail_code run(sail__cli *c, sail_err *err)
     sail__pulled r;
     SAIL_TRY(sail__hub_parse(c->arena, c->args[0], &p.name, err));
     SAIL_TRY(patterns(c, o, &p, err));
-    SAIL_TRY(sail__hub_pull(c->ctx, c->arena, &p, &r, err));
+    sail_code code = sail__hub_pull(c->ctx, c->arena, &p, &r, err);
     sail__cli_clear(c);
-    return show(c, &p, &r, err);
+    if (code == SAIL_E_CANCEL)
+        sail_log(c->ctx, SAIL_LOG_INFO, "what has come is kept: run it again to go on");
+    return code == SAIL_OK ? show(c, &p, &r, err) : code;
 }
 
 static const sail__example examples[] = {

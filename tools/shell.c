@@ -95,7 +95,7 @@ void sail__man_page(sail_buf *out)
     sail__buf_str(out, ".SH COMMON OPTIONS\n");
     man_options(out, sail__cli_json_options);
     man_options(out, sail__cli_common_options);
-    static const char *const sections[][2] = {{"EXIT STATUS", "exit"}, {"ENVIRONMENT", "environment"}, {"FILES", "files"}};
+    static const char *const sections[][2] = {{"EXIT STATUS", "exit"}, {"ENVIRONMENT", "environment"}, {"FILES", "files"}, {"NAMES OF THE HUB", "hub"}};
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
         sail_buf text = {0};
         sail__help_topic(&text, NULL, sections[i][1], &ignored);

@@ -22,12 +22,6 @@ static sail_code fresh_dtype(void *self, const char *name, sail_dtype *out, sail
     return SAIL_OK;
 }
 
-static bool ends_in(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 typedef struct fresh_source {
     sail__param_source source;
     fresh f;
@@ -42,7 +36,7 @@ static sail_code fresh_read(void *self, const char *name, int64_t first, int64_t
         const sail__param *p = &s->params[i];
         if (strcmp(p->name, name) != 0)
             continue;
-        bool norm = p->vector && !ends_in(name, "bias");
+        bool norm = p->vector && !sail__ends_with(name, "bias");
         for (int64_t k = 0; k < count * p->cols; k++)
             out[k] = p->vector ? (norm ? 1.0f : 0.0f)
                                : (float)(s->f.deviation * sail_rng_normal(s->f.seed, SAIL_RNG_INIT, 0, i, (uint64_t)(first * p->cols + k)));

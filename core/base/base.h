@@ -59,6 +59,7 @@ size_t sail__edit_distance(const char *a, const char *b);            /* for did-
 const char *sail__nearest(const char *name, const char *const *names, size_t n); /* NULL when none is near */
 bool sail__utf8_valid(const char *s, size_t n);
 int sail__utf8_next(const char *s, size_t n, uint32_t *code_point); /* bytes used (1..4), 0 at the end, -1 invalid */
+bool sail__ends_with(const char *s, const char *end);
 const char *sail__size_text(uint64_t bytes, char out[16]);           /* "640 bytes", "1.2 MB", "538 MB", "15 GB"; returns out */
 bool sail__glob_match(const char *pattern, const char *name);        /* '*' and '?' */
 uint64_t sail__hash64(const void *data, size_t n, uint64_t seed);    /* xxhash XXH3_64 */

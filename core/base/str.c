@@ -197,6 +197,12 @@ bool sail__glob_match(const char *pattern, const char *name)
     return *pattern == '\0';
 }
 
+bool sail__ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
 const char *sail__size_text(uint64_t bytes, char out[16])
 {
     static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};

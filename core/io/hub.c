@@ -35,6 +35,7 @@ static size_t revision_length(const char *s)
 sail_code sail__hub_parse(sail_arena *a, const char *text, sail__hub_name *out, sail_err *err)
 {
     const char *s = text + (sail__hub_is_name(text) ? sizeof SCHEME - 1 : 0);
+    s += s > text && strncmp(s, "//", 2) == 0 ? 2 : 0; /* hf://, as fsspec writes it */
     *out = (sail__hub_name){.dataset = strncmp(s, DATASETS, sizeof DATASETS - 1) == 0};
     s += out->dataset ? sizeof DATASETS - 1 : 0;
     size_t owner = strcspn(s, "/@"), name = s[owner] == '/' ? strcspn(s + owner + 1, "/@") : 0, n = owner + 1 + name;
@@ -100,10 +101,7 @@ const char *sail__hub_dir(sail_arena *a, const char *root, const sail__hub_name 
     return sail__path_join(a, root, sail__arena_printf(a, "%s--%.*s--%s", n->dataset ? "datasets" : "models", owner, n->repo, n->repo + owner + 1));
 }
 
-bool sail__hub_is_commit(const char *text)
-{
-    return strspn(text, "0123456789abcdef") == SAIL__COMMIT_LENGTH && !text[SAIL__COMMIT_LENGTH];
-}
+bool sail__hub_is_commit(const char *text) { return strspn(text, "0123456789abcdef") == 40 && !text[40]; }
 
 const char *sail__hub_commit(sail_arena *a, const char *dir, const char *revision)
 {

@@ -9,8 +9,6 @@
 
 #include "../base/base.h"
 
-enum { SAIL__COMMIT_LENGTH = 40 };
-
 typedef struct sail__hub_name {
     bool dataset;
     const char *repo;     /* "OWNER/NAME" */
@@ -19,7 +17,7 @@ typedef struct sail__hub_name {
 } sail__hub_name;
 
 bool sail__hub_is_name(const char *text); /* begins with "hf:" */
-/* [hf:][datasets/]OWNER/NAME[@REVISION][/FILE]; SAIL_E_USAGE says what is wrong with it. */
+/* [hf:[//]][datasets/]OWNER/NAME[@REVISION][/FILE]; SAIL_E_USAGE says what is wrong with it. */
 sail_code sail__hub_parse(sail_arena *a, const char *text, sail__hub_name *out, sail_err *err);
 /* As users write it, without hf: and FILE; "@main" is left out. */
 const char *sail__hub_text(sail_arena *a, const sail__hub_name *n);

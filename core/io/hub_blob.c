@@ -186,6 +186,8 @@ static sail_code into_part(part *p, sail__hub_remote *r, const sail__hub_name *n
     }
     if (fsync(p->fd) != 0)
         return sail_fail(err, SAIL_E_IO, "%s: cannot save (fsync): %s", p->path, strerror(errno));
+    if (fstat(p->fd, &st) != 0 || (uint64_t)st.st_size != p->file->size) /* some network file systems grant a lock to all who ask */
+        return sail_fail(err, SAIL_E_IO, "%s: another program has changed it meanwhile: run it again", p->path);
     return SAIL_OK;
 }
 

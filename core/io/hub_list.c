@@ -21,12 +21,6 @@ static sail_code add(list *l, const sail__hub_entry *e, sail_err *err)
     return e->name && e->path ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
-static bool ends_in(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static uint64_t file_size(const char *path)
 {
     struct stat st;
@@ -97,7 +91,7 @@ static sail_code look(list *l, const sail__hub_entry *repo, bool dataset, sail_e
     SAIL_TRY(sail__hub_files(a, repo->path, &files, &n, err));
     for (size_t i = 0; i < n; i++) {
         const char *path = sail__path_join(a, repo->path, files[i]);
-        if (!dataset && ends_in(files[i], ".gguf")) {
+        if (!dataset && sail__ends_with(files[i], ".gguf")) {
             sail__hub_entry e = *repo;
             e.name = sail__arena_printf(a, "%s/%s", repo->name, files[i]);
             e.path = path;
@@ -165,7 +159,7 @@ static uint64_t unfinished(sail_arena *a, const char *dir)
     if (!in || sail__list_dir(a, in, &blobs, &n, &ignored) != SAIL_OK)
         return 0;
     for (size_t i = 0; i < n; i++)
-        bytes += ends_in(blobs[i], ".incomplete") ? file_size(sail__path_join(a, in, blobs[i])) : 0;
+        bytes += sail__ends_with(blobs[i], ".incomplete") ? file_size(sail__path_join(a, in, blobs[i])) : 0;
     return bytes;
 }
 

@@ -28,12 +28,6 @@ typedef struct job {
     size_t n_wanted;
 } job;
 
-static bool ends_in(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* ---- which files ---- */
 
 static const sail__hub_file *named(const job *j, const char *path)
@@ -58,7 +52,7 @@ static bool unwanted(const char *path)
 {
     static const char *const ends[] = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".onnx", ".onnx_data", ".h5", ".msgpack", ".tflite", ".ot"};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (ends_in(path, ends[i]))
+        if (sail__ends_with(path, ends[i]))
             return true;
     return false;
 }
@@ -72,7 +66,7 @@ static const char *list_of(const job *j, const char *end, const char *matching)
     for (size_t i = 0; i < j->n_all; i++) {
         const sail__hub_file *f = &j->all[i];
         char size[16];
-        if (!ends_in(f->path, end) || (matching && !sail__hub_matches(matching, f->path)))
+        if (!sail__ends_with(f->path, end) || (matching && !sail__hub_matches(matching, f->path)))
             continue;
         if (n++ < SHOWN)
             sail__buf_printf(&b, "%s%s (%s)", n > 1 ? ", " : "", f->path, sail__size_text(f->size, size));
@@ -110,7 +104,7 @@ static sail_code want_gguf(job *j, sail_err *err)
     const char *pattern = j->p->gguf;
     for (size_t i = 0; i < j->n_all; i++) {
         const sail__hub_file *f = &j->all[i];
-        if (!ends_in(f->path, ".gguf"))
+        if (!sail__ends_with(f->path, ".gguf"))
             continue;
         if (strcmp(f->path, pattern) == 0) { /* a whole name, which may be part of others */
             j->n_wanted = 0;

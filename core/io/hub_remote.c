@@ -26,8 +26,6 @@ struct sail__hub_remote {
     uint64_t draws;
 };
 
-const char *sail__hub_remote_endpoint(const sail__hub_remote *r) { return r->endpoint; }
-
 /* ---- opening ---- */
 
 /* "https://host:port" of an address: how much of it. */

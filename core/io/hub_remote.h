@@ -22,7 +22,6 @@ typedef struct sail__hub_remote sail__hub_remote;
 /* patience: whole seconds without a byte after which a connection is given up; tries: in a row that bring nothing, of one request. */
 sail_code sail__hub_remote_open(sail_ctx *ctx, sail_arena *a, double patience, int tries, sail__hub_remote **out, sail_err *err);
 void sail__hub_remote_close(sail__hub_remote *r); /* NULL is fine */
-const char *sail__hub_remote_endpoint(const sail__hub_remote *r);
 
 /* The commit that the revision is, and all its files. */
 sail_code sail__hub_remote_list(sail__hub_remote *r, const sail__hub_name *n, const char **commit, sail__hub_file **files, size_t *n_files,

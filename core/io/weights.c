@@ -322,12 +322,6 @@ static sail_code source_raw(void *self, const char *name, int64_t first, int64_t
     return sail__weights_read_raw(self, name, first, count, out, err);
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 static sail_code open_any(sail__weights *w, sail_err *err)
 {
     static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
@@ -337,12 +331,12 @@ static sail_code open_any(sail__weights *w, sail_err *err)
         return sail_fail(err, SAIL_E_NOTFOUND,
                          "%s: no such model; a Hugging Face model directory or a .gguf file was expected", w->path);
     for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++)
-        if (ends_with(w->path, pickles[i]))
+        if (sail__ends_with(w->path, pickles[i]))
             return sail_fail(err, SAIL_E_FORMAT,
                              "%s: a PyTorch file is a Python pickle, which can run code when it is read: it "
                              "is refused; convert it to safetensors",
                              w->path);
-    if (ends_with(w->path, ".safetensors"))
+    if (sail__ends_with(w->path, ".safetensors"))
         return sail_fail(err, SAIL_E_ARG, "%s: give the directory that holds it and its config.json", w->path);
     return open_gguf(w, err);
 }

@@ -74,15 +74,9 @@ typedef struct loader {
     sail_err *err;
 } loader;
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 static sail_code read_one(loader *l, const char *path, sail_node **out)
 {
-    if (ends_with(path, ".lua")) {
+    if (sail__ends_with(path, ".lua")) {
         sail__lua_reader reader = sail__recipe_lua(l->ctx);
         if (!reader)
             return sail_fail(l->err, SAIL_E_RECIPE, "%s: this program was built without Lua", path);
@@ -93,7 +87,7 @@ static sail_code read_one(loader *l, const char *path, sail_node **out)
         l->has_lua = true;
         return reader(l->ctx, l->arena, path, out, l->hooks, l->err);
     }
-    if (!ends_with(path, ".yaml") && !ends_with(path, ".yml"))
+    if (!sail__ends_with(path, ".yaml") && !sail__ends_with(path, ".yml"))
         return sail_fail(l->err, SAIL_E_RECIPE, "%s: a recipe's name must end in .yaml, .yml or .lua", path);
     return sail__yaml_read(l->arena, path, out, l->err);
 }

@@ -90,6 +90,7 @@ static void a_name_has_owner_name_revision_and_file(void **state)
         {"hf:a/b@refs/convert/parquet", "a/b", "refs/convert/parquet", NULL, false},
         {"hf:datasets/a/b/d/*.jsonl.gz", "a/b", "main", "d/*.jsonl.gz", true},
         {"hf:datasets/a/b@dev/x.jsonl", "a/b", "dev", "x.jsonl", true},
+        {"hf://datasets/a/b@dev/x.jsonl", "a/b", "dev", "x.jsonl", true},
     };
     rig *r = *state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -109,7 +110,7 @@ static void a_name_has_owner_name_revision_and_file(void **state)
 static void what_is_no_name_is_refused(void **state)
 {
     static const char *const wrong[] = {"hf:", "hf:a", "hf:/b", "hf:a/", "hf:a b/c", "hf:../b", "hf:a/..", "hf:a/b@", "hf:a/b@../x", "hf:a/b@x..y",
-                                        "hf:a/b/", "hf:a/b@/x", "hf:-a/b", "hf:datasets/a", "hf:a\n/b"};
+                                        "hf:a/b/", "hf:a/b@/x", "hf:///a/b", "//a/b", "hf:-a/b", "hf:datasets/a", "hf:a\n/b"};
     rig *r = *state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         sail_err err = {0};
