@@ -8,24 +8,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <sail/digest.h>
+
 #include "opencl.h"
-#include "sha256.h"
 
 static const char magic[8] = "sailocl1";
 
-static void add_text(ocl_sha256 *s, const char *text)
+static void add_text(sail_digest *s, const char *text)
 {
     const uint64_t n = text ? strlen(text) : UINT64_MAX; /* lengths keep texts apart */
-    ocl_sha256_add(s, &n, sizeof n);
+    sail_digest_add(s, &n, sizeof n);
     if (text)
-        ocl_sha256_add(s, text, strlen(text));
+        sail_digest_add(s, text, strlen(text));
 }
 
 void ocl_key_of(const sail_device *d, const char *const *texts, ocl_key *out)
 {
     const ocl_facts *f = &d->facts;
-    ocl_sha256 s;
-    ocl_sha256_begin(&s);
+    sail_digest s;
+    sail_digest_begin(&s, SAIL_SHA256);
     add_text(&s, f->name);
     add_text(&s, f->vendor);
     add_text(&s, f->driver);
@@ -34,7 +35,7 @@ void ocl_key_of(const sail_device *d, const char *const *texts, ocl_key *out)
     add_text(&s, f->platform_version);
     for (; *texts; texts++)
         add_text(&s, *texts);
-    ocl_sha256_end(&s, out->hash);
+    sail_digest_bytes(&s, out->hash);
 }
 
 static void path_of(const sail_device *d, const char *kind, const ocl_key *key, char out[4096])
@@ -69,10 +70,10 @@ bool ocl_cache_get(const sail_device *d, const char *kind, const ocl_key *key, u
                 (p = malloc((size_t)h.bytes)) != NULL && fread(p, (size_t)h.bytes, 1, f) == 1;
     fclose(f);
     if (good) {
-        ocl_sha256 s;
-        ocl_sha256_begin(&s);
-        ocl_sha256_add(&s, p, (size_t)h.bytes);
-        ocl_sha256_end(&s, hash);
+        sail_digest s;
+        sail_digest_begin(&s, SAIL_SHA256);
+        sail_digest_add(&s, p, (size_t)h.bytes);
+        sail_digest_bytes(&s, hash);
         good = memcmp(hash, h.hash, 32) == 0;
     }
     if (!good) {
@@ -108,10 +109,10 @@ void ocl_cache_put(const sail_device *d, const char *kind, const ocl_key *key, c
     memcpy(h.magic, magic, sizeof magic);
     memcpy(h.key, key->hash, 32);
     h.bytes = n;
-    ocl_sha256 s;
-    ocl_sha256_begin(&s);
-    ocl_sha256_add(&s, data, n);
-    ocl_sha256_end(&s, h.hash);
+    sail_digest s;
+    sail_digest_begin(&s, SAIL_SHA256);
+    sail_digest_add(&s, data, n);
+    sail_digest_bytes(&s, h.hash);
     path_of(d, kind, key, path);
     snprintf(fresh, sizeof fresh, "%s.XXXXXX", path);
     int fd = mkstemp(fresh);

@@ -76,15 +76,15 @@ typedef struct part {
     const sail__hub_file *file;
     const char *path;
     int fd;
-    sail__digest digest;
+    sail_digest digest;
 } part;
 
 static void begin_digest(part *p)
 {
     char head[32];
-    sail__digest_begin(&p->digest, p->file->kind);
-    if (p->file->kind == SAIL__SHA1) /* as git has it: a header that ends with a NUL, and the bytes */
-        sail__digest_add(&p->digest, head, (size_t)snprintf(head, sizeof head, "blob %llu", (unsigned long long)p->file->size) + 1);
+    sail_digest_begin(&p->digest, p->file->kind);
+    if (p->file->kind == SAIL_SHA1) /* as git has it: a header that ends with a NUL, and the bytes */
+        sail_digest_add(&p->digest, head, (size_t)snprintf(head, sizeof head, "blob %llu", (unsigned long long)p->file->size) + 1);
 }
 
 static void tell(part *p, uint64_t more)
@@ -123,7 +123,7 @@ static sail_code take(sail__hub_sink *sink, uint64_t at, const void *data, size_
             return sail_fail(err, SAIL_E_IO, "%s: cannot write: %s; what has come is kept: run it again when there is room", p->path, strerror(k < 0 ? errno : ENOSPC));
         written += (size_t)k;
     }
-    sail__digest_add(&p->digest, data, n);
+    sail_digest_add(&p->digest, data, n);
     sink->at += n;
     tell(p, n);
     return SAIL_OK;
@@ -144,7 +144,7 @@ static sail_code read_before(part *p, uint64_t there, sail_err *err)
         else if (n <= 0)
             code = sail_fail(err, SAIL_E_IO, "%s: cannot read: %s", p->path, n < 0 ? strerror(errno) : "it became shorter");
         else
-            sail__digest_add(&p->digest, piece, (size_t)n);
+            sail_digest_add(&p->digest, piece, (size_t)n);
         p->sink.at += n > 0 ? (uint64_t)n : 0;
     }
     sail__free(piece);
@@ -156,7 +156,7 @@ static sail_code complete(part *p, sail__hub_remote *r, const sail__hub_name *n,
 {
     if (p->sink.at < p->sink.size)
         SAIL_TRY(sail__hub_remote_get(r, n, commit, p->file->path, &p->sink, err));
-    sail__digest_hex(&p->digest, hex);
+    sail_digest_hex(&p->digest, hex);
     *right = strcmp(hex, p->file->hash) == 0;
     return SAIL_OK;
 }

@@ -314,7 +314,7 @@ static sail_code file_of(const sail__hub_remote *r, const sail_node *n, sail__hu
 {
     const sail_node *lfs = sail__node_get(n, "lfs"), *size;
     bool large = lfs && lfs->kind == SAIL_NODE_MAP;
-    *out = (sail__hub_file){.path = text_of(n, "path"), .kind = large ? SAIL__SHA256 : SAIL__SHA1, .hash = text_of(large ? lfs : n, "oid")};
+    *out = (sail__hub_file){.path = text_of(n, "path"), .kind = large ? SAIL_SHA256 : SAIL_SHA1, .hash = text_of(large ? lfs : n, "oid")};
     size = sail__node_get(large ? lfs : n, "size");
     if (out->hash && strncmp(out->hash, "sha256:", 7) == 0)
         out->hash += 7;

@@ -7,14 +7,14 @@
 #ifndef SAIL_HUB_REMOTE_H
 #define SAIL_HUB_REMOTE_H
 
+#include "../sail/digest.h"
 #include "../sail/log.h"
-#include "digest.h"
 #include "hub.h"
 
 typedef struct sail__hub_file {
     const char *path; /* safe to put below a directory: no "..", not absolute */
     uint64_t size;
-    sail__digest_kind kind; /* SHA-256 of the content; SHA-1: of the content as git's blob */
+    sail_digest_kind kind; /* SHA-256 of the content; SHA-1: of the content as git's blob */
     const char *hash;       /* hexadecimal */
 } sail__hub_file;
 

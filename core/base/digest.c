@@ -1,5 +1,5 @@
 /* digest.c - see digest.h. */
-#include "digest.h"
+#include "../sail/digest.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -93,20 +93,20 @@ static void sha1(uint32_t state[8], const unsigned char *block)
 }
 
 
-void sail__digest_begin(sail__digest *d, sail__digest_kind kind)
+void sail_digest_begin(sail_digest *d, sail_digest_kind kind)
 {
     static const uint32_t first[2][8] = {
         {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0},
         {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
-    *d = (sail__digest){.kind = kind, .add_block = kind == SAIL__SHA1 ? sha1 : sha256_plain};
+    *d = (sail_digest){.kind = kind, .add_block = kind == SAIL_SHA1 ? sha1 : sha256_plain};
 #if defined(__x86_64__)
-    if (kind == SAIL__SHA256 && has_ni())
+    if (kind == SAIL_SHA256 && has_ni())
         d->add_block = sha256_ni;
 #endif
-    memcpy(d->state, first[kind != SAIL__SHA1], sizeof d->state);
+    memcpy(d->state, first[kind != SAIL_SHA1], sizeof d->state);
 }
 
-void sail__digest_add(sail__digest *d, const void *data, size_t n)
+void sail_digest_add(sail_digest *d, const void *data, size_t n)
 {
     const unsigned char *p = data;
     size_t held = d->bytes % sizeof d->block, room = sizeof d->block - held;
@@ -122,14 +122,24 @@ void sail__digest_add(sail__digest *d, const void *data, size_t n)
         memcpy(d->block + held, p, n);
 }
 
-void sail__digest_hex(const sail__digest *d, char hex[65])
+size_t sail_digest_bytes(const sail_digest *d, unsigned char out[32])
 {
-    sail__digest last = *d;
-    unsigned char end[72] = {0x80}, length[8];
+    sail_digest last = *d;
+    unsigned char end[64] = {0x80}, length[8];
+    const size_t n = d->kind == SAIL_SHA1 ? 20 : 32;
     for (int i = 0; i < 8; i++)
         length[i] = (unsigned char)(d->bytes * 8 >> (56 - 8 * i));
-    sail__digest_add(&last, end, 1 + (119 - d->bytes % 64) % 64); /* up to 8 bytes before a block's end */
-    sail__digest_add(&last, length, sizeof length);
-    for (int i = 0; i < (d->kind == SAIL__SHA1 ? 5 : 8); i++)
-        snprintf(hex + 8 * i, 9, "%08x", last.state[i]);
+    sail_digest_add(&last, end, 1 + (119 - d->bytes % 64) % 64); /* up to 8 bytes before a block's end */
+    sail_digest_add(&last, length, sizeof length);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)(last.state[i / 4] >> (24 - 8 * (i % 4)));
+    return n;
+}
+
+void sail_digest_hex(const sail_digest *d, char hex[65])
+{
+    unsigned char bytes[32];
+    const size_t n = sail_digest_bytes(d, bytes);
+    for (size_t i = 0; i < n; i++)
+        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
 }
