@@ -287,8 +287,7 @@ static int observe_body(lua_State *L)
     return 0;
 }
 
-/* Runs body with an arena for what it converts. */
-static sail_code call_with_arena(sail__lua *s, lua_CFunction body, void *arg, sail_err *err)
+sail_code sail__lua_call_with_arena(sail__lua *s, lua_CFunction body, void *arg, sail_err *err)
 {
     sail_arena *before = s->nodes, *a = sail__arena_new();
     if (!a)
@@ -306,21 +305,21 @@ static sail_code on_step(void *user, sail__hook_step *h, sail_err *err)
     hook_call c = {.step = h, .ref = s->on_step};
     h->backoff = 1;
     h->stop = false;
-    return call_with_arena(s, step_body, &c, err);
+    return sail__lua_call_with_arena(s, step_body, &c, err);
 }
 
 static sail_code on_checkpoint(void *user, int64_t step, const char *path, sail_err *err)
 {
     sail__lua *s = user;
     hook_call c = {.at = step, .path = path, .ref = s->on_checkpoint};
-    return call_with_arena(s, observe_body, &c, err);
+    return sail__lua_call_with_arena(s, observe_body, &c, err);
 }
 
 static sail_code on_rollout(void *user, int64_t step, const char *prompt, const char *response, sail_err *err)
 {
     sail__lua *s = user;
     hook_call c = {.at = step, .prompt = prompt, .response = response, .ref = s->on_rollout};
-    return call_with_arena(s, observe_body, &c, err);
+    return sail__lua_call_with_arena(s, observe_body, &c, err);
 }
 
 static int save_body(lua_State *L)
@@ -353,13 +352,13 @@ static int load_body(lua_State *L)
 static sail_code state_save(void *user, sail_buf *json, sail_err *err)
 {
     hook_call c = {.json = json};
-    return call_with_arena(user, save_body, &c, err);
+    return sail__lua_call_with_arena(user, save_body, &c, err);
 }
 
 static sail_code state_load(void *user, const char *json, size_t n, sail_err *err)
 {
     hook_call c = {.text = json, .n = n};
-    return call_with_arena(user, load_body, &c, err);
+    return sail__lua_call_with_arena(user, load_body, &c, err);
 }
 
 /* ---- reading a recipe ---- */
@@ -434,6 +433,7 @@ static sail_code read_recipe(sail_ctx *ctx, sail_arena *a, const char *path, sai
     memset(hooks, 0, sizeof *hooks);
     hooks->user = s;
     hooks->call_schedule = call_schedule;
+    hooks->make_tables = sail__lua_make_tables;
     hooks->state_save = state_save;
     hooks->state_load = state_load;
     hooks->on_step = s->on_step != LUA_NOREF ? on_step : NULL;

@@ -120,6 +120,14 @@ static const entry strategy[] = {
     {NULL, NULL},
 };
 
+static const entry tables[] = {
+    {"run:metric(STAGE, NAME)", "the last value of a metric of an earlier stage; nil where there is none"},
+    {"run:series(STAGE, NAME)", "two lists: steps, and values"},
+    {"title, note", "text above and below; columns and rows must be there, a cell is a number, text, true or false, or sail.null"},
+    {"shade = {COLUMN, …}", "cells coloured from the least of the column to the largest"},
+    {"plot = {x = COLUMN, y = {COLUMN, …}, log = \"x\" | \"y\" | \"xy\"}", "a picture of it on the report's page"},
+    {NULL, NULL},
+};
 static const entry hooks[] = {
     {"r.on.step = function(s)", "after each step: s.step, s.steps, s.metrics[\"objective/kl\"] (nan where the policy wrote nothing) …"},
     {"s:backoff(f)", "multiply the extra coefficients by f in (0, 1] from now on"},
@@ -147,6 +155,7 @@ void sail__lua_help(sail_buf *out)
     entries(out, "Readers: r.data.reader = function(record) … end", reader);
     entries(out, "Strategies: r.method.strategy = sail.strategy { responses = function(c) … end }", strategy);
     entries(out, "Hooks", hooks);
+    entries(out, "Stage tables: tables = { make = function(run) return { title = …, columns = {…}, rows = {{…}, …} } end }", tables);
     sail__buf_printf(out, "\nLimits\n"
                           "  math, string, table and utf8 are there; files, clocks, random numbers, coroutines, finalisers and\n"
                           "  compiled code are not. require finds \"sail\" and modules in the recipe's directory. One call may take\n"

@@ -69,6 +69,9 @@ sail__lua *sail__lua_new(sail_ctx *ctx, const char *path);
  * the stack is as before. */
 sail_code sail__lua_call(sail__lua *s, lua_CFunction body, void *arg, sail_err *err);
 
+/* The same, with an arena of its own (s->nodes) for what the body converts. */
+sail_code sail__lua_call_with_arena(sail__lua *s, lua_CFunction body, void *arg, sail_err *err);
+
 /* Called where time passes in C: raises the stop when a limit is passed. */
 void sail__lua_tick(lua_State *L);
 /* Raise the stop now. */
@@ -112,6 +115,10 @@ sail_node *sail__lua_to_node(lua_State *L, int i, sail_arena *a, const char *pat
 /* Data as JSON that gives the same data back, NaN and infinities too. */
 void sail__lua_data_to_json(const sail_node *n, sail_buf *json);
 void sail__lua_data_from_json(sail_node *n); /* in place, after sail__json_parse */
+
+/* ---- the stage `tables` (bind_tables.c) ---- */
+struct sail__store;
+sail_code sail__lua_make_tables(void *user, int64_t function, struct sail__store *store, sail_buf *json, sail_err *err);
 
 /* ---- plugins (bind_plugin.c) ---- */
 /* If the value at i is a plugin made by sail.objective, …, or a function that stands for one of `kind`: its name, else

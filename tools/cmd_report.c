@@ -7,7 +7,7 @@ struct report {
     const char *output, *title;
     int64_t samples;
 };
-static const char *const formats[] = {"json", "csv", "html", "text", NULL};
+static const char *const formats[] = {"json", "csv", "html", "text", "markdown", NULL};
 #define T struct report
 static const sail_opt options[] = {
     SAIL_OPT_CHOICE(T, format, .def = SAIL__REPORT_TEXT, .choices = formats, .help = "json and csv hold every metric of every step"),
@@ -49,7 +49,7 @@ static const sail__example examples[] = {
     {0},
 };
 const sail__command sail__cmd_report = {
-    .name = "report", .args = "RUN…", .summary = "show what runs measured: terminal, web page, CSV, JSON", .min_args = 1, .max_args = -1,
+    .name = "report", .args = "RUN…", .summary = "show what runs measured: terminal, web page, CSV, JSON, Markdown", .min_args = 1, .max_args = -1,
     .doc = "The web page is one file that needs nothing else: curves, values before and after, sample responses side by side, the resolved "
            "recipe, light and dark. A run that goes on may be looked at.",
     .flags = SAIL__CLI_JSON, .options = options, .options_size = sizeof(struct report), .examples = examples, .run = run,

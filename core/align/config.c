@@ -155,6 +155,12 @@ const sail_opt sail__generate_table[] = {
     {0},
 };
 #undef T
+#define T sail__tables_section
+const sail_opt sail__tables_table[] = {
+    SAIL_OPT_NODE(T, make, .help = "stage tables, in Lua: a function, or a list of them, from the run to tables (`sail help lua`)"),
+    {0},
+};
+#undef T
 #define T sail__checkpoint_section
 const sail_opt sail__checkpoint_table[] = {
     SAIL_OPT_INT(T, every, .min = 0, .max = 1e12, .unit = "steps", .help = "0: only at the end and when stopped"),
@@ -194,12 +200,13 @@ const sail__section sail__sections[] = {
     {"train", sail__train_table, offsetof(sail__stage, train), "steps, batch, optimiser"},
     {"eval", sail__eval_table, offsetof(sail__stage, eval), "what is measured on held-out data"},
     {"generate", sail__generate_table, offsetof(sail__stage, generate), "stage generate: which prompts are answered"},
+    {"tables", sail__tables_table, offsetof(sail__stage, tables), "stage tables: what is told of the stages before"},
     {"checkpoint", sail__checkpoint_table, offsetof(sail__stage, checkpoint), "when to save"},
     {"guard", sail__guard_table, offsetof(sail__stage, guard), "what is done about steps that go wrong"},
     {0},
 };
 
-const char *const sail__stage_names[] = {"sft", "align", "reward", "eval", "generate", "report", NULL};
+const char *const sail__stage_names[] = {"sft", "align", "reward", "eval", "generate", "tables", "report", NULL};
 static const char *const other_keys[] = {"name", "title", "seed", "runs", "stage", "plugins", "on", "extends", "source", NULL};
 
 typedef struct schedules {
@@ -456,7 +463,7 @@ static void slots(parser *p, sail__stage *s)
     const sail_node *backend = with_threads(p, &s->model, &s->backend);
     if (backend)
         slot(p, SAIL_KIND_BACKEND, backend, "cpu", "model.backend", &s->backend);
-    if (s->kind == SAIL__REPORT)
+    if (s->kind == SAIL__REPORT || s->kind == SAIL__TABLES)
         return;
     share(p, &s->data);
     slot(p, SAIL_KIND_DATASET, s->data.reader, s->kind == SAIL__SFT ? "sft" : s->kind == SAIL__GENERATE && s->generate.prompts ? "prompts" : "preference", "data.reader", &s->reader);

@@ -117,6 +117,10 @@ typedef struct sail__generate_section {
     int64_t num, limit;
 } sail__generate_section;
 
+typedef struct sail__tables_section {
+    const sail_node *make; /* a function of the recipe, or a list of them */
+} sail__tables_section;
+
 typedef struct sail__checkpoint_section {
     int64_t every, keep;
     bool best; /* keep the one with the best evaluation besides */
@@ -134,7 +138,7 @@ typedef struct sail__guard_section { /* guards.h */
     double length_drift;         /* alarm, ratio; 1: off */
 } sail__guard_section;
 
-typedef enum sail__stage_kind { SAIL__SFT, SAIL__ALIGN, SAIL__REWARD, SAIL__EVAL, SAIL__GENERATE, SAIL__REPORT, SAIL__STAGE_COUNT } sail__stage_kind;
+typedef enum sail__stage_kind { SAIL__SFT, SAIL__ALIGN, SAIL__REWARD, SAIL__EVAL, SAIL__GENERATE, SAIL__TABLES, SAIL__REPORT, SAIL__STAGE_COUNT } sail__stage_kind;
 
 /* One stage, as the trainer sees it. `node` is its resolved map; sections are parsed at step 0. */
 typedef struct sail__stage {
@@ -151,6 +155,7 @@ typedef struct sail__stage {
     sail__train_section train;
     sail__eval_section eval;
     sail__generate_section generate;
+    sail__tables_section tables;
     sail__checkpoint_section checkpoint;
     sail__guard_section guard;
     sail__modifiers modifiers; /* what method says of any objective */
@@ -162,7 +167,7 @@ typedef struct sail__stage {
 
 extern const sail_opt sail__route_table[]; /* of each entry of method.routes */
 extern const sail_opt sail__model_table[], sail__adapter_table[], sail__data_table[], sail__rollout_table[],
-    sail__method_table[], sail__train_table[], sail__eval_table[], sail__generate_table[], sail__checkpoint_table[], sail__guard_table[];
+    sail__method_table[], sail__train_table[], sail__eval_table[], sail__generate_table[], sail__tables_table[], sail__checkpoint_table[], sail__guard_table[];
 /* Sections of a stage in order: name, table, offset of the struct in sail__stage. Ends with a NULL name. */
 typedef struct sail__section {
     const char *name;

@@ -16,6 +16,7 @@ typedef struct sail__hook_step {
     double backoff; /* out: multiply the extra coefficients from now on by this (1: unchanged) */
     bool stop;      /* out: end the stage after this step */
 } sail__hook_step;
+struct sail__store;
 typedef struct sail__hooks {
     void *user;
     sail_code (*on_step)(void *user, sail__hook_step *s, sail_err *err);
@@ -26,6 +27,8 @@ typedef struct sail__hooks {
     sail_code (*state_save)(void *user, sail_buf *json, sail_err *err);
     sail_code (*state_load)(void *user, const char *json, size_t n, sail_err *err);
     sail__call_schedule call_schedule;
+    /* a function of the stage `tables`, told of the run through its store: its tables as JSON (io/tables.h), not checked */
+    sail_code (*make_tables)(void *user, int64_t function, struct sail__store *store, sail_buf *json, sail_err *err);
 } sail__hooks;
 
 #endif

@@ -113,7 +113,7 @@ sail_code sail__report(const char *const *runs, size_t n, const sail__report_opt
         code = read_run(&d, runs[i], &d.runs[i], err);
     if (code == SAIL_OK) {
         static sail_code (*const writers[])(const report_data *, sail_buf *, sail_err *) = {sail__report_json, sail__report_csv,
-                                                                                            sail__report_html, sail__report_text};
+                                                                                            sail__report_html, sail__report_text, sail__report_markdown};
         tell_apart(&d);
         code = writers[o->format](&d, out, err);
     }

@@ -1,4 +1,4 @@
-/* report.h - what one or several runs measured, as JSON, CSV, a web page or text.
+/* report.h - what one or several runs measured, as JSON, CSV, a web page, text or Markdown.
  *
  * Floor: io. Reads run directories (run.db, recipe.resolved.yaml), changes nothing, and may run beside a run that goes on. */
 #ifndef SAIL_REPORT_H
@@ -11,6 +11,7 @@ typedef enum sail__report_format {
     SAIL__REPORT_CSV,  /* run,stage,step,name,value: every metric of every step */
     SAIL__REPORT_HTML, /* one self-contained page: curves, tables, samples, recipes; light and dark */
     SAIL__REPORT_TEXT, /* curves and tables for a terminal */
+    SAIL__REPORT_MARKDOWN, /* the recipe's own tables, and win rates, to be kept */
 } sail__report_format;
 
 typedef struct sail__report_options {

@@ -12,6 +12,9 @@ enum { SEEDS_MOST = 64 };
 const char *const sail__report_principal[] = {"rewards/accuracies", "rewards/margins", "objective/kl", "completions/mean_length", "entropy",
                                               "loss", NULL};
 
+/* Of the last evaluation, as means over seeds. */
+static const char *const kept[] = {"eval_rewards/accuracies", "eval_rewards/margins", "eval_objective/kl", NULL};
+
 double sail__report_value(const report_run *r, const char *stage, const char *name)
 {
     for (size_t i = 0; i < r->n_series; i++)
@@ -276,4 +279,51 @@ void sail__report_win_rates_text(const report_data *d, const report_run *r, cons
         sail__buf_printf(out, "%.0f prompts, ", c->prompts);
     sail__buf_printf(out, "%zu seed%s; judged in both orders, a tie counts 1/2; 95%% intervals, + and -: they leave out 1/2%s\n",
                      seeds_of(c), seeds_of(c) == 1 ? "" : "s", off);
+}
+
+void sail__report_win_rates_markdown(const report_data *d, const report_run *r, const report_comparison *c, sail_buf *out)
+{
+    sail__buf_printf(out, "## Win rates: %s\n\n| model |", c->stage);
+    for (size_t b = 0; b < c->n; b++)
+        if (c->c[b].baseline)
+            sail__buf_printf(out, " against %s | at equal length |", c->c[b].name);
+    for (const char *const *p = kept; *p; p++)
+        sail__buf_printf(out, " %s |", *p);
+    sail__buf_str(out, " tokens |\n|---|");
+    for (size_t b = 0; b < c->n; b++)
+        sail__buf_str(out, c->c[b].baseline ? "---|--:|" : "");
+    for (const char *const *p = kept; *p; p++)
+        sail__buf_str(out, "--:|");
+    sail__buf_str(out, "--:|\n");
+    for (size_t a = 0; a < c->n; a++) {
+        sail__buf_printf(out, "| %s |", c->c[a].name);
+        for (size_t b = 0; b < c->n; b++) {
+            if (!c->c[b].baseline)
+                continue;
+            rate x = rate_of(r, c, a, b);
+            char name[600];
+            snprintf(name, sizeof name, "win_rate/%s_vs_%s/length_controlled", c->c[a].name, c->c[b].name);
+            double controlled = sail__report_value(r, c->stage, name);
+            if (isnan(x.mean))
+                sail__buf_str(out, " |");
+            else
+                sail__buf_printf(out, " %.3f [%.3f, %.3f] |", x.mean, x.low, x.high);
+            if (isnan(controlled))
+                sail__buf_str(out, " |");
+            else
+                sail__buf_printf(out, " %.3f |", controlled);
+        }
+        for (const char *const *p = kept; *p; p++) {
+            const report_series *s = sail__report_mean(d, r, &c->c[a], *p);
+            sail__buf_str(out, " ");
+            if (s && s->n)
+                sail__report_number(out, s->rows[s->n - 1].value);
+            sail__buf_str(out, " |");
+        }
+        sail__buf_printf(out, " %.1f |\n", length_of(r, c, a));
+    }
+    sail__buf_str(out, "\nShare of prompts on which the judge prefers the row's response, with a 95 % interval; both orders, a tie counts one half. ");
+    if (!isnan(c->prompts))
+        sail__buf_printf(out, "%.0f prompts, ", c->prompts);
+    sail__buf_printf(out, "%zu seed%s.\n\n", seeds_of(c), seeds_of(c) == 1 ? "" : "s");
 }

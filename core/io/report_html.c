@@ -28,7 +28,7 @@ void sail__report_escape(sail_buf *out, const char *text)
 static void html(sail_buf *out, const char *text) { sail__report_escape(out, text); }
 
 /* A JSON string that cannot end the script element around it, nor be taken for a comment. */
-static void script_text(sail_buf *out, const char *text)
+void sail__report_script_text(sail_buf *out, const char *text)
 {
     sail_buf quoted = {0};
     sail__json_quote(&quoted, text, strlen(text));
@@ -144,7 +144,7 @@ static void chart(const report_data *d, const stage_list *stages, const report_s
     snprintf(name, sizeof name, "%.*s%s", (int)base, first->name, part ? ": chosen, rejected" : "");
     sail__buf_printf(out, "%s\n{\"at\":\"c%zu-%d\",\"name\":", *any ? "," : "", stage_index(stages, first->stage),
                      sail__report_section(first->name));
-    script_text(out, name);
+    sail__report_script_text(out, name);
     sail__buf_str(out, ",\"lines\":[");
     *any = true;
     bool comma = false;
@@ -237,11 +237,11 @@ static bool method_chart(const report_data *d, size_t run, const report_comparis
             continue;
         if (!begun) {
             sail__buf_printf(out, "%s\n{\"at\":\"m%zu-%zu\",\"name\":", *any ? "," : "", run, index);
-            script_text(out, name);
+            sail__report_script_text(out, name);
             sail__buf_str(out, ",\"lines\":[");
         }
         sail__buf_printf(out, "%s{\"run\":%zu,\"color\":%zu,\"part\":\"\",\"dash\":0,\"label\":", begun ? "," : "", run, k);
-        script_text(out, c->c[k].name);
+        sail__report_script_text(out, c->c[k].name);
         sail__buf_str(out, ",");
         points(out, d, s);
         sail__buf_str(out, "}");
@@ -299,7 +299,7 @@ static void run_card(const report_run *r, size_t index, sail_buf *out)
     fact(out, "title", sail__report_fact(r, "title"));
     static const char *const machinery[] = {"title", "name", "synced", "directory", "recipe_hash"}; /* shown elsewhere, or nobody's */
     for (size_t i = 0; i < r->n_facts; i++) {
-        bool shown = strlen(r->values[i]) < 400 && strncmp(r->keys[i], "comparison/", 11) != 0 && strcmp(r->values[i], "[]") != 0;
+        bool shown = strlen(r->values[i]) < 400 && strncmp(r->keys[i], "comparison/", 11) != 0 && strncmp(r->keys[i], "tables/", 7) != 0 && strcmp(r->values[i], "[]") != 0;
         for (size_t k = 0; k < sizeof machinery / sizeof machinery[0]; k++)
             shown = shown && strcmp(r->keys[i], machinery[k]) != 0;
         if (shown)
@@ -707,9 +707,12 @@ sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err)
         return sail_fail(err, SAIL_E_NOMEM, "report: out of memory");
     find_stages(d, stages);
     SAIL_TRY(find_comparisons(d, &all, &compared, err));
+    sail__report_tables_charts(d, &drawings);
+    any = drawings.len > 0;
     method_charts(d, all, &drawings, &any);
     charts(d, stages, &drawings, has, any);
     head(d, out);
+    sail__report_tables_html(d, out);
     if (compared)
         compared_page(d, all, stages, (const bool(*)[4])has, drawings.len > 0, out);
     else
@@ -721,7 +724,7 @@ sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err)
                        "{\"runs\":[");
     for (size_t i = 0; i < d->n; i++) {
         sail__buf_str(out, i ? "," : "");
-        script_text(out, d->runs[i].name);
+        sail__report_script_text(out, d->runs[i].name);
     }
     sail__buf_str(out, "],\"charts\":[");
     if (drawings.len)

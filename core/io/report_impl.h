@@ -57,7 +57,15 @@ double sail__report_value(const report_run *r, const char *stage, const char *na
 void sail__report_win_rates_html(const report_data *d, const report_run *r, const report_comparison *c, sail_buf *out);
 void sail__report_win_rates_text(const report_data *d, const report_run *r, const report_comparison *c, sail_buf *out);
 
+void sail__report_win_rates_markdown(const report_data *d, const report_run *r, const report_comparison *c, sail_buf *out);
+
+/* What the recipe's own tables say (tables.h). */
+void sail__report_tables_html(const report_data *d, sail_buf *out);
+void sail__report_tables_charts(const report_data *d, sail_buf *out); /* appended as the first of the page's charts */
+void sail__report_tables_text(const report_data *d, size_t run, sail_buf *out);
+
 void sail__report_escape(sail_buf *out, const char *text); /* for HTML */
+void sail__report_script_text(sail_buf *out, const char *text); /* a JSON string inside a script element */
 
 bool sail__report_is_eval(const char *name); /* eval_… */
 /* Where a metric stands: 0 evaluation, 1 training, 2 sail/…, 3 time and memory. */
@@ -69,6 +77,7 @@ void sail__report_number(sail_buf *out, double v); /* four digits, "nan", "inf" 
 sail_code sail__report_json(const report_data *d, sail_buf *out, sail_err *err);
 sail_code sail__report_csv(const report_data *d, sail_buf *out, sail_err *err);
 sail_code sail__report_text(const report_data *d, sail_buf *out, sail_err *err);
+sail_code sail__report_markdown(const report_data *d, sail_buf *out, sail_err *err);
 sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err);
 
 extern const char sail__report_css[], sail__report_js[];

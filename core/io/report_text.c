@@ -198,6 +198,7 @@ static void one_run(const report_data *d, const report_run *r, int columns, sail
     int left = columns - name_width - 42;
     size_t spark_width = left < 8 ? 8 : left > 40 ? 40 : (size_t)left;
     sail__buf_printf(out, "%s%s%s%s%s\n", tone(d, BOLD), r->name, tone(d, OFF), title && *title ? ": " : "", title ? title : "");
+    sail__report_tables_text(d, (size_t)(r - d->runs), out);
     for (size_t i = 0; i < n_compared; i++)
         sail__report_win_rates_text(d, r, &compared[i], out);
     for (size_t i = 0; i < n_compared; i++)

@@ -164,7 +164,7 @@ static bool stage_kind(builder *b, const sail_node *map, sail__stage_kind *out)
             return true;
         }
     const char *near = n->kind == SAIL_NODE_STRING ? sail__nearest(n->string.data, sail__stage_names, SAIL__STAGE_COUNT) : NULL;
-    sail__problem(b->problems, n, "stage", "must be one of sft, align, reward, eval, generate, report%s%s%s",
+    sail__problem(b->problems, n, "stage", "must be one of sft, align, reward, eval, generate, tables, report%s%s%s",
                   near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     return false;
 }
@@ -357,11 +357,27 @@ static void check_models(builder *b, size_t i)
     }
 }
 
+static void check_tables(builder *b, const sail__stage *s)
+{
+    const sail_node *make = s->tables.make;
+    const bool list = make && make->kind == SAIL_NODE_LIST;
+    bool ok = make && (!list || make->list.n > 0);
+    for (size_t i = 0; ok && i < (list ? make->list.n : 1); i++)
+        ok = (list ? make->list.items[i] : make)->kind == SAIL_NODE_FUNCTION;
+    if (!ok)
+        sail__problem(b->problems, make ? make : s->node, "tables.make", "must be a function from the run to tables, or a list of such functions: "
+                                                                         "it needs a recipe in Lua (sail help lua)");
+}
+
 static void check_stage(builder *b, size_t i)
 {
     const sail__stage *s = &b->r->stages[i];
     if (s->kind == SAIL__REPORT)
         return;
+    if (s->kind == SAIL__TABLES) {
+        check_tables(b, s);
+        return;
+    }
     check_judge_model(b, i, "method.judge", &s->judge, "path");
     check_judge_model(b, i, "method.judge", &s->judge, "reference");
     check_judge_model(b, i, "eval.judge", &s->eval_judge, "path");

@@ -43,4 +43,8 @@ extern const char *const sail__recipe_root_keys[];
 /* By file and line; what several stages have in common is told once. */
 void sail__problems_sort(sail_problems *p);
 
+/* Stage `tables` into the directory `at`: to the run's fact "tables/STAGE" and to at/output. */
+struct sail__store;
+sail_code sail__tables_stage(const sail__recipe *r, const sail__stage *s, const char *at, struct sail__store *store, sail_err *err);
+
 #endif

@@ -10,6 +10,7 @@
 #include "../align/compare.h"
 #include "../align/responses.h"
 #include "../io/report.h"
+#include "recipe_internal.h"
 
 char *sail__run_dir(const sail__recipe *r) { return sail__path_join(r->arena, r->runs ? r->runs : "runs", r->name); }
 
@@ -418,6 +419,8 @@ static sail_code run_stage(const sail__run_options *o, const char *dir, const sa
     if (s.kind == SAIL__REPORT)
         return report_stage(r, dir, err);
     SAIL_TRY(sail__make_dirs(at, err));
+    if (s.kind == SAIL__TABLES)
+        return sail__tables_stage(r, &s, at, store, err);
     SAIL_TRY(judge_paths(r, dir, &s, err));
     if (s.kind == SAIL__EVAL)
         return eval_stage(o, dir, at, &s, store, err);

@@ -1,0 +1,171 @@
+/* tables.c - tables that a recipe makes: read and checked; Markdown. */
+#include "tables.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report_impl.h"
+
+static sail_code wrong(size_t i, sail_err *err, const char *what)
+{
+    return sail_fail(err, SAIL_E_RECIPE, "table %zu: %s", i + 1, what);
+}
+
+static sail_code text_of(const sail_node *t, const char *key, size_t i, const char **out, sail_err *err)
+{
+    const sail_node *n = sail__node_get(t, key);
+    *out = n && n->kind == SAIL_NODE_STRING ? n->string.data : "";
+    return !n || n->kind == SAIL_NODE_STRING || n->kind == SAIL_NODE_NULL
+               ? SAIL_OK
+               : sail_fail(err, SAIL_E_RECIPE, "table %zu: %s must be text", i + 1, key);
+}
+
+static sail_code column_of(const sail__table *t, const sail_node *n, const char *what, size_t i, size_t *out, sail_err *err)
+{
+    for (*out = 0; n && n->kind == SAIL_NODE_STRING && *out < t->n_columns; ++*out)
+        if (!strcmp(t->columns[*out], n->string.data))
+            return SAIL_OK;
+    return sail_fail(err, SAIL_E_RECIPE, "table %zu: %s must name a column; there is no column `%s`", i + 1, what,
+                     n && n->kind == SAIL_NODE_STRING ? n->string.data : n ? sail__node_kind_name(n->kind) : "(nothing)");
+}
+
+static bool is_list(const sail_node *n, size_t most)
+{
+    return n && n->kind == SAIL_NODE_LIST && n->list.n > 0 && n->list.n <= most;
+}
+
+static sail_code read_rows(const sail_node *rows, size_t i, sail__table *t, sail_err *err)
+{
+    if (!is_list(rows, SAIL__TABLE_ROWS))
+        return sail_fail(err, SAIL_E_RECIPE, "table %zu: rows must be a list of 1 to %d lists of cells", i + 1, SAIL__TABLE_ROWS);
+    t->rows = (const sail_node *const *)rows->list.items;
+    t->n_rows = rows->list.n;
+    for (size_t r = 0; r < t->n_rows; r++) {
+        if (t->rows[r]->kind != SAIL_NODE_LIST || t->rows[r]->list.n != t->n_columns)
+            return sail_fail(err, SAIL_E_RECIPE, "table %zu: row %zu must be a list of %zu cells, one for each column; it has %zu", i + 1, r + 1,
+                             t->n_columns, t->rows[r]->kind == SAIL_NODE_LIST ? t->rows[r]->list.n : (size_t)0);
+        for (size_t c = 0; c < t->n_columns; c++) {
+            sail_node_kind kind = t->rows[r]->list.items[c]->kind;
+            if (kind == SAIL_NODE_LIST || kind == SAIL_NODE_MAP || kind == SAIL_NODE_FUNCTION)
+                return sail_fail(err, SAIL_E_RECIPE, "table %zu: row %zu, column `%s`: a cell is a number, text, true or false, or nothing; "
+                                                     "this is %s", i + 1, r + 1, t->columns[c], sail__node_kind_name(kind));
+        }
+    }
+    return SAIL_OK;
+}
+
+static sail_code read_plot(const sail_node *plot, size_t i, sail__table *t, sail_err *err)
+{
+    if (!plot || plot->kind == SAIL_NODE_NULL)
+        return SAIL_OK;
+    const sail_node *y = sail__node_get(plot, "y"), *axes = sail__node_get(plot, "log");
+    SAIL_TRY(column_of(t, sail__node_get(plot, "x"), "plot.x", i, &t->x, err));
+    if (!is_list(y, SAIL__TABLE_COLUMNS))
+        return wrong(i, err, "plot.y must be a list of columns");
+    for (size_t k = 0; k < y->list.n; k++)
+        SAIL_TRY(column_of(t, y->list.items[k], "plot.y", i, &t->y[t->n_y++], err));
+    if (axes && (axes->kind != SAIL_NODE_STRING || (strcmp(axes->string.data, "x") && strcmp(axes->string.data, "y") && strcmp(axes->string.data, "xy"))))
+        return wrong(i, err, "plot.log must be \"x\", \"y\" or \"xy\"");
+    t->log_x = axes && strchr(axes->string.data, 'x');
+    t->log_y = axes && strchr(axes->string.data, 'y');
+    return SAIL_OK;
+}
+
+sail_code sail__table_read(const sail_node *list, size_t i, sail__table *t, sail_err *err)
+{
+    static const char *const keys[] = {"title", "note", "columns", "rows", "shade", "plot"};
+    enum { KEYS = sizeof keys / sizeof *keys };
+    const sail_node *n = list->list.items[i];
+    memset(t, 0, sizeof *t);
+    if (n->kind != SAIL_NODE_MAP)
+        return wrong(i, err, "must be {title = …, columns = {…}, rows = {{…}, …}}");
+    for (size_t k = 0; k < n->list.n; k++) {
+        bool known = false;
+        for (size_t j = 0; j < KEYS; j++)
+            known = known || !strcmp(n->list.keys[k], keys[j]);
+        const char *near = sail__nearest(n->list.keys[k], keys, KEYS);
+        if (!known)
+            return sail_fail(err, SAIL_E_RECIPE, "table %zu: there is no `%s`%s%s%s", i + 1, n->list.keys[k], near ? "; did you mean `" : "",
+                             near ? near : "", near ? "`?" : "");
+    }
+    SAIL_TRY(text_of(n, "title", i, &t->title, err));
+    SAIL_TRY(text_of(n, "note", i, &t->note, err));
+    const sail_node *columns = sail__node_get(n, "columns"), *shade = sail__node_get(n, "shade");
+    if (!is_list(columns, SAIL__TABLE_COLUMNS))
+        return sail_fail(err, SAIL_E_RECIPE, "table %zu: columns must be a list of 1 to %d names", i + 1, SAIL__TABLE_COLUMNS);
+    for (size_t c = 0; c < columns->list.n; c++) {
+        if (columns->list.items[c]->kind != SAIL_NODE_STRING)
+            return wrong(i, err, "the names of columns must be text");
+        t->columns[t->n_columns++] = columns->list.items[c]->string.data;
+    }
+    SAIL_TRY(read_rows(sail__node_get(n, "rows"), i, t, err));
+    if (shade && !is_list(shade, SAIL__TABLE_COLUMNS))
+        return wrong(i, err, "shade must be a list of columns");
+    for (size_t k = 0, c; shade && k < shade->list.n; k++) {
+        SAIL_TRY(column_of(t, shade->list.items[k], "shade", i, &c, err));
+        t->shaded[c] = true;
+    }
+    return read_plot(sail__node_get(n, "plot"), i, t, err);
+}
+
+double sail__table_number(const sail__table *t, size_t row, size_t column)
+{
+    const sail_node *n = t->rows[row]->list.items[column];
+    const char *s = n->kind == SAIL_NODE_STRING ? n->string.data : "";
+    return n->kind == SAIL_NODE_INT     ? (double)n->integer
+           : n->kind == SAIL_NODE_FLOAT ? n->number
+           : !strcmp(s, "inf")          ? (double)INFINITY
+           : !strcmp(s, "-inf")         ? -(double)INFINITY
+                                        : (double)NAN;
+}
+
+void sail__table_cell(const sail__table *t, size_t row, size_t column, sail_buf *out)
+{
+    const sail_node *n = t->rows[row]->list.items[column];
+    if (n->kind == SAIL_NODE_STRING)
+        sail__buf_str(out, n->string.data);
+    else if (n->kind == SAIL_NODE_BOOL)
+        sail__buf_str(out, n->boolean ? "yes" : "no");
+    else if (n->kind != SAIL_NODE_NULL)
+        sail__report_number(out, sail__table_number(t, row, column));
+}
+
+/* A bar would end the cell, a line's end the row. */
+static void cell_text(sail_buf *out, const char *text)
+{
+    for (; *text; text++)
+        if (*text == '|')
+            sail__buf_str(out, "\\|");
+        else
+            sail__buf_add(out, *text == '\n' || *text == '\r' ? " " : text, 1);
+}
+
+void sail__table_markdown(const sail__table *t, sail_buf *out)
+{
+    if (*t->title)
+        sail__buf_printf(out, "## %s\n\n", t->title);
+    for (size_t c = 0; c < t->n_columns; c++) {
+        sail__buf_str(out, c ? " | " : "| ");
+        cell_text(out, t->columns[c]);
+    }
+    sail__buf_str(out, " |\n|");
+    for (size_t c = 0; c < t->n_columns; c++) {
+        const sail_node_kind kind = t->rows[0]->list.items[c]->kind;
+        sail__buf_str(out, kind == SAIL_NODE_INT || kind == SAIL_NODE_FLOAT ? "--:|" : "---|");
+    }
+    sail__buf_str(out, "\n");
+    for (size_t r = 0; r < t->n_rows; r++) {
+        for (size_t c = 0; c < t->n_columns; c++) {
+            sail_buf cell = {0};
+            sail__table_cell(t, r, c, &cell);
+            sail__buf_str(out, c ? " | " : "| ");
+            cell_text(out, cell.data ? cell.data : "");
+            sail__buf_free(&cell);
+        }
+        sail__buf_str(out, " |\n");
+    }
+    if (*t->note)
+        sail__buf_printf(out, "\n%s\n", t->note);
+    sail__buf_str(out, "\n");
+}
