@@ -26,7 +26,7 @@ const sail_opt sail__model_table[] = {
     {.name = "template", .type = SAIL_OPT_TYPE_STR, .offset = offsetof(T, template_name), .help = "chat template: a name, or a file that ends in .jinja; unset: the model's own"},
     SAIL_OPT_STR(T, tokenizer, .flags = SAIL_OPT_PATH, .help = "tokenizer.json or its directory; unset: the model's own"),
     SAIL_OPT_STR(T, system, .help = "system message; unset: the template's own"),
-    SAIL_OPT_NODE(T, init, .help = "a new model from nothing: {layers, width, heads, kv_heads, ff, vocab}"),
+    SAIL_OPT_NODE(T, init, .help = "a new model from nothing: {layers, width, heads, kv_heads, ff, positions}"),
     {0},
 };
 #undef T
@@ -37,6 +37,18 @@ const sail_opt sail__adapter_table[] = {
     SAIL_OPT_F64(T, dropout, .min = 0, .max = 0.99, .help = "on the adapter's input"),
     SAIL_OPT_NODE(T, targets, .help = "all-linear, or a list of module names (q_proj, v_proj, …)"),
     SAIL_OPT_BOOL(T, rslora, .help = "scale is alpha / sqrt(rank)"),
+    {0},
+};
+#undef T
+#define T sail__init_section
+static const sail_opt init_table[] = {
+    SAIL_OPT_INT(T, layers, .def = 2, .min = 1, .max = 1000, .help = "decoder layers"),
+    SAIL_OPT_INT(T, width, .def = 128, .min = 8, .max = 100000, .help = "of the residual stream"),
+    SAIL_OPT_INT(T, heads, .def = 4, .min = 1, .max = 1000, .help = "query heads"),
+    SAIL_OPT_INT(T, kv_heads, .min = 0, .max = 1000, .help = "key and value heads; 0: as many as heads"),
+    SAIL_OPT_INT(T, ff, .min = 0, .max = 1000000, .help = "of the MLP; 0: 8/3 of the width, a multiple of 32"),
+    SAIL_OPT_INT(T, positions, .def = 512, .min = 8, .max = 1000000, .unit = "tokens", .help = "longest sequence"),
+    SAIL_OPT_F64(T, deviation, .def = 0.02, .min = 0, .max = 10, .help = "of the normal distribution that weights are drawn from"),
     {0},
 };
 #undef T
@@ -507,6 +519,17 @@ static void adapter(parser *p, sail__stage *s)
         p->ok = false;
 }
 
+bool sail__init_parse(const sail_node *init, sail__init_section *o, sail_problems *problems)
+{
+    if (!sail__opt_parse(init_table, init, "model.init", NULL, NULL, NULL, o, problems))
+        return false;
+    if (o->width % o->heads == 0 && (o->width / o->heads) % 2 == 0 && (!o->kv_heads || o->heads % o->kv_heads == 0))
+        return true;
+    sail__problem(problems, init, "model.init", "width %lld must divide into %lld heads of even size, and kv_heads must divide heads",
+                  (long long)o->width, (long long)o->heads);
+    return false;
+}
+
 bool sail__stage_parse(sail_ctx *ctx, sail_arena *a, sail__stage_kind kind, const sail_node *node, int64_t step,
                        sail__call_schedule call, void *user, sail__stage *out, sail_problems *problems)
 {
@@ -541,6 +564,9 @@ bool sail__stage_parse(sail_ctx *ctx, sail_arena *a, sail__stage_kind kind, cons
     }
     out->seed = (uint64_t)seed;
     adapter(&p, out);
+    sail__init_section ignored;
+    if (out->model.init && out->model.init->kind == SAIL_NODE_MAP && !sail__init_parse(out->model.init, &ignored, problems))
+        p.ok = false;
     slots(&p, out);
     return p.ok && !sail__problems_oom(problems) && !sail__arena_oom(a);
 }

@@ -40,6 +40,12 @@ typedef struct sail__adapter_section {
     bool rslora;
 } sail__adapter_section;
 
+/* model.init: a Llama from nothing. */
+typedef struct sail__init_section {
+    int64_t layers, width, heads, kv_heads, ff, positions;
+    double deviation;
+} sail__init_section;
+
 typedef struct sail__data_section {
     const sail_node *train, *eval; /* path, or list of paths */
     const sail_node *reader;       /* slot of kind dataset */
@@ -195,6 +201,7 @@ static inline sail_preference_model sail__stage_preference(const sail__stage *s)
 {
     return (sail_preference_model){s->preference.loaded->ops, s->preference.options, s->preference.loaded->plugin.name};
 }
+bool sail__init_parse(const sail_node *init, sail__init_section *out, sail_problems *problems);
 bool sail__stage_is_scheduled(const sail__stage *s); /* any schedule in it: parse again every step */
 
 extern const char *const sail__stage_names[]; /* "sft", "align", … NULL */

@@ -50,24 +50,7 @@ static sail_code fresh_raw(void *self, const char *name, int64_t first, int64_t 
     return fresh_read(self, name, first, count, out, err);
 }
 
-struct init_options {
-    int64_t layers, width, heads, kv_heads, ff, positions;
-    double deviation;
-};
-#define T struct init_options
-static const sail_opt init_table[] = {
-    SAIL_OPT_INT(T, layers, .def = 2, .min = 1, .max = 1000, .help = "decoder layers"),
-    SAIL_OPT_INT(T, width, .def = 128, .min = 8, .max = 100000, .help = "of the residual stream"),
-    SAIL_OPT_INT(T, heads, .def = 4, .min = 1, .max = 1000, .help = "query heads"),
-    SAIL_OPT_INT(T, kv_heads, .min = 0, .max = 1000, .help = "key and value heads; 0: as many as heads"),
-    SAIL_OPT_INT(T, ff, .min = 0, .max = 1000000, .help = "of the MLP; 0: 8/3 of the width, a multiple of 32"),
-    SAIL_OPT_INT(T, positions, .def = 512, .min = 8, .max = 1000000, .unit = "tokens", .help = "longest sequence"),
-    SAIL_OPT_F64(T, deviation, .def = 0.02, .min = 0, .max = 10, .help = "of the normal distribution that weights are drawn from"),
-    {0},
-};
-#undef T
-
-static sail_code new_config(sail__session *s, const struct init_options *o, sail_err *err)
+static sail_code new_config(sail__session *s, const sail__init_section *o, sail_err *err)
 {
     sail_arena *a = s->arena;
     size_t n_ends;
@@ -97,13 +80,10 @@ static sail_code new_config(sail__session *s, const struct init_options *o, sail
 
 static sail_code new_model(sail__session *s, const sail__session_spec *spec, sail__param_source *source, sail_err *err)
 {
-    struct init_options o;
+    sail__init_section o;
     sail_problems problems = {.arena = s->arena};
-    if (!sail__opt_parse(init_table, spec->model->init, "model.init", NULL, NULL, NULL, &o, &problems))
+    if (!sail__init_parse(spec->model->init, &o, &problems))
         return sail__problems_fail(&problems, SAIL_E_RECIPE, err);
-    if (o.width % o.heads || (o.width / o.heads) % 2 || (o.kv_heads && o.heads % o.kv_heads))
-        return sail_fail(err, SAIL_E_RECIPE, "model.init: width %lld must divide into %lld heads of even size, and kv_heads must divide heads",
-                         (long long)o.width, (long long)o.heads);
     if (!s->tokenizer)
         return sail_fail(err, SAIL_E_RECIPE, "model.init needs model.tokenizer: a tokenizer.json");
     SAIL_TRY(new_config(s, &o, err));

@@ -685,14 +685,14 @@ static void compared_page(const report_data *d, const run_comparisons *all, cons
     sail__buf_str(out, "</section>\n");
 }
 
-static void plain_page(const report_data *d, const stage_list *stages, const bool has[][4], bool drawings, sail_buf *out)
+static void plain_page(const report_data *d, const stage_list *stages, const bool has[][4], bool tables, bool drawings, sail_buf *out)
 {
     run_cards(d, out);
     if (drawings)
         bar(out);
     for (size_t i = 0; i < stages->n; i++)
         stage_part(d, stages, i, has[i], false, out);
-    if (!stages->n)
+    if (!stages->n && !tables)
         sail__buf_str(out, "<p class='soft'>No metric was recorded yet.</p>\n");
     samples(d, out);
 }
@@ -708,15 +708,17 @@ sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err)
     find_stages(d, stages);
     SAIL_TRY(find_comparisons(d, &all, &compared, err));
     sail__report_tables_charts(d, &drawings);
-    any = drawings.len > 0;
+    const size_t before = drawings.len;
+    any = before > 0;
     method_charts(d, all, &drawings, &any);
     charts(d, stages, &drawings, has, any);
     head(d, out);
+    const size_t top = out->len;
     sail__report_tables_html(d, out);
     if (compared)
-        compared_page(d, all, stages, (const bool(*)[4])has, drawings.len > 0, out);
+        compared_page(d, all, stages, (const bool(*)[4])has, drawings.len > before, out);
     else
-        plain_page(d, stages, (const bool(*)[4])has, drawings.len > 0, out);
+        plain_page(d, stages, (const bool(*)[4])has, out->len > top, drawings.len > before, out);
     events(d, out);
     recipes(d, compared, out);
     sail__buf_str(out, "<footer>Made by <span class='mono'>sail report</span>. Curves of more than 1200 steps are drawn through means; "

@@ -57,12 +57,10 @@ static range range_of(const sail__table *t, size_t column)
 
 static void html_cell(const sail__table *t, size_t r, size_t c, const range *of, sail_buf *out)
 {
-    const sail_node_kind kind = t->rows[r]->list.items[c]->kind;
-    const bool number = kind == SAIL_NODE_INT || kind == SAIL_NODE_FLOAT;
     double v = sail__table_number(t, r, c);
     sail_buf text = {0};
     sail__table_cell(t, r, c, &text);
-    sail__buf_printf(out, "<td%s", number ? " class='n'" : "");
+    sail__buf_printf(out, "<td%s", t->numeric[c] ? " class='n'" : "");
     if (t->shaded[c] && isfinite(v) && of->high > of->low)
         sail__buf_printf(out, " style='background:color-mix(in srgb,var(--accent) %.0f%%,transparent)'",
                          55 * (v - of->low) / (of->high - of->low));
@@ -80,12 +78,11 @@ static void html_table(const report_data *d, size_t run, size_t fact, size_t ind
     sail__report_escape(out, *t->title ? t->title : d->runs[run].keys[fact] + 7);
     sail__buf_str(out, "</h2>\n");
     if (t->n_y)
-        sail__buf_printf(out, "<div class='charts' id='t%zu-%zu-%zu'></div>\n", run, fact, index);
-    sail__buf_str(out, "<div class='card wide'><table><thead><tr>");
+        sail__buf_printf(out, "<div class='charts one' id='t%zu-%zu-%zu'></div>\n", run, fact, index);
+    sail__buf_str(out, "<div class='card wide fit'><table><thead><tr>");
     for (size_t c = 0; c < t->n_columns; c++) {
-        const sail_node_kind kind = t->rows[0]->list.items[c]->kind;
         ranges[c] = range_of(t, c);
-        sail__buf_str(out, kind == SAIL_NODE_INT || kind == SAIL_NODE_FLOAT ? "<th class='n'>" : "<th>");
+        sail__buf_str(out, t->numeric[c] ? "<th class='n'>" : "<th>");
         sail__report_escape(out, t->columns[c]);
         sail__buf_str(out, "</th>");
     }
@@ -131,7 +128,10 @@ static void chart(const report_data *d, size_t run, size_t fact, size_t index, c
     if (!t->n_y)
         return;
     sail__buf_printf(out, "%s\n{\"at\":\"t%zu-%zu-%zu\",\"name\":", out->len ? "," : "", run, fact, index);
-    sail__report_script_text(out, *t->title ? t->title : "plot");
+    sail_buf name = {0};
+    sail__buf_printf(&name, "by %s", t->columns[t->x]);
+    sail__report_script_text(out, name.data ? name.data : "");
+    sail__buf_free(&name);
     sail__buf_str(out, ",\"axis\":");
     sail__report_script_text(out, t->columns[t->x]);
     sail__buf_printf(out, ",\"lx\":%d,\"ly\":%d,\"lines\":[", t->log_x, t->log_y);
@@ -194,13 +194,12 @@ static void text_table(const report_data *d, size_t run, size_t fact, size_t ind
                      color ? "\033[2m" : "");
     for (size_t r = 0; r <= t->n_rows; r++) {
         for (size_t c = 0; c < t->n_columns; c++) {
-            const sail_node_kind kind = t->rows[r ? r - 1 : 0]->list.items[c]->kind;
             cell.len = 0;
             sail__buf_str(&cell, r ? "" : t->columns[c]);
             if (r)
                 sail__table_cell(t, r - 1, c, &cell);
             sail__buf_str(out, c ? "  " : "");
-            pad(out, cell.len ? cell.data : "", width[c], kind == SAIL_NODE_INT || kind == SAIL_NODE_FLOAT);
+            pad(out, cell.len ? cell.data : "", width[c], t->numeric[c]);
         }
         sail__buf_printf(out, "%s\n", !r && color ? "\033[0m" : "");
     }

@@ -63,7 +63,7 @@ sail_code sail__store_metrics(sail__store *s, sail_arena *a, const char *stage, 
 {
     static const char doing[] = "reading metrics";
     *out = NULL, *n = 0;
-    sqlite3_stmt *q = sail__db_query(s, SAIL__Q_METRICS, doing, err);
+    sqlite3_stmt *q = sail__db_query(s, stage && name ? SAIL__Q_SERIES : SAIL__Q_METRICS, doing, err);
     if (!q)
         return err->code;
     sail__bind_text(q, 1, stage);

@@ -72,6 +72,19 @@ static sail_code read_plot(const sail_node *plot, size_t i, sail__table *t, sail
     return SAIL_OK;
 }
 
+static bool is_numeric(const sail__table *t, size_t column)
+{
+    bool some = false;
+    for (size_t r = 0; r < t->n_rows; r++) {
+        const sail_node *n = t->rows[r]->list.items[column];
+        const bool number = !isnan(sail__table_number(t, r, column)) || (n->kind == SAIL_NODE_STRING && !strcmp(n->string.data, "nan"));
+        if (!number && n->kind != SAIL_NODE_NULL && !(n->kind == SAIL_NODE_STRING && n->string.len == 0))
+            return false;
+        some = some || number;
+    }
+    return some;
+}
+
 sail_code sail__table_read(const sail_node *list, size_t i, sail__table *t, sail_err *err)
 {
     static const char *const keys[] = {"title", "note", "columns", "rows", "shade", "plot"};
@@ -100,6 +113,8 @@ sail_code sail__table_read(const sail_node *list, size_t i, sail__table *t, sail
         t->columns[t->n_columns++] = columns->list.items[c]->string.data;
     }
     SAIL_TRY(read_rows(sail__node_get(n, "rows"), i, t, err));
+    for (size_t c = 0; c < t->n_columns; c++)
+        t->numeric[c] = is_numeric(t, c);
     if (shade && !is_list(shade, SAIL__TABLE_COLUMNS))
         return wrong(i, err, "shade must be a list of columns");
     for (size_t k = 0, c; shade && k < shade->list.n; k++) {
@@ -150,10 +165,8 @@ void sail__table_markdown(const sail__table *t, sail_buf *out)
         cell_text(out, t->columns[c]);
     }
     sail__buf_str(out, " |\n|");
-    for (size_t c = 0; c < t->n_columns; c++) {
-        const sail_node_kind kind = t->rows[0]->list.items[c]->kind;
-        sail__buf_str(out, kind == SAIL_NODE_INT || kind == SAIL_NODE_FLOAT ? "--:|" : "---|");
-    }
+    for (size_t c = 0; c < t->n_columns; c++)
+        sail__buf_str(out, t->numeric[c] ? "--:|" : "---|");
     sail__buf_str(out, "\n");
     for (size_t r = 0; r < t->n_rows; r++) {
         for (size_t c = 0; c < t->n_columns; c++) {

@@ -17,7 +17,7 @@ enum { SAIL__TABLE_COLUMNS = 64, SAIL__TABLE_ROWS = 10000, SAIL__TABLES_MOST = 6
 typedef struct sail__table {
     const char *title, *note; /* "" where there is none */
     const char *columns[SAIL__TABLE_COLUMNS];
-    bool shaded[SAIL__TABLE_COLUMNS];
+    bool shaded[SAIL__TABLE_COLUMNS], numeric[SAIL__TABLE_COLUMNS]; /* numeric: holds numbers, and no words beside them */
     size_t n_columns, n_rows;
     const sail_node *const *rows; /* [n_rows] lists of n_columns */
     size_t x, y[SAIL__TABLE_COLUMNS], n_y; /* of the plot; n_y 0: none */

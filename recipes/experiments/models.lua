@@ -73,7 +73,7 @@ for _, true_model in ipairs(models) do
       stages[#stages + 1] = small.align(true_model[2].kind .. "-by-" .. fitted[2].kind, seed, {
         data = data, eval = { generate = 0 }, train = { steps = 300 },
         method = { objective = "sail", preference = fitted[2], routes = { told = { writer = "data", labeller = "judge", weight = 1, coef = 0 } },
-                   judge = judge(true_model[1], true_model[3]) },
+                   judge = judge(true_model[2].kind, true_model[3]) },
       })
     end
   end
