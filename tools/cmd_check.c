@@ -5,6 +5,7 @@
 #include "align/routes.h"
 #include "cli.h"
 #include "io/data.h"
+#include "io/hub.h"
 #include "recipe/recipe.h"
 
 struct check {
@@ -22,9 +23,13 @@ static const sail_opt options[] = {
 
 static void need_file(sail__cli *c, sail_problems *p, const sail_node *at, const char *stage, const char *key, const char *path)
 {
-    if (!path || *path == '@' || sail__file_exists(path) || sail__is_dir(path))
+    if (!path || *path == '@' || sail__hub_is_name(path) || sail__file_exists(path) || sail__is_dir(path))
         return;
-    sail__problem(p, at, sail__arena_printf(c->arena, "%s.%s", stage, key), "there is no file or directory %s", path);
+    const char *message = sail__arena_printf(c->arena, "there is no file or directory %s", path);
+    for (size_t i = 0; message && i < p->n; i++)
+        if (!strcmp(p->items[i].message, message)) /* many stages may read one file */
+            return;
+    sail__problem(p, at, sail__arena_printf(c->arena, "%s.%s", stage, key), "%s", message ? message : path);
 }
 
 static void need_files(sail__cli *c, sail_problems *p, const char *stage, const char *key, const sail_node *files)
@@ -34,7 +39,7 @@ static void need_files(sail__cli *c, sail_problems *p, const char *stage, const 
         const sail_node *one = files->kind == SAIL_NODE_LIST ? files->list.items[i] : files;
         sail__data_options found;
         sail_err err = {0};
-        if (one->kind == SAIL_NODE_STRING && !strpbrk(one->string.data, "*?["))
+        if (one->kind == SAIL_NODE_STRING && (sail__hub_is_name(one->string.data) || !strpbrk(one->string.data, "*?[")))
             need_file(c, p, one, stage, key, one->string.data);
         else if (sail__data_files(c->arena, one, key, &found, &err) != SAIL_OK)
             sail__problem_of(p, one, sail__arena_printf(c->arena, "%s.%s", stage, key), &err);
@@ -163,6 +168,8 @@ static void good(sail__cli *c, const sail__recipe *r)
     sail__cli_line(c, "%s%s is right%s: %zu stage%s (%s)", sail__tone_code(c, SAIL__GREEN), c->args[0], sail__tone_code(c, SAIL__PLAIN), r->n_stages,
                    r->n_stages == 1 ? "" : "s", b.data ? b.data : "");
     sail__buf_free(&b);
+    for (size_t i = 0; i < r->absent.n; i++)
+        sail__cli_line(c, "to be fetched: %s", r->absent.items[i].message);
 }
 
 static sail_code checked(sail__cli *c, const sail__recipe *r, sail_problems *problems, sail_err *err)
@@ -190,7 +197,7 @@ static sail_code run(sail__cli *c, sail_err *err)
 {
     sail_problems problems = {.arena = c->arena};
     sail__recipe *r = NULL;
-    sail_code code = sail__recipe_load(c->ctx, c->args[0], c->args + 1, c->n_args - 1, &problems, &r, err);
+    sail_code code = sail__recipe_plan(c->ctx, c->args[0], c->args + 1, c->n_args - 1, &problems, &r, err);
     if (code == SAIL_E_NOMEM)
         return code;
     if (code != SAIL_OK && !problems.n)
@@ -213,7 +220,7 @@ static const sail__example examples[] = {
 };
 const sail__command sail__cmd_check = {
     .name = "check", .args = "RECIPE [key=value …]", .summary = "say everything that is wrong with a recipe, at once",
-    .doc = "Each problem is one line: file and line, key, what is wrong and what would be right. Files that the recipe names must be there. "
+    .doc = "Each problem is one line: file and line, key, what is wrong and what would be right. Files that the recipe names must be there; models and data of the hub (hf:OWNER/NAME) that are not are listed. "
            "The exit status is 2 when there is any problem.",
     .min_args = 1, .max_args = -1, .flags = SAIL__CLI_JSON, .options = options, .options_size = sizeof(struct check), .examples = examples,
     .run = run,

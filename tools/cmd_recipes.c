@@ -25,10 +25,11 @@ typedef struct names {
     size_t n, cap;
 } names;
 
+/* _NAME is a part that recipes beside it share. */
 static bool is_recipe(const char *name)
 {
     const char *dot = strrchr(name, '.');
-    return dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml") || !strcmp(dot, ".lua"));
+    return dot && *sail__path_base(name) != '_' && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml") || !strcmp(dot, ".lua"));
 }
 
 static sail_code gather(sail__cli *c, const char *root, const char *sub, int depth, names *out, sail_err *err)
@@ -89,8 +90,11 @@ static sail_code ls(sail__cli *c, const char *root, const names *all, sail_err *
         }
         return sail__cli_print_json(c, list, err);
     }
+    int width = 0;
     for (size_t i = 0; i < all->n; i++)
-        sail__cli_line(c, "%s%-28s%s %s", sail__tone_code(c, SAIL__CYAN), all->items[i], sail__tone_code(c, SAIL__PLAIN),
+        width = (int)strlen(all->items[i]) > width ? (int)strlen(all->items[i]) : width;
+    for (size_t i = 0; i < all->n; i++)
+        sail__cli_line(c, "%s%-*s%s %s", sail__tone_code(c, SAIL__CYAN), width, all->items[i], sail__tone_code(c, SAIL__PLAIN),
                        title(c, sail__path_join(c->arena, root, all->items[i])));
     return SAIL_OK;
 }

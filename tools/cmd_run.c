@@ -128,7 +128,7 @@ static sail_code run(sail__cli *c, sail_err *err)
     const struct run_options *o = c->options;
     sail_problems problems = {.arena = c->arena};
     sail__recipe *r;
-    if (sail__recipe_load(c->ctx, c->args[0], c->args + 1, c->n_args - 1, &problems, &r, err) != SAIL_OK)
+    if ((o->dry_run ? sail__recipe_plan : sail__recipe_load)(c->ctx, c->args[0], c->args + 1, c->n_args - 1, &problems, &r, err) != SAIL_OK)
         return tell(c, &problems, err);
     if (o->dry_run) {
         sail_buf b = {0};

@@ -12,7 +12,7 @@
 typedef struct paths {
     sail_ctx *ctx;
     sail_arena *a;
-    sail_problems *problems;
+    sail_problems *problems, *absent; /* may both be NULL */
 } paths;
 
 const char *sail__recipe_path(sail_arena *a, const sail_node *n)
@@ -37,8 +37,12 @@ static bool hub(const paths *p, const char *section, const char *key, sail_node 
     if (sail__hub_find(p->a, n->string.data, path, &err) == SAIL_OK)
         return true;
     const char *where = sail__arena_printf(p->a, "%s.%s", section, key);
-    if (p->problems)
-        sail__problem_of(p->problems, n, where ? where : key, &err);
+    sail_problems *to = err.code == SAIL_E_NOTFOUND ? p->absent : p->problems;
+    bool told = !to;
+    for (size_t i = 0; to && i < to->n; i++)
+        told = told || !strcmp(to->items[i].message, err.message);
+    if (!told)
+        sail__problem_of(to, n, where ? where : key, &err);
     *path = n->string.data;
     return err.code != SAIL_E_NOMEM;
 }
@@ -88,9 +92,9 @@ static bool resolve_slot(const paths *p, const char *section, const sail_opt *ro
     return inside && resolve_rows(p, inside, plugin->plugin.opts, slot);
 }
 
-bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node, sail_problems *problems)
+bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node, sail_problems *problems, sail_problems *absent)
 {
-    const paths p = {ctx, a, problems};
+    const paths p = {ctx, a, problems, absent};
     for (const sail__section *s = sail__sections; s->name; s++) {
         sail_node *section = sail__node_get(node, s->name);
         if (!section || section->kind != SAIL_NODE_MAP)

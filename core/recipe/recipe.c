@@ -59,6 +59,7 @@ typedef struct builder {
     sail_problems *problems;
     sail__override *overrides;
     size_t n_overrides;
+    bool plan;  /* what is absent is no problem */
     bool *used; /* [n_overrides]: of the whole recipe, or of one stage */
     sail_err *err;
 } builder;
@@ -213,7 +214,7 @@ static sail_code stage_node(builder *b, const sail_node *own, const char *name, 
         node->line = own->line;
     }
     SAIL_TRY(is_section(name) ? SAIL_OK : apply(b, node, name));
-    if (!sail__recipe_paths(b->r->ctx, a, node, b->problems))
+    if (!sail__recipe_paths(b->r->ctx, a, node, b->problems, &b->r->absent))
         return no_memory(b);
     *out = node;
     return SAIL_OK;
@@ -468,6 +469,15 @@ static sail_code plugin_paths(builder *b)
     return SAIL_OK;
 }
 
+/* Where a run is to be, what is absent is a problem. */
+static void add_absent(builder *b, const sail_problem *absent)
+{
+    const size_t at = b->problems->n;
+    sail__problem(b->problems, NULL, absent->path, "%s", absent->message);
+    if (b->problems->n > at)
+        b->problems->items[at].where = absent->where;
+}
+
 static sail_code finish(builder *b)
 {
     sail__recipe *r = b->r;
@@ -494,9 +504,11 @@ static sail_code finish(builder *b)
     if (!r->runs)
         return no_memory(b);
     SAIL_TRY(stages(b));
-    if (!sail__recipe_paths(r->ctx, r->arena, r->root, NULL)) /* told of the stages, which may have others in its place */
+    if (!sail__recipe_paths(r->ctx, r->arena, r->root, NULL, NULL)) /* told of the stages, which may have others in its place */
         return no_memory(b);
-    if (sail__problems_oom(b->problems) || sail__arena_oom(r->arena))
+    for (size_t i = 0; !b->plan && i < r->absent.n; i++)
+        add_absent(b, &r->absent.items[i]);
+    if (sail__problems_oom(b->problems) || sail__problems_oom(&r->absent) || sail__arena_oom(r->arena))
         return no_memory(b); /* what was found then says nothing about the recipe */
     sail__problems_sort(b->problems);
     return b->problems->n ? sail__problems_fail(b->problems, SAIL_E_RECIPE, b->err) : SAIL_OK;
@@ -511,6 +523,7 @@ static sail__recipe *recipe_new(sail_ctx *ctx)
         return NULL;
     }
     r->arena = a;
+    r->absent.arena = a;
     r->ctx = ctx;
     return r;
 }
@@ -524,11 +537,11 @@ static sail_code end(builder *b, sail_code c, sail__recipe **out)
     return c;
 }
 
-sail_code sail__recipe_load(sail_ctx *ctx, const char *path, const char *const *overrides, size_t n_overrides,
-                            sail_problems *problems, sail__recipe **out, sail_err *err)
+static sail_code load(sail_ctx *ctx, const char *path, const char *const *overrides, size_t n_overrides, bool plan,
+                      sail_problems *problems, sail__recipe **out, sail_err *err)
 {
     *out = NULL;
-    builder b = {.r = recipe_new(ctx), .problems = problems, .err = err};
+    builder b = {.r = recipe_new(ctx), .problems = problems, .plan = plan, .err = err};
     if (!b.r || !(b.r->path = sail__arena_strdup(b.r->arena, path))) {
         sail__recipe_free(b.r);
         return no_memory(&b);
@@ -538,6 +551,18 @@ sail_code sail__recipe_load(sail_ctx *ctx, const char *path, const char *const *
         return end(&b, c, out);
     b.overrides = sail__overrides_parse(b.r->arena, overrides, n_overrides, &b.n_overrides, problems);
     return end(&b, b.overrides ? finish(&b) : no_memory(&b), out);
+}
+
+sail_code sail__recipe_load(sail_ctx *ctx, const char *path, const char *const *overrides, size_t n_overrides,
+                            sail_problems *problems, sail__recipe **out, sail_err *err)
+{
+    return load(ctx, path, overrides, n_overrides, false, problems, out, err);
+}
+
+sail_code sail__recipe_plan(sail_ctx *ctx, const char *path, const char *const *overrides, size_t n_overrides,
+                            sail_problems *problems, sail__recipe **out, sail_err *err)
+{
+    return load(ctx, path, overrides, n_overrides, true, problems, out, err);
 }
 
 /* Nodes point to the names of their files; a recipe owns its own copies. */

@@ -23,6 +23,7 @@ typedef struct sail__recipe {
     sail__stage *stages;
     size_t n_stages;
     sail__hooks hooks;
+    sail_problems absent; /* of a plan: what must be fetched first */
     struct sail_ctx *ctx;
 } sail__recipe;
 
@@ -46,6 +47,9 @@ sail_code sail__recipe_read(sail_ctx *ctx, sail_arena *a, const char *path, sail
  * SAIL_E_RECIPE with the first one in err when there is any; *out is NULL then. overrides: "key=value" strings whose
  * values are YAML. */
 sail_code sail__recipe_load(sail_ctx *ctx, const char *path, const char *const *overrides, size_t n_overrides,
+                            sail_problems *problems, sail__recipe **out, sail_err *err);
+/* The same for looking only: models and data of the hub that the cache does not have are listed in `absent` and are no problems. */
+sail_code sail__recipe_plan(sail_ctx *ctx, const char *path, const char *const *overrides, size_t n_overrides,
                             sail_problems *problems, sail__recipe **out, sail_err *err);
 sail_code sail__recipe_from_node(sail_ctx *ctx, const sail_node *root, sail_problems *problems, sail__recipe **out,
                                  sail_err *err);

@@ -24,8 +24,9 @@ sail__override *sail__overrides_parse(sail_arena *a, const char *const *texts, s
 bool sail__recipe_merge(sail_arena *a, sail_node *base, const sail_node *over);
 
 /* Make every path in a map of sections absolute: relative to the file it is written in, or to the working directory; hf:OWNER/NAME is
- * looked up in the Hugging Face cache, and one that is not there becomes a problem (NULL: stays as it is). False: out of memory. */
-bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node, sail_problems *problems);
+ * looked up in the Hugging Face cache, and one that is not there stays as it is and is told in absent; a malformed one is a problem. Either list may be NULL. False: out of
+ * memory. */
+bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node, sail_problems *problems, sail_problems *absent);
 /* The same for one string. */
 const char *sail__recipe_path(sail_arena *a, const sail_node *n);
 

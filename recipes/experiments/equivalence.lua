@@ -1,4 +1,5 @@
--- Experiment (d): the reward that a policy implies. SAIL's single level rests on r(x,y) = beta log(pi(y|x) / pi0(y|x)) + a constant
+-- Experiment (d): how exactly the reward that a policy implies is the reward, and where it stops to be.
+-- SAIL's single level rests on r(x,y) = beta log(pi(y|x) / pi0(y|x)) + a constant
 -- per prompt, which holds for the policy that maximises E[R] - beta KL(pi | pi0). How exactly does r give R back, and where does
 -- it stop? Everything is enumerated in double precision: one prompt, 27 responses of three tokens out of three, rewards drawn
 -- from a normal distribution, 20 problems a row; errors are the largest over responses, once the best constant is taken off,

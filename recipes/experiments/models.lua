@@ -1,9 +1,10 @@
--- Experiment (e): the wrong preference model. Labels of the small world's pairs are drawn by each of six preference models from one truth;
+-- Experiment (e): the wrong preference model, who fits whom.
+-- Labels of the small world's pairs are drawn by each of six preference models from one truth;
 -- DPO learns from them with each of the six. Who fits whom: accuracy against the true order on held-out pairs, three seeds.
 --
 --   sail world runs/world --eval 400 && sail run recipes/experiments/models.lua
 local sail = require "sail"
-local small = require "small"
+local small = require "_small"
 local seeds = 3
 
 -- The truth: a sum of weights of words, in nats.

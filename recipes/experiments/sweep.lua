@@ -1,8 +1,9 @@
--- Experiment (b): how far the extra terms may go. Mixture 0.1, 0.3, 0.5 times coefficient 0.1, 0.2, 0.4, 0.8 for DDP, DPP and DPR in the small
+-- Experiment (b): mixture times coefficient, how far the extra terms may go.
+-- Mixture 0.1, 0.3, 0.5 times coefficient 0.1, 0.2, 0.4, 0.8 for DDP, DPP and DPR in the small
 -- world, three seeds each: stability, accuracy on held-out pairs, win rate by the truth.
 --
 --   sail world runs/world --eval 400 && sail run recipes/experiments/sweep.lua
-local small = require "small"
+local small = require "_small"
 local seeds = 3
 local mixtures, coefs, designs = { 0.1, 0.3, 0.5 }, { 0.1, 0.2, 0.4, 0.8 }, { "ddp", "dpp", "dpr" }
 

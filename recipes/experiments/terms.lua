@@ -1,9 +1,10 @@
--- Experiment (a): the gradient terms one by one. From one start, a policy learns by T1, T2 or T3 alone and by their sums, on each of
+-- Experiment (a): the gradient terms one by one.
+-- From one start, a policy learns by T1, T2 or T3 alone and by their sums, on each of
 -- the sources of pairs, for all prompts and with weight 1. Judged by the truth of the small world.
 --   minimised: -[ w2 F + w1 sg(F - b) sum_k log pi(y_k) + w3 F^2/2 ], F = log q(label), b the leave-one-out mean
 --
 --   sail world runs/world --eval 400 && sail run recipes/experiments/terms.lua
-local small = require "small"
+local small = require "_small"
 local seeds = 3
 
 local function terms(w1, w2, w3)
