@@ -18,6 +18,7 @@ static sail_code run(assessment *x, sail_ctx *ctx, const sail__stage *stage, con
     SAIL_TRY(sail__session_open(ctx, &spec, &x->session, err));
     SAIL_TRY(sail__learner_init(&x->learner, x->session->model, stage->objective.loaded->plugin.caps, err));
     SAIL_TRY(sail__stream_open(x->session, stage, NULL, &x->stream, err));
+    sail__stream_tell_drops(&x->stream, stage);
     *facts = (sail__assessed){x->stream.held_out.n, (size_t)x->stream.held_out.records, !x->session->reference_is_policy};
     if (facts->rows == 0)
         return sail_fail(err, SAIL_E_ARG, "the data have no usable row");

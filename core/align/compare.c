@@ -24,7 +24,7 @@ typedef struct comparison {
     answers **by; /* [contender][seed] */
     sail__session *session; /* of the last model: its rows and texts serve the judge */
     sail__stream stream;
-    bool open;
+    bool open, told;
 } comparison;
 
 /* ---- answers ---- */
@@ -46,6 +46,9 @@ static sail_code answer(comparison *x, const sail__model_section *m, answers *ou
     SAIL_TRY(sail__session_open(x->ctx, &spec, &x->session, err));
     SAIL_TRY(sail__stream_open(x->session, s, x->store, &x->stream, err));
     x->open = true;
+    if (!x->told) /* the same data for all */
+        sail__stream_tell_drops(&x->stream, s);
+    x->told = true;
     const sail__rows *rows = &x->stream.held_out;
     int64_t n = s->eval.generate > 0 && s->eval.generate < (int64_t)rows->n ? s->eval.generate : (int64_t)rows->n;
     if (n < 1)

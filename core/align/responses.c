@@ -175,6 +175,7 @@ static sail_code open_and_answer(answering *x, const char *dir, sail_err *err)
     sail__session_spec spec = {.model = &s->model, .backend = &s->backend, .train = SAIL__TRAIN_NOTHING, .seed = s->seed};
     SAIL_TRY(sail__session_open(x->ctx, &spec, &x->session, err));
     SAIL_TRY(sail__stream_open(x->session, s, x->store, &x->stream, err));
+    sail__stream_tell_drops(&x->stream, s);
     SAIL_TRY(all(x, err));
     return finish(x, dir, err);
 }

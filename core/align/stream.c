@@ -54,7 +54,6 @@ static sail_code load_rows(sail__stream *st, const sail__stage *stage, const sai
     sail_code code = sail__rows_load(&o, &e, out, err);
     sail__ids_free(&closing);
     SAIL_TRY(code);
-    tell_drops(st->session->ctx, key, out);
     return SAIL_OK;
 }
 
@@ -127,6 +126,13 @@ sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__st
     if (code != SAIL_OK)
         sail__stream_close(out);
     return code;
+}
+
+void sail__stream_tell_drops(const sail__stream *st, const sail__stage *stage)
+{
+    if (stage->data.train)
+        tell_drops(st->session->ctx, "data.train", &st->train);
+    tell_drops(st->session->ctx, stage->data.eval ? "data.eval" : "held out of data.train", &st->held_out);
 }
 
 void sail__stream_close(sail__stream *st)

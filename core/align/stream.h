@@ -52,6 +52,8 @@ typedef struct sail__stream {
 
 /* Read, split and encode the stage's data. */
 sail_code sail__stream_open(sail__session *s, const sail__stage *stage, sail__store *store, sail__stream *out, sail_err *err);
+/* To the log: how many rows were left out, and why. */
+void sail__stream_tell_drops(const sail__stream *st, const sail__stage *stage);
 void sail__stream_close(sail__stream *st);
 
 /* The groups of step->step, into step (its arena, seed, step set): routes drawn, responses written, judge labels given. `live`

@@ -173,6 +173,7 @@ static sail_code begin(sail__trainer *t, bool *resumed, sail_err *err)
     SAIL_TRY(open_session(t, err));
     SAIL_TRY(sail__learner_init(&t->learner, t->session->model, stage->objective.loaded->plugin.caps, err));
     SAIL_TRY(sail__stream_open(t->session, stage, t->o.store, &t->stream, err));
+    sail__stream_tell_drops(&t->stream, stage);
     t->stream.passes = &t->learner.passes;
     SAIL_TRY(count_steps(t, err));
     SAIL_TRY(sail__evaluator_init(&t->evaluator, &t->stream, &t->learner, err));
