@@ -369,46 +369,28 @@ static sail_code objective_loss(const void *self, sail_tape *t, const sail_pairs
     return run_objective(&c, t);
 }
 
-static bool counts(const sail_pairs *b, int64_t i) { return b->writer[i] == SAIL_BY_POLICY && b->outcome[i] != SAIL_ABSTAIN; }
-
-static bool share_a_response(const sail_pairs *b, int64_t i, int64_t j)
-{
-    const int64_t *first = b->layout->response_of_pair;
-    for (int64_t k = first[i]; b->response_id && k < first[i + 1]; k++)
-        for (int64_t m = first[j]; m < first[j + 1]; m++)
-            if (b->response_id[k] == b->response_id[m])
-                return true;
-    return false;
-}
-
-/* METHOD 3: the mean over the other pairs that the policy wrote and that share no response with this one. */
+/* METHOD 3: over the pairs that the policy wrote. */
 static sail_code objective_prepare(const void *self, sail_tape *t, const sail_pairs *b, double *state, double *out)
 {
-    (void)state;
+    const double decay = 0.9; /* as the objective `sail` has it */
     bool any = false;
-    for (int64_t i = 0; i < b->n; i++) {
+    uint8_t *counts = sail__calloc((size_t)b->n + 1, 1);
+    double *f = sail__calloc((size_t)b->n + 1, sizeof *f);
+    for (int64_t i = 0; counts && i < b->n; i++) {
         out[i] = 0;
-        any |= counts(b, i);
+        counts[i] = b->writer[i] == SAIL_BY_POLICY && b->outcome[i] != SAIL_ABSTAIN;
+        any |= counts[i] != 0;
     }
-    if (!any)
-        return SAIL_OK;
-    double *f = sail__calloc((size_t)b->n, sizeof *f);
-    if (!f) {
-        sail_tape_fail(t, SAIL_E_NOMEM, "no memory for %lld pairs", (long long)b->n);
-        return SAIL_E_NOMEM;
-    }
+    sail_code code = SAIL_OK;
+    if (!counts || !f)
+        sail_tape_fail(t, code = SAIL_E_NOMEM, "no memory for %lld pairs", (long long)b->n);
     sail_loss ignored = {.size = sizeof ignored};
     sail__lua_loss c = {.plugin = self, .b = b, .out = &ignored, .record = f};
-    sail_code code = run_objective(&c, t);
-    for (int64_t i = 0; code == SAIL_OK && c.asked && i < b->n; i++) {
-        double sum = 0, n = 0;
-        for (int64_t j = 0; j < b->n; j++)
-            if (j != i && counts(b, j) && !share_a_response(b, i, j)) {
-                sum += f[j];
-                n++;
-            }
-        out[i] = n > 0 ? sum / n : 0;
-    }
+    if (code == SAIL_OK && any)
+        code = run_objective(&c, t);
+    if (code == SAIL_OK && c.asked)
+        sail_baselines(b, counts, f, true, decay, state, out);
+    sail__free(counts);
     sail__free(f);
     return code;
 }

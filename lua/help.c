@@ -81,7 +81,7 @@ static const entry batch[] = {
     {"b.outcome, b.reversed", "outcomes, counted from 1: b.outcome[i], #b.outcome, b.outcome:is(k) (pair, 1 or 0)"},
     {"b.preference:logprob(scores, outcome)", "pair: log q(outcome); outcome: b.outcome, b.reversed or a number"},
     {"b.preference:entropy(scores)", "pair: entropy over the outcomes"},
-    {"b.baseline(F)", "pair: mean of F over the other pairs of the step that the policy wrote; once"},
+    {"b.baseline(F)", "pair: mean of F over the other pairs of the step that the policy wrote; where there are none, of earlier steps; once"},
     {"b.coef_written, b.coef_labelled", "pair: the route's coefficient where the policy wrote, or labelled; else 0"},
     {"b.written, b.labelled, b.judged", "pair: 1 where the policy wrote, the policy labelled, a judge labelled"},
     {"b.n, b.first, b.step, b.beta, b.max_margin", "numbers: pairs here, the first one's index in the step, step from 0, …"},

@@ -51,6 +51,38 @@ void sail_labelled_sides(sail_tape *t, const sail_pairs *b, sail_side *winner, s
         *decided = yes;
 }
 
+static bool share_a_response(const sail_pairs *b, int64_t i, int64_t j)
+{
+    const int64_t *first = b->layout->response_of_pair;
+    if (!b->response_id)
+        return i == j;
+    for (int64_t k = first[i]; k < first[i + 1]; k++)
+        for (int64_t m = first[j]; m < first[j + 1]; m++)
+            if (b->response_id[k] == b->response_id[m])
+                return true;
+    return false;
+}
+
+void sail_baselines(const sail_pairs *b, const uint8_t *counts, const double *v, bool leave_one_out, double decay, double *state, double *baseline)
+{
+    double all = 0, counted = 0;
+    for (int64_t i = 0; i < b->n; i++) {
+        double sum = 0, n = 0;
+        for (int64_t j = 0; leave_one_out && j < b->n; j++)
+            if (counts[j] && !share_a_response(b, i, j)) { /* it shares its own, too */
+                sum += v[j];
+                n++;
+            }
+        baseline[i] = n > 0 ? sum / n : state[0];
+        all += counts[i] ? v[i] : 0;
+        counted += counts[i] != 0;
+    }
+    if (counted > 0) {
+        state[0] = state[1] != 0 ? decay * state[0] + (1 - decay) * (all / counted) : all / counted;
+        state[1] = 1;
+    }
+}
+
 sail_var sail_chosen_nll(sail_tape *t, const sail_pairs *b)
 {
     if (b->step_chosen_tokens <= 0)

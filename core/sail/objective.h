@@ -86,6 +86,12 @@ typedef struct sail_pairs {
  * responses. Any of the three may be NULL. */
 void sail_labelled_sides(sail_tape *t, const sail_pairs *b, sail_side *winner, sail_side *loser, sail_var *decided);
 
+/* Baselines of score-function terms: for each pair the mean of v over the other pairs of the step that count and share no response with it;
+ * where there is none (the policy wrote one pair, or all pairs are made of the same responses), or without leave_one_out, the moving mean of
+ * the steps before: neither depends on the responses that it is multiplied with. counts: [n] the pairs whose v is told. state: two doubles
+ * of the objective's own, 0 at the start; this step is taken in. Since ABI 1.1 */
+void sail_baselines(const sail_pairs *b, const uint8_t *counts, const double *v, bool leave_one_out, double decay, double *state, double *baseline);
+
 enum { SAIL_MAX_METRICS = 32 };
 /* SCALAR: minus the mean log p of a token of the responses in slot 0 (the chosen ones), over the whole step; nats a token. */
 sail_var sail_chosen_nll(sail_tape *t, const sail_pairs *b);

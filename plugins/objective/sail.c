@@ -43,7 +43,9 @@ static const sail_opt opts[] = {
     SAIL_OPT_CHOICE(struct sail, labels, .choices = labels, .def = SAIL_LABELS_SAMPLED,
                     .help = "labels of the policy: drawn, or their expectation in closed form"),
     SAIL_OPT_CHOICE(struct sail, baseline, .choices = baselines, .def = LEAVE_ONE_OUT,
-                    .help = "what is subtracted from F in the score-function term"),
+                    .help = "what is subtracted from F in the score-function term; leave_one_out: the mean of the step's other pairs, of "
+                            "earlier steps where there are none. Over responses at another temperature than 1, under filters or replayed, "
+                            "T1 is biased without: at 0.9 its cosine with the truth is 0.55 to 0.84 in four small problems, 0.95 to 0.998 with a mean"),
     SAIL_OPT_CHOICE(struct sail, scope, .choices = scopes, .def = POLICY_WRITTEN,
                     .help = "pairs that the baseline is the mean of"),
     SAIL_OPT_F64(struct sail, decay, .def = 0.9, .min = 0, .max = 1, .help = "of the moving mean, a step"),
@@ -51,7 +53,10 @@ static const sail_opt opts[] = {
     SAIL_OPT_CHOICE(struct sail, terms, .choices = terms, .def = 0,
                     .help = "the parts of the gradient that are used, to look at one alone; t1 and t3 keep their route's coefficient"),
     SAIL_OPT_CHOICE(struct sail, importance, .choices = importances, .def = OFF,
-                    .help = "correct for responses not drawn from the policy as it is: temperature, filters, replay"),
+                    .help = "correct for responses not drawn from the policy as it is: temperature, filters, replay. token: what is left of T1's "
+                            "bias is small (cosine 0.99 and more in the same problems) and its weights stay near 1 however long a response is; "
+                            "sequence: exact, but of long responses few count (sail/ess: 0.2 to 0.7 of 8 pairs of 50 tokens at 0.9), and the "
+                            "bound cuts"),
     SAIL_OPT_F64(struct sail, importance_bound, .def = 10, .min = 0, .max = 1e300, .flags = SAIL_OPT_SCHEDULABLE,
                  .help = "largest importance weight; 0: none"),
     {0},
@@ -229,51 +234,13 @@ static bool in_scope(const struct sail *o, const sail_pairs *b, int64_t i)
     return (o->scope == ALL || b->writer[i] == SAIL_BY_POLICY) && counts(o, b, i);
 }
 
-static bool share_a_response(const sail_pairs *b, int64_t i, int64_t j)
+/* Whether the baseline is made of this step's pairs: leave_one_out only where the policy wrote something. */
+static bool reads_values(const struct sail *o, const sail_pairs *b)
 {
-    const int64_t *first = b->layout->response_of_pair;
-    for (int64_t k = first[i]; k < first[i + 1]; k++)
-        for (int64_t m = first[j]; m < first[j + 1]; m++)
-            if (b->response_id[k] == b->response_id[m])
-                return true;
-    return false;
-}
-
-/* The mean over the pairs in scope that share no response with the pair itself: only then is it independent of what it
- * multiplies. Three pairs made of three responses have no such others: 0. */
-static void leave_one_out(const struct sail *o, const sail_pairs *b, const double *v, double *baseline)
-{
-    for (int64_t i = 0; i < b->n; i++) {
-        double sum = 0, n = 0;
-        for (int64_t j = 0; j < b->n; j++)
-            if (in_scope(o, b, j) && !share_a_response(b, i, j)) { /* it shares its own, too */
-                sum += v[j];
-                n++;
-            }
-        baseline[i] = n ? sum / n : 0;
-    }
-}
-
-/* state: the mean so far, and whether there is one. Read before it takes in this step. */
-static void moving_mean(const struct sail *o, const sail_pairs *b, const double *v, double *state, double *baseline)
-{
-    double sum = 0, n = 0;
-    for (int64_t i = 0; i < b->n; i++) {
-        baseline[i] = state[0];
-        if (in_scope(o, b, i)) {
-            sum += v[i];
-            n++;
-        }
-    }
-    if (n) {
-        state[0] = state[1] ? o->decay * state[0] + (1 - o->decay) * (sum / n) : sum / n;
-        state[1] = 1;
-    }
-}
-
-static bool reads_values(const struct sail *o)
-{
-    return o->estimator == EXACT && uses(o, T1) && (o->baseline == LEAVE_ONE_OUT || o->baseline == MOVING_MEAN);
+    bool written = false;
+    for (int64_t i = 0; i < b->n; i++)
+        written |= b->writer[i] == SAIL_BY_POLICY;
+    return o->estimator == EXACT && uses(o, T1) && (o->baseline == MOVING_MEAN || (o->baseline == LEAVE_ONE_OUT && written));
 }
 
 static sail_code prepare(const void *self, sail_tape *t, const sail_pairs *b, double *state, double *baseline)
@@ -281,7 +248,7 @@ static sail_code prepare(const void *self, sail_tape *t, const sail_pairs *b, do
     const struct sail *o = self;
     for (int64_t i = 0; i < b->n; i++)
         baseline[i] = o->estimator == EXACT && o->baseline == CONSTANT ? o->baseline_value : 0;
-    if (!reads_values(o))
+    if (!reads_values(o, b))
         return SAIL_OK;
     uint8_t *mask = calloc((size_t)b->n + 1, 1);
     if (!mask) {
@@ -289,25 +256,20 @@ static sail_code prepare(const void *self, sail_tape *t, const sail_pairs *b, do
         return sail_tape_status(t);
     }
     sail_var f, v = weighed(o, t, b, mask, &f);
+    for (int64_t i = 0; i < b->n; i++)
+        mask[i] = in_scope(o, b, i);
+    if (sail_tape_status(t) == SAIL_OK)
+        sail_baselines(b, mask, sail_value_of(t, v), o->baseline == LEAVE_ONE_OUT, o->decay, state, baseline);
     free(mask);
-    if (sail_tape_status(t) != SAIL_OK)
-        return sail_tape_status(t);
-    if (o->baseline == LEAVE_ONE_OUT)
-        leave_one_out(o, b, sail_value_of(t, v), baseline);
-    else
-        moving_mean(o, b, sail_value_of(t, v), state, baseline);
-    return SAIL_OK;
+    return sail_tape_status(t);
 }
 
 static void prepare_needs(const void *self, const sail_pairs *b, uint8_t *mask)
 {
     const struct sail *o = self;
-    bool written = false;
+    const bool reads = reads_values(o, b);
     for (int64_t i = 0; i < b->n; i++)
-        written |= b->writer[i] == SAIL_BY_POLICY;
-    for (int64_t i = 0; i < b->n; i++) /* a leave-one-out mean is read only where the policy wrote something */
-        mask[i] = reads_values(o) && (written || o->baseline == MOVING_MEAN) &&
-                  (o->scope == ALL || b->writer[i] == SAIL_BY_POLICY);
+        mask[i] = reads && (o->scope == ALL || b->writer[i] == SAIL_BY_POLICY);
 }
 
 /* METHOD 3: E of a score is 0 under the policy's own distribution only, and what is left over is many times T1. */

@@ -174,7 +174,16 @@ static void check_temperature(const char *where, const sail_node *file, const pr
         test_flatten(sail__node_get(x, "mean_F_score_without_weights"), plain, MOST_D);
         how h = {.writer = SAIL_BY_POLICY, .labeller = SAIL_BY_POLICY, .c = 1, .terms = "t1"};
         h.drawn = tempered(&s, t, "DPP", "", w);
-        double *none = mean_of(&s, w, directions(&s, h));
+        double *none = mean_of(&s, w, directions(&s, h)), *mean = sail__arena_array(a, (size_t)s.n, sizeof *mean), f = 0;
+        for (int64_t g = 0; g < s.n; g++)
+            f += w[g] * s.f[g];
+        for (int64_t g = 0; g < s.n; g++)
+            mean[g] = f;
+        h.baseline = mean; /* what leave_one_out and moving_mean are on average */
+        double *centred = mean_of(&s, w, directions(&s, h));
+        h.importance = "token";
+        double *both = mean_of(&s, w, directions(&s, h));
+        h.baseline = NULL;
         h.importance = "sequence";
         double *sequence = mean_of(&s, w, directions(&s, h));
         h.importance = "token";
@@ -198,11 +207,14 @@ static void check_temperature(const char *where, const sail_node *file, const pr
         enter("T1 at a temperature, importance sequence", sequence, t1, d, scale, 1e-9);
         enter("T1 at a temperature, importance token (its own bias)", by_token, token, d, scale, 1e-9);
         enter("T1 at a temperature, importance sequence, bound 1.05", bounded, cut, d, scale, 1e-9);
+        if (t == 0.9 && !(cosine(centred, t1, d) > 0.95 && cosine(both, t1, d) > 0.985 && cosine(both, t1, d) > cosine(centred, t1, d)))
+            fail_msg("%s: T1 at temperature %g has cosine %g with a mean as baseline, %g with weights by token besides", where, t,
+                     cosine(centred, t1, d), cosine(both, t1, d));
         if (t != 1 && !(off(bounded, t1, d) > 1e-6 * length(plain, d)))
             fail_msg("%s: a bound of 1.05 cuts nothing at temperature %g", where, t);
-        print_message("%s, temperature %.1f: T1 %.4f; without weights %.4f (cosine %.2f), by token %.4f (%.2f), by sequence %.4f "
+        print_message("%s, temperature %.1f: T1 %.4f; without weights %.4f (cosine %.2f), centred %.4f (%.3f), by token besides %.4f (%.3f), by token %.4f (%.2f), by sequence %.4f "
                       "(%.3f), bounded at 1.05 %.4f (%.2f)\n",
-                      where, t, length(t1, d), length(none, d), cosine(none, t1, d), length(by_token, d), cosine(by_token, t1, d),
+                      where, t, length(t1, d), length(none, d), cosine(none, t1, d), length(centred, d), cosine(centred, t1, d), length(both, d), cosine(both, t1, d), length(by_token, d), cosine(by_token, t1, d),
                       length(sequence, d), cosine(sequence, t1, d), length(bounded, d), cosine(bounded, t1, d));
         sail__arena_free(a);
     }

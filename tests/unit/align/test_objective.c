@@ -195,6 +195,29 @@ static void leave_one_out_leaves_out_pairs_that_share_a_response(void **state)
     stop(&s);
 }
 
+static void without_another_pair_the_baseline_is_that_of_earlier_steps(void **state)
+{
+    step s;
+    double w[TOKENS], loss, mean = 0;
+    start(&s, "sail", NULL);
+    for (int i = 2; i < PAIRS; i++)
+        mean += label_of(&s, i) / 4;
+    const int64_t prompt[] = {0, 1, 2, 2, 2, 2}, response[] = {0, 1, 2, 3, 10, 11, 10, 12, 10, 13, 10, 14}; /* all share one */
+    s.rows.prompt_id = prompt;
+    s.rows.response_id = response;
+    assert_int_equal(weights(&s, w, &loss), SAIL_OK);
+    for (int i = 2; i < PAIRS; i++)
+        assert_true(s.baseline[i] == 0); /* the first step has none before it */
+    assert_true(fabs(s.state[0] - mean) < 1e-15);
+    s.state[0] = -2;
+    s.rows.baseline = NULL;
+    assert_int_equal(weights(&s, w, &loss), SAIL_OK);
+    for (int i = 2; i < PAIRS; i++)
+        assert_true(s.baseline[i] == -2);
+    assert_true(fabs(s.state[0] - (0.9 * -2 + 0.1 * mean)) < 1e-15);
+    stop(&s);
+}
+
 static void a_moving_mean_is_read_before_it_takes_in_the_step(void **state)
 {
     step s;
@@ -525,6 +548,7 @@ int main(void)
         cmocka_unit_test(splitting_a_step_changes_no_weight),
         cmocka_unit_test(objectives_that_couple_a_step_declare_it),
         cmocka_unit_test(leave_one_out_leaves_out_pairs_that_share_a_response),
+        cmocka_unit_test(without_another_pair_the_baseline_is_that_of_earlier_steps),
         cmocka_unit_test(a_moving_mean_is_read_before_it_takes_in_the_step),
         cmocka_unit_test(an_abstention_moves_nothing),
         cmocka_unit_test(released_refuses_what_it_cannot_divide_by),
