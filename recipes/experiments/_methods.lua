@@ -29,7 +29,7 @@ return function(o)
       stage = "reward", name = name, seed = seed,
       data = with(with(held_out, o.reward_data or {}), { share = share }),
       method = { preference = "bradley_terry" },
-      train = { steps = 60, batch = 8, lr = 2e-4, schedule = { kind = "cosine", warmup = 0.1 }, log_every = 20 },
+      train = { steps = 60, batch = o.reward_batch or 8, lr = 2e-4, schedule = { kind = "cosine", warmup = 0.1 }, log_every = 20 },
       eval = { before = false, pairs = 128 },
     }
   end

@@ -6,6 +6,6 @@
 return require "_methods" {
   name = "hh", title = "DPO, DDP, DPP, DPR: harmlessness",
   data = { reader = "hh-rlhf", max_prompt = 128, max_response = 64 },
-  reward_data = { max_prompt = 256, max_response = 128 },
+  reward_data = { max_prompt = 192, max_response = 96 }, reward_batch = 4,
   rule = { kind = "rule", rule = "weights", file = "harmless.txt" },
 }
