@@ -581,25 +581,7 @@ static void samples(const report_data *d, sail_buf *out)
         sail__buf_str(out, "</section>\n");
 }
 
-/* ---- recipes and events ---- */
-
-static void recipes(const report_data *d, bool folded, sail_buf *out)
-{
-    bool begun = false;
-    for (size_t i = 0; i < d->n; i++) {
-        if (!*d->runs[i].recipe)
-            continue;
-        sail__buf_printf(out, "%s<details class='card'%s><summary>", begun ? "" : "<section><h2>Recipes, as they were run</h2>\n",
-                         d->n == 1 && !folded ? " open" : "");
-        begun = true;
-        html(out, d->runs[i].name);
-        sail__buf_str(out, "</summary><pre>");
-        html(out, d->runs[i].recipe);
-        sail__buf_str(out, "</pre></details>\n");
-    }
-    if (begun)
-        sail__buf_str(out, "</section>\n");
-}
+/* ---- events ---- */
 
 static void events(const report_data *d, sail_buf *out)
 {
@@ -720,7 +702,7 @@ sail_code sail__report_html(const report_data *d, sail_buf *out, sail_err *err)
     else
         plain_page(d, stages, (const bool(*)[4])has, out->len > top, drawings.len > before, out);
     events(d, out);
-    recipes(d, compared, out);
+    SAIL_TRY(sail__report_recipes_html(d, compared, out, err));
     sail__buf_str(out, "<footer>Made by <span class='mono'>sail report</span>. Curves of more than 1200 steps are drawn through means; "
                        "<span class='mono'>--format csv</span> holds every value.</footer>\n</main>\n<script type='application/json' id='data'>"
                        "{\"runs\":[");

@@ -64,6 +64,9 @@ void sail__report_tables_html(const report_data *d, sail_buf *out);
 void sail__report_tables_charts(const report_data *d, sail_buf *out); /* appended as the first of the page's charts */
 void sail__report_tables_text(const report_data *d, size_t run, sail_buf *out);
 
+/* The recipes as they were run, and of several what is different. */
+sail_code sail__report_recipes_html(const report_data *d, bool folded, sail_buf *out, sail_err *err);
+
 void sail__report_escape(sail_buf *out, const char *text); /* for HTML */
 void sail__report_script_text(sail_buf *out, const char *text); /* a JSON string inside a script element */
 

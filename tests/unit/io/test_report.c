@@ -153,6 +153,33 @@ static void html_lets_nothing_out(void **state)
     }
 }
 
+static void recipes_are_compared_key_by_key(void **state)
+{
+    fixture *f = *state;
+    static const char *const recipes[] = {
+        "name: one  # a\nruns: \"/x\"  # default\nstages:\n  - name: sft  # default\n    train:\n      lr: 0.1  # a.yaml:3\n      note: \"x  # y\"  # a\n"
+        "  - name: align  # default\n    routes:\n      dpp: 0.3  # a\n    stop:\n      - end  # a\n",
+        "name: two  # b\nruns: \"/y\"  # default\nstages:\n  - name: sft  # default\n    train:\n      lr: 0.2  # b.yaml:9\n      note: \"x  # y\"  # b\n"
+        "  - name: align  # default\n    routes:\n      ddp: <0.4>  # b\n    stop:\n      - end  # b\n      - more  # b\n",
+    };
+    for (int i = 0; i < 2; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/recipe.resolved.yaml", f->runs[i]);
+        ok(f, sail__file_write(path, recipes[i], strlen(recipes[i]), &f->err));
+    }
+    make(f, SAIL__REPORT_HTML, 2);
+    const char *at = strstr(f->out.data, "What is different"), *end = at ? strstr(at, "</section>") : NULL;
+    assert_non_null(end);
+    char *table = sail__arena_strndup(f->arena, at, (size_t)(end - at));
+    assert_int_equal(count(table, "<tr>"), 1 + 4);
+    assert_non_null(strstr(table, "stages[sft].train.lr</th><td class='mono'>0.1</td><td class='mono'>0.2</td>"));
+    assert_non_null(strstr(table, "stages[align].routes.dpp</th><td class='mono'>0.3</td><td class='soft'>"));
+    assert_non_null(strstr(table, "<td class='mono'>&lt;0.4&gt;</td>"));
+    assert_non_null(strstr(table, "stages[align].stop[1]"));
+    make(f, SAIL__REPORT_HTML, 1);
+    assert_null(strstr(f->out.data, "What is different"));
+}
+
 static void text_has_curves_and_no_control_characters(void **state)
 {
     fixture *f = *state;
@@ -252,6 +279,7 @@ int main(void)
         T(json_holds_every_value),
         T(csv_has_a_row_a_value),
         T(html_lets_nothing_out),
+        T(recipes_are_compared_key_by_key),
         T(text_has_curves_and_no_control_characters),
         T(win_rates_stand_first_then_curves_then_samples),
         T(a_comparison_of_which_nothing_is_told_has_its_table),
