@@ -103,9 +103,10 @@ static sail_code held_out_pairs(sail__evaluator *e, const sail__stage *live, sai
 
 /* ---- fresh responses ---- */
 
-/* Mean of log pi(y|x) - log pi_0(y|x) over responses: an estimate of the KL divergence to the reference. */
+/* Mean of log pi(y|x) - log pi_0(y|x) over responses: an estimate of the KL divergence to the reference. *groups: [n], one response each, with
+ * what both say of its tokens. */
 static sail_code divergence(sail__evaluator *e, const sail__stage *live, const sail__written *w, size_t n, sail_arena *a,
-                            sail__metrics *out, sail_err *err)
+                            const sail__group **groups, sail__metrics *out, sail_err *err)
 {
     sail__step s = {.arena = a, .n = (int64_t)n};
     s.groups = sail__arena_array(a, n + 1, sizeof *s.groups);
@@ -119,6 +120,7 @@ static sail_code divergence(sail__evaluator *e, const sail__stage *live, const s
     sail__micro *m;
     int64_t parts;
     SAIL_TRY(sail__passes_plan(&s, 0, live->train.max_tokens, &m, &parts, err));
+    *groups = s.groups;
     double sum = 0;
     for (int64_t i = 0; i < parts; i++) {
         SAIL_TRY(sail__passes_reference(&e->learner->passes, &s, &m[i], err));
@@ -218,9 +220,9 @@ static sail_code win_rate_metrics(const sail__compared *c, bool one_order, sail_
     return SAIL_OK;
 }
 
-/* Prompts with both responses side by side, for the report. */
+/* Prompts with both responses side by side, for the report. known: what divergence left; NULL: nothing. */
 static sail_code keep_samples(sail__evaluator *e, const sail__stage *live, int64_t step, const sail__written *w, const double *score,
-                              int64_t n, sail_err *err)
+                              const sail__group *known, int64_t n, sail_arena *a, sail_err *err)
 {
     enum { MOST = 24 };
     sail__sample samples[MOST] = {0};
@@ -235,7 +237,8 @@ static sail_code keep_samples(sail__evaluator *e, const sail__stage *live, int64
         sail__row_conversation(e->stream->held_out.rows[w[i].row], &text);
         prompts[i] = text.data;
         r[i][0] = (sail__sample_response){.ids = w[i].ids, .n = (size_t)w[i].n, .text = w[i].text, .logps = w[i].logp, .writer = "policy",
-                                          .score = score ? score[i] : NAN};
+                                          .score = score ? score[i] : NAN, .ref = known ? known[i].r[0].ref : NULL,
+                                          .ends = sail__sample_ends(e->stream->session->tokenizer, w[i].ids, (size_t)w[i].n, w[i].text, a)};
         if (ref)
             r[i][1] = (sail__sample_response){.ids = ref->ids, .n = (size_t)ref->n, .text = ref->text, .logps = ref->logp,
                                               .writer = "reference", .score = NAN};
@@ -271,8 +274,9 @@ static sail_code fresh_responses(sail__evaluator *e, const sail__stage *live, in
     if (!e->reference && reference)
         SAIL_TRY(sail__stream_write(e->stream, SAIL__REFERENCE, rows, 0, n, &how, e->arena, &e->reference, &e->n_reference, err));
     SAIL_TRY(sail__stream_write(e->stream, SAIL__POLICY, rows, 0, n, &how, a, &w, &count, err));
+    const sail__group *known = NULL;
     if (reference)
-        SAIL_TRY(divergence(e, live, w, count, a, out, err));
+        SAIL_TRY(divergence(e, live, w, count, a, &known, out, err));
     for (size_t i = 0; i < count; i++)
         SAIL_TRY(sail__metrics_mean(out, "eval_completions/mean_length", (double)w[i].n, 1, err));
     double *score = NULL;
@@ -284,7 +288,7 @@ static sail_code fresh_responses(sail__evaluator *e, const sail__stage *live, in
         SAIL_TRY(sail__compare(e->stream, &live->eval_judge, rows, w, e->reference, (int64_t)count, live->eval.bootstrap, score, &c, err));
         SAIL_TRY(win_rate_metrics(&c, live->eval.one_order, out, err));
     }
-    return keep_samples(e, live, step, w, score, (int64_t)count, err);
+    return keep_samples(e, live, step, w, score, known, (int64_t)count, a, err);
 }
 
 sail_code sail__evaluate(sail__evaluator *e, const sail__stage *live, int64_t step, sail__metrics *out, sail_err *err)

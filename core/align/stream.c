@@ -666,3 +666,9 @@ sail_code sail__stream_learned(sail__stream *st, const sail__stage *live, const 
     SAIL_TRY(sail__plan_of(live, step->step, &plan, err));
     return sail__replay_put(&st->replay, step, &plan, err);
 }
+
+const uint32_t *sail__sample_ends(const sail__tokenizer *t, const int32_t *ids, size_t n, const char *text, sail_arena *a)
+{
+    uint32_t *ends = t && text && n ? sail__arena_array(a, n, sizeof *ends) : NULL;
+    return ends && sail__token_ends(t, ids, n, SAIL__SKIP_SPECIAL | SAIL__DECODE_CONTINUATION, text, ends) ? ends : NULL;
+}

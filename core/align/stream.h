@@ -87,6 +87,8 @@ typedef struct sail__written {
     const char *text;
     sail__finish finish;
 } sail__written;
+/* For samples: see sail__token_ends; NULL where they are unknown. */
+const uint32_t *sail__sample_ends(const sail__tokenizer *t, const int32_t *ids, size_t n, const char *text, sail_arena *a);
 sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail__rows *rows, int64_t first, int64_t n_rows,
                              const sail__writing *how, sail_arena *a, sail__written **out, size_t *n, sail_err *err);
 

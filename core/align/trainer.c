@@ -334,7 +334,8 @@ static sail_code keep_rollouts(sail__trainer *t, const sail__step *s, sail_err *
             if (tok)
                 (void)!sail__decode(tok, g->r[k].ids, (size_t)g->r[k].n, SAIL__SKIP_SPECIAL | SAIL__DECODE_CONTINUATION, &text[k], &ignored);
             r[k] = (sail__sample_response){.ids = g->r[k].ids, .n = (size_t)g->r[k].n, .text = text[k].data, .logps = g->r[k].old_logp,
-                                           .writer = writers[g->r[k].writer], .score = g->r[k].score};
+                                           .writer = writers[g->r[k].writer], .score = g->r[k].score, .ref = g->r[k].ref,
+                                           .ends = sail__sample_ends(tok, g->r[k].ids, (size_t)g->r[k].n, text[k].data, s->arena)};
         }
         sail__sample x = {.stage = t->o.stage->name, .step = s->step + 1, .index = index++, .kind = "train", .route = g->route,
                           .prompt_ids = g->prompt, .n_prompt = (size_t)g->n_prompt, .prompt = text[n_compared].data ? text[n_compared].data : "",

@@ -61,6 +61,7 @@ const char sail__report_css[] =
     ".answer header{display:flex;flex-wrap:wrap;gap:4px 8px;align-items:center;font-size:12px;color:var(--soft);margin-bottom:5px}\n"
     ".answer header b{color:var(--ink);font-weight:600}\n"
     ".answer p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:14px;max-height:22em;overflow:auto}\n"
+    ".t{font-style:normal;border-radius:3px;background:color-mix(in srgb,var(--c) var(--w),transparent)}\n"
     ".badge{background:var(--chip);border-radius:99px;padding:0 8px;white-space:nowrap}\n"
     ".win{color:var(--good)}\n"
     ".rates td{min-width:124px}.rates tbody th{white-space:nowrap}.rates td b.v{font-size:17px;font-weight:650;font-variant-numeric:tabular-nums}\n"

@@ -98,6 +98,16 @@ static void json_metrics(sail_buf *out, const report_run *r)
     sail__buf_str(out, stage ? "}}" : "}");
 }
 
+static void json_floats(sail_buf *out, const float *x, size_t n)
+{
+    sail__buf_str(out, "[");
+    for (size_t i = 0; x && i < n; i++) {
+        sail__buf_str(out, i ? "," : "");
+        json_number(out, (double)x[i]);
+    }
+    sail__buf_str(out, "]");
+}
+
 static void json_sample(sail_buf *out, const sail__sample *p)
 {
     sail__buf_printf(out, "{\"step\":%lld,\"index\":%lld,", (long long)p->step, (long long)p->index);
@@ -115,12 +125,11 @@ static void json_sample(sail_buf *out, const sail__sample *p)
         json_member(out, "text", r->text);
         sail__buf_str(out, "\"ids\":");
         json_ids(out, r->ids, r->n);
-        sail__buf_str(out, ",\"logprobs\":[");
-        for (size_t i = 0; r->logps && i < r->n; i++) {
-            sail__buf_str(out, i ? "," : "");
-            json_number(out, (double)r->logps[i]);
-        }
-        sail__buf_str(out, "],\"score\":");
+        sail__buf_str(out, ",\"logprobs\":");
+        json_floats(out, r->logps, r->n);
+        sail__buf_str(out, ",\"reference_logprobs\":");
+        json_floats(out, r->ref, r->n);
+        sail__buf_str(out, ",\"score\":");
         if (isnan(r->score))
             sail__buf_str(out, "null");
         else

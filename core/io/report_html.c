@@ -462,6 +462,24 @@ static void stage_part(const report_data *d, const stage_list *stages, size_t in
 
 /* ---- samples ---- */
 
+/* Each token on a ground that says how much likelier (green) or less likely (red) the policy finds it than the reference: full at e^3. */
+static void coloured_text(const sail__sample_response *a, size_t skip, sail_buf *out)
+{
+    for (size_t i = 0, from = skip; i < a->n; from = a->ends[i] > from ? a->ends[i] : from, i++) {
+        const double ratio = (double)a->logps[i] - (double)a->ref[i];
+        char piece[1024];
+        if (a->ends[i] <= from)
+            continue;
+        snprintf(piece, sizeof piece, "%.*s", (int)(a->ends[i] - from), a->text + from);
+        if (isfinite(ratio))
+            sail__buf_printf(out, "<i class='t' title='%+.2f' style='--c:var(--%s);--w:%.0f%%'>", ratio, ratio < 0 ? "bad" : "good",
+                             45 * fmin(1, fabs(ratio) / 3));
+        html(out, piece);
+        if (isfinite(ratio))
+            sail__buf_str(out, "</i>");
+    }
+}
+
 static void answer(const report_data *d, const report_run *r, const sail__sample *p, int k, sail_buf *out)
 {
     const sail__sample_response *a = &p->responses[k];
@@ -496,8 +514,11 @@ static void answer(const report_data *d, const report_run *r, const sail__sample
     if (p->k == 2 && (p->outcome == k || p->outcome == 2))
         sail__buf_str(out, p->outcome == 2 ? "<span class='badge'>tie</span>" : "<span class='badge win'>preferred</span>");
     sail__buf_printf(out, "<span>%zu tokens</span></header><p>", a->n);
-    if (a->text && *a->text)
-        html(out, a->text + (a->text[0] == ' ' && a->text[1] > ' ')); /* the space before a continuation's first word */
+    const size_t skip = a->text && a->text[0] == ' ' && a->text[1] > ' '; /* the space before a continuation's first word */
+    if (a->text && *a->text && a->ends && a->logps && a->ref && a->ends[a->n - 1] == strlen(a->text))
+        coloured_text(a, skip, out);
+    else if (a->text && *a->text)
+        html(out, a->text + skip);
     else
         sail__buf_str(out, a->text ? "<span class='soft'>(empty)</span>" : "<span class='soft'>(token ids only)</span>");
     sail__buf_str(out, "</p></div>");
@@ -578,7 +599,8 @@ static void samples(const report_data *d, sail_buf *out)
             sail__buf_str(out, "</div></div>\n");
         }
     if (begun)
-        sail__buf_str(out, "</section>\n");
+        sail__buf_str(out, "<p class='note'>Where words have a ground, it is their log-ratio: green where the policy finds them likelier than the "
+                           "reference, red where less; point at one for the number.</p></section>\n");
 }
 
 /* ---- events ---- */

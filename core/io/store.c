@@ -81,6 +81,8 @@ static sail_code add_response(sail__store *s, int64_t sample, int slot, const sa
     sail__bind_text(q, 5, r->text);
     sail__bind_blob(q, 6, r->logps, r->n * sizeof *r->logps);
     sail__bind_number(q, 7, r->score);
+    sail__bind_blob(q, 8, r->ref, r->n * sizeof *r->ref);
+    sail__bind_blob(q, 9, r->ends, r->n * sizeof *r->ends);
     return sail__db_done(s, q, doing, err);
 }
 

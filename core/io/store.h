@@ -51,6 +51,8 @@ typedef struct sail__sample_response {
     const float *logps; /* [n] nats, under the model; NULL: none */
     const char *writer; /* "policy", "reference", "data" … */
     double score;       /* judge's or implicit; NaN: none */
+    const float *ref;     /* [n] nats, under the reference; NULL: none */
+    const uint32_t *ends; /* [n] where each token's text ends in `text`, bytes; NULL: unknown */
 } sail__sample_response;
 typedef struct sail__sample {
     const char *stage;

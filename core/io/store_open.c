@@ -8,7 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { SCHEMA_VERSION = 2, APPLICATION_ID = 0x5341494c /* "SAIL" */ };
+enum { SCHEMA_VERSION = 3, APPLICATION_ID = 0x5341494c /* "SAIL" */ };
 
 static const char schema[] =
     "CREATE TABLE info(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -39,6 +39,11 @@ static const char schema_2[] =
     "CREATE TABLE questions(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, judge TEXT NOT NULL, conversation TEXT NOT NULL,"
     " response_1 TEXT NOT NULL, response_2 TEXT NOT NULL, first INTEGER NOT NULL, answer INTEGER NOT NULL, seconds REAL NOT NULL,"
     " time REAL NOT NULL);";
+
+/* What version 3 has more. */
+static const char schema_3[] =
+    "ALTER TABLE responses ADD COLUMN ref BLOB;"
+    "ALTER TABLE responses ADD COLUMN ends BLOB;";
 
 static sail_code take_lock(sail__store *s, sail_err *err)
 {
@@ -110,6 +115,8 @@ static sail_code make_schema(sail__store *s, sail_err *err)
     if (code == SAIL_OK)
         code = sail__db_run(s, schema_2, "creating", err);
     if (code == SAIL_OK)
+        code = sail__db_run(s, schema_3, "creating", err);
+    if (code == SAIL_OK)
         code = sail__db_run(s, pragmas, "creating", err);
     return sail__db_end(s, code, "creating", err);
 }
@@ -121,7 +128,9 @@ static sail_code renew(sail__store *s, sail_err *err)
     char version[40];
     snprintf(version, sizeof version, "PRAGMA user_version=%d", SCHEMA_VERSION);
     SAIL_TRY(sail__db_begin(s, doing, err));
-    sail_code code = sail__db_run(s, schema_2, doing, err);
+    sail_code code = s->version < 2 ? sail__db_run(s, schema_2, doing, err) : SAIL_OK;
+    if (code == SAIL_OK)
+        code = sail__db_run(s, schema_3, doing, err);
     if (code == SAIL_OK)
         code = sail__db_run(s, version, doing, err);
     SAIL_TRY(sail__db_end(s, code, doing, err));

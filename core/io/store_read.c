@@ -90,7 +90,7 @@ sail_code sail__store_events(sail__store *s, sail_arena *a, sail__event_row **ou
 static bool response_row(sail_arena *a, sqlite3_stmt *q, void *row)
 {
     sail__sample_response *r = row;
-    size_t n_logps = 0;
+    size_t n_logps = 0, n_ref = 0, n_ends = 0;
     r->writer = sail__column_text(a, q, 0);
     r->ids = sail__column_blob(a, q, 1, sizeof *r->ids, &r->n);
     r->text = sail__column_text(a, q, 2);
@@ -98,6 +98,12 @@ static bool response_row(sail_arena *a, sqlite3_stmt *q, void *row)
     if (n_logps != r->n)
         r->logps = NULL;
     r->score = sail__column_number(q, 4);
+    r->ref = sail__column_blob(a, q, 5, sizeof *r->ref, &n_ref);
+    if (n_ref != r->n)
+        r->ref = NULL;
+    r->ends = sail__column_blob(a, q, 6, sizeof *r->ends, &n_ends);
+    if (n_ends != r->n)
+        r->ends = NULL;
     return r->writer != NULL;
 }
 
@@ -144,7 +150,7 @@ sail_code sail__store_samples(sail__store *s, sail_arena *a, const char *stage, 
         return sail_fail(err, SAIL_E_NOMEM, "%s: %s: out of memory", s->path, doing);
     for (size_t i = 0; i < count; i++) {
         samples[i] = rows[i].sample;
-        if (!(q = sail__db_query(s, SAIL__Q_RESPONSES, doing, err)))
+        if (!(q = sail__db_query(s, s->version < 3 ? SAIL__Q_RESPONSES_2 : SAIL__Q_RESPONSES, doing, err)))
             return err->code;
         sqlite3_bind_int64(q, 1, rows[i].id);
         size_t k = 0;

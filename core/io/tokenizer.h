@@ -109,6 +109,10 @@ enum {
 sail_code sail__decode(const sail__tokenizer *t, const int32_t *ids, size_t n, unsigned flags, sail_buf *out,
                        sail_err *err);
 
+/* ends[i]: how many bytes of `text` the first i + 1 ids make; text is what sail__decode gave for them with these flags. False where the
+ * text is not the sum of its tokens' (or memory lacks): ends is then not filled. */
+bool sail__token_ends(const sail__tokenizer *t, const int32_t *ids, size_t n, unsigned flags, const char *text, uint32_t *ends);
+
 /* Decoding token by token: a character appears as soon as it is complete, an unfinished but still valid one waits, each
  * broken part becomes one U+FFFD. The state is plain data. */
 typedef struct sail__text_stream {

@@ -252,3 +252,18 @@ sail_code sail__decode(const sail__tokenizer *t, const int32_t *ids, size_t n, u
     sail__stream_flush(&s, out);
     return out->oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : SAIL_OK;
 }
+
+bool sail__token_ends(const sail__tokenizer *t, const int32_t *ids, size_t n, unsigned flags, const char *text, uint32_t *ends)
+{
+    sail__text_stream s = {.tokenizer = t, .flags = flags & SAIL__SKIP_SPECIAL};
+    sail_buf b = {0};
+    for (size_t i = 0; i < n; i++) {
+        sail__stream_push(&s, ids[i], &b);
+        if (i + 1 == n)
+            sail__stream_flush(&s, &b);
+        ends[i] = (uint32_t)b.len;
+    }
+    const bool same = !b.oom && b.len < UINT32_MAX && strlen(text) == b.len && !memcmp(text, b.data ? b.data : "", b.len);
+    sail__buf_free(&b);
+    return same;
+}

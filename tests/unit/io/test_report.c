@@ -31,12 +31,14 @@ static void ok(fixture *f, sail_code code)
 static void fill(fixture *f, sail__store *s, int run)
 {
     static const int32_t ids[] = {3, 4};
+    static const float logps[] = {-1, -2}, ref[] = {-1.5f, -1};
+    static const uint32_t ends[] = {2, sizeof HOSTILE - 1};
     for (int64_t i = 0; i < 5; i++) {
         const char *names[] = {"loss", "rewards/chosen", "rewards/rejected", HOSTILE, "eval_win_rate"};
         double values[] = {i == 2 ? (double)NAN : 1.0 / (double)(i + 1 + run), (double)i, -(double)i, 1, i == 3 ? (double)INFINITY : 0.5};
         ok(f, sail__store_add_metrics(s, "align", i, names, values, 5, &f->err));
     }
-    sail__sample_response r[] = {{ids, 2, HOSTILE, NULL, HOSTILE, 0.5}, {ids, 2, "", NULL, "data", NAN}};
+    sail__sample_response r[] = {{ids, 2, HOSTILE, logps, HOSTILE, 0.5, ref, ends}, {ids, 2, "", NULL, "data", NAN}};
     sail__sample p = {.stage = "align", .step = 4, .kind = "eval", .route = HOSTILE, .prompt_ids = ids, .n_prompt = 2, .prompt = HOSTILE,
                       .outcome = 0, .k = 2, .responses = r};
     ok(f, sail__store_add_samples(s, &p, 1, &f->err));
@@ -138,6 +140,8 @@ static void html_lets_nothing_out(void **state)
         assert_int_equal(count(f->out.data, "<script"), 2); /* the data and the page's own */
         assert_int_equal(count(f->out.data, "</script"), 2);
         assert_int_equal(count(f->out.data, "<img"), 0);
+        assert_int_equal(count(f->out.data, "title='+0.50' style='--c:var(--good);--w:8%'"), n);
+        assert_int_equal(count(f->out.data, "title='-1.00' style='--c:var(--bad);--w:15%'"), n);
         assert_int_equal(count(f->out.data, "http"), count(f->out.data, "http-equiv") + count(f->out.data, "http://www.w3.org/2000/svg"));
         assert_non_null(strstr(f->out.data, "&lt;/script&gt;&lt;script&gt;alert(1)"));
         const char *begin = strstr(f->out.data, "id='data'>");

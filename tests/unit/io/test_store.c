@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +86,9 @@ static sail__sample sample(const char *stage, int64_t step, int64_t index, sail_
 {
     static const int32_t prompt[] = {5, 6, 7}, first[] = {8, 2}, second[] = {9, 10, 2};
     static const float logps[] = {-0.5f, -INFINITY};
-    r[0] = (sail__sample_response){first, 2, "yes", logps, "policy", 1.5};
+    static const float ref[] = {-0.75f, -2};
+    static const uint32_t ends[] = {2, 3};
+    r[0] = (sail__sample_response){first, 2, "yes", logps, "policy", 1.5, ref, ends};
     r[1] = (sail__sample_response){second, 3, NULL, NULL, "data", NAN};
     return (sail__sample){.stage = stage, .step = step, .index = index, .kind = "train", .route = "dpp", .prompt_ids = prompt,
                           .n_prompt = 3, .prompt = "caf\xc3\xa9 <b>", .outcome = 1, .k = 2, .responses = r};
@@ -116,6 +119,8 @@ static void samples_keep_tokens_logprobs_and_labels(void **state)
     assert_true(p->responses[0].score == 1.5 && isnan(p->responses[1].score));
     assert_null(p->responses[1].text);
     assert_null(p->responses[1].logps);
+    assert_true(p->responses[0].ref[0] == -0.75f && p->responses[0].ref[1] == -2 && p->responses[0].ends[0] == 2 && p->responses[0].ends[1] == 3);
+    assert_true(!p->responses[1].ref && !p->responses[1].ends);
     assert_int_equal(p->responses[1].ids[1], 10);
     ok(f, sail__store_samples(f->store, f->arena, NULL, NULL, 5, 9, 0, &out, &n, &f->err));
     assert_int_equal(n, 0);
@@ -286,6 +291,39 @@ static void other_files_and_newer_stores_are_refused(void **state)
     assert_int_equal(sail__store_open(f->path, SAIL__STORE_READ, &f->store, &f->err), SAIL_E_NOTFOUND);
 }
 
+/* A store as an older sail wrote it: without what later versions have more. */
+static void make_older(const char *path, const char *without)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, without, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void a_store_of_an_older_sail_is_read_and_goes_on(void **state)
+{
+    fixture *f = *state;
+    sail__sample_response r[2];
+    sail__sample s = sample("align", 1, 0, r), *out;
+    size_t n;
+    ok(f, sail__store_add_samples(f->store, &s, 1, &f->err));
+    sail__store_close(f->store);
+    make_older(f->path, "ALTER TABLE responses DROP COLUMN ref; ALTER TABLE responses DROP COLUMN ends; PRAGMA user_version=2");
+    ok(f, sail__store_open(f->path, SAIL__STORE_READ, &f->store, &f->err));
+    ok(f, sail__store_samples(f->store, f->arena, NULL, NULL, 0, 9, 0, &out, &n, &f->err));
+    assert_true(n == 1 && out[0].k == 2 && out[0].responses[0].logps && !out[0].responses[0].ref);
+    sail__store_close(f->store);
+    make_older(f->path, "ALTER TABLE verdicts DROP COLUMN version; ALTER TABLE verdicts DROP COLUMN ord; ALTER TABLE verdicts DROP COLUMN reply;"
+                        "ALTER TABLE verdicts DROP COLUMN prompt_tokens; ALTER TABLE verdicts DROP COLUMN reply_tokens;"
+                        "ALTER TABLE verdicts DROP COLUMN requests; DROP TABLE replies; DROP TABLE questions; PRAGMA user_version=1");
+    ok(f, sail__store_open(f->path, SAIL__STORE_WRITE, &f->store, &f->err));
+    s.step = 2;
+    ok(f, sail__store_add_samples(f->store, &s, 1, &f->err));
+    ok(f, sail__store_samples(f->store, f->arena, NULL, NULL, 0, 9, 0, &out, &n, &f->err));
+    assert_true(n == 2 && !out[0].responses[0].ref && out[1].responses[0].ref[0] == -0.75f);
+    ok(f, sail__store_remember(f->store, "k", "v", &f->err));
+}
+
 static void a_killed_writer_loses_no_committed_step(void **state)
 {
     fixture *f = *state;
@@ -364,6 +402,7 @@ int main(void)
         T(info_is_replaced),
         T(a_second_writer_is_refused_and_readers_are_not),
         T(other_files_and_newer_stores_are_refused),
+        T(a_store_of_an_older_sail_is_read_and_goes_on),
         T(a_killed_writer_loses_no_committed_step),
         T(a_full_disk_is_said_and_loses_nothing),
     };
