@@ -34,7 +34,9 @@ extern "C" {
     DTYPE(Q3_K, "q3_k", 110, 256)                                                                                      \
     DTYPE(Q4_K, "q4_k", 144, 256)                                                                                      \
     DTYPE(Q5_K, "q5_k", 176, 256)                                                                                      \
-    DTYPE(Q6_K, "q6_k", 210, 256)
+    DTYPE(Q6_K, "q6_k", 210, 256)                                                                                      \
+    DTYPE(IQ4_NL, "iq4_nl", 18, 32)                                                                                    \
+    DTYPE(IQ4_XS, "iq4_xs", 136, 256)
 
 typedef enum sail_dtype {
 #define DTYPE(name, text, bytes, elements) SAIL_##name,

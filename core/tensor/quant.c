@@ -143,11 +143,37 @@ static void q6_k(const unsigned char *b, float *y)
     }
 }
 
+/* ---- codes that stand for unevenly spaced values ---- */
+
+/* 32 values: codes j and j + 16 in one byte, each standing for a value, times d */
+static void uneven(const unsigned char *codes, float d, float *y)
+{
+    static const signed char values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+    for (int j = 0; j < 32; j++)
+        y[j] = d * (float)values[j < 16 ? codes[j] & 15 : codes[j - 16] >> 4];
+}
+
+static void iq4_nl(const unsigned char *b, float *y)
+{
+    uneven(b + 2, half_at(b), y);
+}
+
+/* d, high[2] (two bits of each scale), low[4] (four bits), codes[128]; 8 sub-blocks of 32 with scales of 6 bits, less 32 */
+static void iq4_xs(const unsigned char *b, float *y)
+{
+    float d = half_at(b);
+    for (int k = 0; k < 8; k++) {
+        int low = b[4 + k / 2] >> (k % 2 * 4) & 15, high = (b[2] | b[3] << 8) >> (2 * k) & 3;
+        uneven(b + 8 + 16 * k, d * (float)((low | high << 4) - 32), y + 32 * k);
+    }
+}
+
 bool sail__dequantise(sail_dtype t, const unsigned char *src, float *dst, size_t n)
 {
     static void (*const rows[SAIL_DTYPE_COUNT])(const unsigned char *, float *) = {
         [SAIL_Q8_0] = q8_0, [SAIL_Q4_0] = q4_0, [SAIL_Q4_1] = q4_1, [SAIL_Q5_0] = q5_0, [SAIL_Q5_1] = q5_1,
         [SAIL_Q2_K] = q2_k, [SAIL_Q3_K] = q3_k, [SAIL_Q4_K] = q4_k, [SAIL_Q5_K] = q5_k, [SAIL_Q6_K] = q6_k,
+        [SAIL_IQ4_NL] = iq4_nl, [SAIL_IQ4_XS] = iq4_xs,
     };
     if ((unsigned)t >= SAIL_DTYPE_COUNT || !rows[t])
         return false;

@@ -66,6 +66,29 @@ void floats(suite *s, int i, sail_dtype t, int64_t rows, int64_t cols, double lo
     place(s, i, t, rows, cols)->f = uniform(s, rows * cols, low, high);
 }
 
+void blocks(suite *s, int i, sail_dtype t, int64_t rows, int64_t cols)
+{
+    static const short scales[SAIL_DTYPE_COUNT][2] = { /* where in a block its halves lie; -1: there is none */
+        [SAIL_Q2_K] = {80, 82}, [SAIL_Q3_K] = {108, -1}, [SAIL_Q4_K] = {0, 2}, [SAIL_Q5_K] = {0, 2}, [SAIL_Q6_K] = {208, -1},
+        [SAIL_IQ4_NL] = {0, -1}, [SAIL_IQ4_XS] = {0, -1}};
+    const size_t n = (size_t)(rows * cols), each = sail_dtype_block_bytes(t), bytes = sail_dtype_bytes(t, n);
+    unsigned char *raw = scratch(s, bytes);
+    float *values = scratch(s, n * sizeof *values);
+    s->seed++;
+    for (size_t k = 0; k < bytes; k++)
+        raw[k] = (unsigned char)sail_rng_below(s->seed, SAIL_RNG_USER, k, 2, 0, 256);
+    for (size_t k = 0; k < bytes; k += each)
+        for (int h = 0; h < 2; h++) {
+            const float scale = (raw[k + 5] & 1 ? -1.0f : 1.0f) * 0x1p-14f * (float)(1 + raw[k + 4]);
+            if (scales[t][h] >= 0)
+                sail_from_f32(SAIL_F16, &scale, raw + k + scales[t][h], 1, NULL);
+        }
+    sail_to_f32(t, raw, values, n, NULL);
+    operand *o = place(s, i, t, rows, cols);
+    o->f = values;
+    o->blocks = raw;
+}
+
 void ints(suite *s, int i, int64_t rows, int64_t cols, int64_t low, int64_t high)
 {
     int32_t *p = scratch(s, (size_t)(rows * cols) * sizeof *p);

@@ -15,6 +15,7 @@ typedef struct operand {
     int shift;               /* elements before the first, as in a column view */
     const float *f;          /* rows x cols; both NULL: nothing was written there yet */
     const int32_t *i;
+    const unsigned char *blocks; /* of types that are only read: as they are stored; f has their values */
 } operand;
 
 /* An element may be off by 2 u |y| + (c sqrt(K) 2^-24 + c_act u_act) M, where u is the unit roundoff of the output's type,
@@ -58,6 +59,7 @@ typedef struct suite suite;
 kase *begin(suite *s, sail_op op, const char *fmt, ...) SAIL_PRINTF(3, 4);
 /* Operand i: uniform numbers in [low, high), or ids in [low, high). */
 void floats(suite *s, int i, sail_dtype t, int64_t rows, int64_t cols, double low, double high);
+void blocks(suite *s, int i, sail_dtype t, int64_t rows, int64_t cols); /* random ones */
 void ints(suite *s, int i, int64_t rows, int64_t cols, int64_t low, int64_t high);
 void given_floats(suite *s, int i, int64_t rows, int64_t cols, const float *f);
 void given_ints(suite *s, int i, int64_t rows, int64_t cols, const int32_t *p);

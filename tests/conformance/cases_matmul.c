@@ -5,7 +5,11 @@
 #include "case.h"
 #include "suite.h"
 
-enum { BIAS = 1, RESIDUAL = 2, ACCUMULATE = 4, SPREAD = 8 };
+enum { BIAS = 1, RESIDUAL = 2, ACCUMULATE = 4, SPREAD = 8, BLOCKS = 16 };
+
+/* What a model may be stored in and nothing is written in. */
+static const sail_dtype only_read[] = {SAIL_Q2_K, SAIL_Q3_K, SAIL_Q4_K, SAIL_Q5_K, SAIL_Q6_K, SAIL_IQ4_NL, SAIL_IQ4_XS};
+enum { ONLY_READ = sizeof only_read / sizeof *only_read };
 
 static kase *product(suite *s, int64_t m, int64_t n, int64_t k, sail_dtype t, sail_dtype b, sail_dtype y, bool ta, bool tb,
                      int extra)
@@ -20,7 +24,10 @@ static kase *product(suite *s, int64_t m, int64_t n, int64_t k, sail_dtype t, sa
     c->attr.accumulate = extra & ACCUMULATE;
     c->attr.scale = extra ? 0.75f : 1;
     floats(s, 0, t, ta ? k : m, ta ? m : k, -1, 1);
-    floats(s, 1, b, tb ? n : k, tb ? k : n, -1, 1);
+    if (extra & BLOCKS)
+        blocks(s, 1, b, tb ? n : k, tb ? k : n);
+    else
+        floats(s, 1, b, tb ? n : k, tb ? k : n, -1, 1);
     if (extra & BIAS)
         floats(s, 2, y == SAIL_F32 ? SAIL_F32 : t, 1, n, -1, 1);
     if (extra & RESIDUAL)
@@ -71,14 +78,22 @@ void matmul_cases(suite *s)
         product(s, d[0], d[1], d[2], SAIL_F16, SAIL_F16, i % 3 ? SAIL_F16 : SAIL_F32, i & 1, i & 2, i % 5 == 1 ? SPREAD | BIAS : 0);
         emit(s);
     }
-    static const sail_dtype blocks[] = {SAIL_Q8_0, SAIL_Q4_0, SAIL_Q4_1, SAIL_Q5_0, SAIL_Q5_1};
+    static const sail_dtype written[] = {SAIL_Q8_0, SAIL_Q4_0, SAIL_Q4_1, SAIL_Q5_0, SAIL_Q5_1};
     for (int i = 0; i < 5; i++)
         for (int half = 0; half < 2; half++)
             for (int tb = 0; tb < 2; tb++)
                 for (int m = 1; m < 40; m += 16) {
                     const sail_dtype t = half ? SAIL_BF16 : SAIL_F32;
-                    product(s, m, tb ? 37 : 96, tb ? 96 : 37, t, blocks[i], m == 17 ? SAIL_F32 : t, false, tb,
+                    product(s, m, tb ? 37 : 96, tb ? 96 : 37, t, written[i], m == 17 ? SAIL_F32 : t, false, tb,
                             m == 33 ? RESIDUAL : 0);
+                    emit(s);
+                }
+    for (int i = 0; i < ONLY_READ; i++)
+        for (int half = 0; half < 2; half++)
+            for (int tb = 0; tb < 2; tb++)
+                for (int m = 1; m < 40; m += 16) {
+                    const sail_dtype t = half ? SAIL_BF16 : SAIL_F32;
+                    product(s, m, tb ? 37 : 256, tb ? 512 : 37, t, only_read[i], m == 17 ? SAIL_F32 : t, false, tb, BLOCKS | (m == 33 ? RESIDUAL : 0));
                     emit(s);
                 }
     for (int half = 0; half < 2; half++)
@@ -120,6 +135,15 @@ void embed_cases(suite *s)
                     spread(c, 4, 4);
                 emit(s);
             }
+    for (int i = 0; i < ONLY_READ; i++)
+        for (int half = 0; half < 2; half++) {
+            kase *c = begin(s, SAIL_OP_EMBED, "17x512 %s -> %s", sail_dtype_name(only_read[i]), half ? "bf16" : "f32");
+            c->attr.dtype = half ? SAIL_BF16 : SAIL_F32;
+            blocks(s, 0, only_read[i], 61, 512);
+            ints(s, 1, 17, 1, 0, 61);
+            every_bound(c, VALUE, 2, 0);
+            emit(s);
+        }
     for (int half = 0; half < 2; half++)
         for (int acc = 0; acc < 2; acc++)
             for (int e = 0; e < n_edges; e += 2) {

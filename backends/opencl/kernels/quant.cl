@@ -12,6 +12,8 @@ typedef uchar q3_k;
 typedef uchar q4_k;
 typedef uchar q5_k;
 typedef uchar q6_k;
+typedef uchar iq4_nl;
+typedef uchar iq4_xs;
 
 /* every block has an even number of bytes */
 static inline float half_at(const global uchar *p) { return vload_half(0, (const global half *)p); }
@@ -102,6 +104,28 @@ static inline float load_q6_k(const global uchar *row, size_t j)
     const uint i = j % 256, part = i / 128, r = i % 128;
     const int low = b[part * 64 + r % 64] >> (r / 64 * 4) & 15, high = b[128 + part * 32 + r % 32] >> (r / 32 * 2) & 3;
     return half_at(b + 208) * (float)(char)b[192 + i / 16] * (float)((low | high << 4) - 32);
+}
+
+constant char uneven[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+static inline float load_iq4_nl(const global uchar *row, size_t j)
+{
+    const global uchar *b = row + j / 32 * 18;
+    return half_at(b) * (float)uneven[nibble(b + 2, j % 32)];
+}
+
+/* scale of sub-block k of 32 */
+static inline float scale_xs(const global uchar *b, uint k)
+{
+    const int low = b[4 + k / 2] >> (k % 2 * 4) & 15, high = b[2 + k / 4] >> (k % 4 * 2) & 3;
+    return half_at(b) * (float)((low | high << 4) - 32);
+}
+
+static inline float load_iq4_xs(const global uchar *row, size_t j)
+{
+    const global uchar *b = row + j / 256 * 136;
+    const uint i = j % 256, k = i / 32;
+    return scale_xs(b, k) * (float)uneven[nibble(b + 8 + 16 * k, i % 32)];
 }
 
 /* ---- several at once: what they share is read once ---- */
@@ -195,6 +219,24 @@ static inline int16 fifths16(uint bits, uint k)
         const int##N low = bytes##N(b + part * 64 + r % 64) >> (int)(r / 64 * 4) & 15;                                 \
         const int##N high = bytes##N(b + 128 + part * 32 + r % 32) >> (int)(r / 32 * 2) & 3;                           \
         return convert_float##N((low | high << 4) - 32) * (half_at(b + 208) * (float)(char)b[192 + i / 16]);           \
+    }                                                                                                                  \
+    static inline float##N uneven##N(const global uchar *codes, uint i, float scale)                                   \
+    {                                                                                                                  \
+        float y[N];                                                                                                    \
+        for (int e = 0; e < N; e++)                                                                                    \
+            y[e] = scale * (float)uneven[codes[i % 16 + e] >> (i % 32 / 16 * 4) & 15];                                 \
+        return vload##N(0, y);                                                                                         \
+    }                                                                                                                  \
+    static inline float##N take##N##_iq4_nl(const global uchar *row, int j, int n)                                     \
+    {                                                                                                                  \
+        const global uchar *b = row + (size_t)(j / 32) * 18;                                                           \
+        return uneven##N(b + 2, (uint)j % 32, half_at(b));                                                             \
+    }                                                                                                                  \
+    static inline float##N take##N##_iq4_xs(const global uchar *row, int j, int n)                                     \
+    {                                                                                                                  \
+        const global uchar *b = row + (size_t)(j / 256) * 136;                                                         \
+        const uint i = (uint)j % 256, k = i / 32;                                                                      \
+        return uneven##N(b + 8 + 16 * k, i % 32, scale_xs(b, k));                                                      \
     }
 SEVERAL(4)
 SEVERAL(16)

@@ -78,8 +78,8 @@ static void good(struct file *f, uint32_t version)
         number(f, 0xffff, 2), number(f, 3, 2);
     tensor(f, "w", 2, 3, 2, 0, 0);      /* F32, 24 bytes */
     tensor(f, "q", 2, 64, 2, 8, 64);    /* Q8_0, 136 bytes */
-    tensor(f, "x", 1, 256, 0, 23, 256); /* IQ4_XS, not held */
-    data(f, 64, 256 + 136);
+    tensor(f, "x", 1, 256, 0, 16, 256); /* IQ2_XXS, not held */
+    data(f, 64, 256 + 66);
 }
 
 static void keys_and_tensors_are_what_was_written(void **state)
