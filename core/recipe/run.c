@@ -137,6 +137,22 @@ static sail_code file_hash(const char *path, char hex[33], sail_err *err)
     return SAIL_OK;
 }
 
+static sail_code keep_source(const sail__recipe *r, const char *dir, sail__store *store, sail_err *err)
+{
+    char *data, hex[33];
+    size_t size;
+    SAIL_TRY(sail__file_read(r->path, 64u << 20, &data, &size, err));
+    sail__hash_hex(data, size, hex);
+    sail_code code = sail__file_write(sail__path_join(r->arena, dir, is_lua(r->path) ? "recipe.lua" : "recipe.yaml"), data, size, err);
+    sail__free(data);
+    SAIL_TRY(code);
+    char *full = realpath(r->path, NULL);
+    code = sail__store_set_info(store, "recipe", full ? full : r->path, err);
+    free(full);
+    SAIL_TRY(code);
+    return sail__store_set_info(store, "recipe_hash", hex, err);
+}
+
 /* What a resumed run must know: the resolved recipe, and how it was given. */
 static sail_code describe(const sail__run_options *o, const char *dir, sail__store *store, sail_err *err)
 {
@@ -147,10 +163,9 @@ static sail_code describe(const sail__run_options *o, const char *dir, sail__sto
     sail_code code = write_text(sail__path_join(a, dir, "recipe.resolved.yaml"), &text, err);
     sail__buf_free(&text);
     SAIL_TRY(code);
-    char cwd[4096], hex[33];
+    char cwd[4096];
     if (!getcwd(cwd, sizeof cwd))
         return sail_fail(err, SAIL_E_IO, "cannot tell the working directory: %s", strerror(errno));
-    SAIL_TRY(sail__store_set_info(store, "directory", cwd, err));
     SAIL_TRY(sail__store_set_info(store, "name", r->name, err));
     if (r->title)
         SAIL_TRY(sail__store_set_info(store, "title", r->title, err));
@@ -162,20 +177,9 @@ static sail_code describe(const sail__run_options *o, const char *dir, sail__sto
     code = sail__store_set_info(store, "overrides", text.data ? text.data : "[]", err);
     sail__buf_free(&text);
     SAIL_TRY(code);
-    if (!r->path)
-        return SAIL_OK;
-    char *data;
-    size_t size;
-    SAIL_TRY(sail__file_read(r->path, 64u << 20, &data, &size, err));
-    sail__hash_hex(data, size, hex);
-    code = sail__file_write(sail__path_join(a, dir, is_lua(r->path) ? "recipe.lua" : "recipe.yaml"), data, size, err);
-    sail__free(data);
-    SAIL_TRY(code);
-    char *full = realpath(r->path, NULL);
-    code = sail__store_set_info(store, "recipe", full ? full : r->path, err);
-    free(full);
-    SAIL_TRY(code);
-    return sail__store_set_info(store, "recipe_hash", hex, err);
+    if (r->path)
+        SAIL_TRY(keep_source(r, dir, store, err));
+    return sail__store_set_info(store, "directory", cwd, err); /* last: a run without it was stopped before it began */
 }
 
 /* Does any text in the node name something in the directory? */
@@ -495,7 +499,7 @@ static sail_code load_again(sail_ctx *ctx, sail_arena *a, sail__store *store, co
     char *full = realpath(dir, NULL);
     char *run = full ? sail__arena_strdup(a, full) : NULL;
     free(full);
-    if (!cwd || (path && !hash))
+    if (!cwd)
         return sail_fail(err, SAIL_E_STATE, "%s: the run was stopped before it began; begin anew with `sail run --force`", dir);
     if (!run)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
