@@ -313,7 +313,7 @@ static void run_card(const report_run *r, size_t index, sail_buf *out)
         long seconds = (long)(end - begin);
         snprintf(text, sizeof text, "%ld:%02ld:%02ld", seconds / 3600, seconds / 60 % 60, seconds % 60);
         fact(out, "time", text);
-        if (gmtime_r(&t, &tm) && strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &tm))
+        if (!sail__report_fact(r, "began") && gmtime_r(&t, &tm) && strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &tm))
             fact(out, "began", text);
     }
     sail__buf_str(out, "</dl></div>\n");

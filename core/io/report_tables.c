@@ -225,6 +225,7 @@ static void plain(sail_buf *out, const char *text)
         sail__buf_add(out, *text == '\n' ? " " : text, 1);
 }
 
+/* A run of an older sail has not kept when it began: its first metric says so. */
 static void when(const report_run *r, sail_buf *out)
 {
     double begin = INFINITY;
@@ -232,17 +233,15 @@ static void when(const report_run *r, sail_buf *out)
     struct tm tm;
     for (size_t i = 0; i < r->n_metrics; i++)
         begin = fmin(begin, r->metrics[i].time);
-    for (size_t i = 0; i < r->n_events; i++)
-        begin = fmin(begin, r->events[i].time);
     time_t t = isfinite(begin) ? (time_t)begin : 0;
-    const char *version = sail__report_fact(r, "version"), *seed = sail__report_fact(r, "seed");
+    const char *version = sail__report_fact(r, "version"), *began = sail__report_fact(r, "began");
     sail__buf_str(out, "Run `");
     plain(out, r->name);
-    sail__buf_str(out, "`");
-    if (t && gmtime_r(&t, &tm) && strftime(text, sizeof text, "%Y-%m-%d", &tm))
-        sail__buf_printf(out, ", %s", text);
-    if (seed)
-        sail__buf_printf(out, ", seed %s", seed);
+    sail__buf_str(out, "`, ");
+    if (began)
+        plain(out, began);
+    else if (t && gmtime_r(&t, &tm) && strftime(text, sizeof text, "%Y-%m-%d", &tm))
+        sail__buf_str(out, text);
     if (version)
         sail__buf_printf(out, ", sail %s", version);
     sail__buf_str(out, ".\n\n");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../align/compare.h"
@@ -169,6 +170,12 @@ static sail_code describe(const sail__run_options *o, const char *dir, sail__sto
     SAIL_TRY(sail__store_set_info(store, "name", r->name, err));
     if (r->title)
         SAIL_TRY(sail__store_set_info(store, "title", r->title, err));
+    char now[40];
+    const time_t t = (time_t)sail__wall_time();
+    struct tm utc;
+    if (gmtime_r(&t, &utc) && strftime(now, sizeof now, "%Y-%m-%d %H:%M UTC", &utc))
+        SAIL_TRY(sail__store_set_info(store, "began", now, err));
+    SAIL_TRY(sail__store_set_info(store, "version", SAIL_VERSION, err));
     sail_node *list = sail__node_new(a, SAIL_NODE_LIST, "run", 0, 0);
     for (size_t i = 0; list && i < o->n_overrides; i++)
         sail__node_append(a, list, sail__node_string(a, o->overrides[i], "command line"));
