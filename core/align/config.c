@@ -200,6 +200,8 @@ const sail_opt sail__guard_table[] = {
                  .help = "warn when the data's chosen responses have become so much less likely without a rise; 0: never"),
     SAIL_OPT_F64(T, length_drift, .def = 2, .min = 1, .max = 1e9,
                  .help = "warn when the policy writes so many times as long, or as short, as at first; 1: never"),
+    SAIL_OPT_INT(T, equal, .def = 25, .min = 0, .max = 1e9, .unit = "steps",
+                 .help = "warn when a reward model's vectors (preference general) have been next to equal for so many, which they do not leave; 0: never"),
     {0},
 };
 #undef T

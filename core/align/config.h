@@ -142,6 +142,7 @@ typedef struct sail__guard_section { /* guards.h */
     int64_t rollbacks;           /* … and so often before it stops */
     double chosen_fall;          /* alarm, nats a token; 0: off */
     double length_drift;         /* alarm, ratio; 1: off */
+    int64_t equal;               /* alarm, steps; 0: off */
 } sail__guard_section;
 
 typedef enum sail__stage_kind { SAIL__SFT, SAIL__ALIGN, SAIL__REWARD, SAIL__EVAL, SAIL__GENERATE, SAIL__TABLES, SAIL__REPORT, SAIL__STAGE_COUNT } sail__stage_kind;

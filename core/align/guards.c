@@ -87,6 +87,14 @@ static int64_t see(sail__guards *g, const sail__guard_section *o, const sail__gu
     if (look->length > 0 && add(&g->seen.length, look->length) && o->length_drift > 1 &&
         fabs(log(sail__guards_drift(g))) >= log(o->length_drift))
         due |= SAIL__ALARM_LENGTH;
+    /* Equal vectors have log-odds of 0 whatever they are, and no gradient tells them apart: a model that has come there stays. One that has
+     * not begun yet never had them further apart. */
+    if (isfinite(look->apart)) {
+        g->seen.vectors.most = fmax(g->seen.vectors.most, look->apart);
+        g->seen.vectors.equal = look->lead < 0.01 && look->apart < g->seen.vectors.most / 3 ? g->seen.vectors.equal + 1 : 0;
+        if (o->equal > 0 && g->seen.vectors.equal >= o->equal)
+            due |= SAIL__ALARM_EQUAL;
+    }
     due &= ~g->ladder.alarms;
     g->ladder.alarms |= due;
     return due;

@@ -5,7 +5,7 @@
  * A step goes wrong when its numbers are not finite or its loss is a spike (it is skipped then), or when what the policy writes has gone
  * further from the reference than guard.max_kl (it is learned from: that may bring it back). What is done, in order: bad steps that keep
  * coming halve the coefficients of the routes' extra terms, which grow back; too many in a row take the run back to its last healthy
- * checkpoint and beyond the data that led there; after too many of those it stops. Two alarms do nothing but say so, once. */
+ * checkpoint and beyond the data that led there; after too many of those it stops. Alarms do nothing but say so, once. */
 #ifndef SAIL_GUARDS_H
 #define SAIL_GUARDS_H
 
@@ -31,6 +31,10 @@ typedef struct sail__guards {
         sail__running kl;   /* log pi/ref of what the policy wrote, nats a token */
         sail__trend chosen; /* log pi/ref of the data's chosen responses, nats a token; log pi where there is no reference */
         sail__trend length; /* of what the policy wrote, tokens */
+        struct {
+            double most;   /* by how much a pair's vectors differed at the most */
+            int64_t equal; /* steps in a row in which they were next to equal */
+        } vectors;         /* of a reward model whose head gives such */
     } seen;
     struct { /* of the run: stays */
         int64_t bad;     /* bad steps in a row */
@@ -45,7 +49,7 @@ typedef struct sail__guards {
         double coef;       /* what the routes' coefficients are multiplied by: 1, 1/2, 1/4 … */
     } ladder;
 } sail__guards;
-enum { SAIL__ALARM_CHOSEN = 1, SAIL__ALARM_LENGTH = 2 };
+enum { SAIL__ALARM_CHOSEN = 1, SAIL__ALARM_LENGTH = 2, SAIL__ALARM_EQUAL = 4 };
 
 /* What a step showed; NAN: nothing of it in this step. */
 typedef struct sail__guard_look {
@@ -53,6 +57,7 @@ typedef struct sail__guard_look {
     bool empty;   /* there was nothing to learn from */
     bool extra;   /* some route has a coefficient that can be halved */
     double loss, kl, chosen, length;
+    double apart, lead; /* of a head of vectors: how much those of a pair differ, as a share of their size; mean |log-odds| of the pairs */
 } sail__guard_look;
 
 typedef struct sail__guard_orders {

@@ -146,7 +146,7 @@ typedef struct field {
     int64_t *integer;
     double *number;
 } field;
-enum { FIELDS = 36 };
+enum { FIELDS = 38 };
 
 static void fields_of(sail__trainer *t, field out[FIELDS])
 {
@@ -172,6 +172,8 @@ static void fields_of(sail__trainer *t, field out[FIELDS])
         TREND(chosen),
         TREND(length),
 #undef TREND
+        {"vectors_most", NULL, &g->seen.vectors.most},
+        {"vectors_equal", &g->seen.vectors.equal, NULL},
         {"bad", &g->ladder.bad, NULL},
         {"strikes", &g->ladder.strikes, NULL},
         {"good", &g->ladder.good, NULL},

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "calibration.h"
 #include "routes.h"
 #include "trainer.h"
 
@@ -54,6 +55,31 @@ static void count(tally *to, const sail__response *r)
     to->ratio += sail__log_ratio(r);
     to->tokens += (double)r->n;
     to->responses++;
+}
+
+/* How far the vectors of a pair are from each other, and what that comes to. */
+static sail_code look_at_vectors(const sail__stage *live, const sail__step *s, sail__guard_look *look, sail_err *err)
+{
+    const sail_preference_model m = sail__stage_preference(live);
+    const int width = sail_preference_width(&m);
+    double apart = 0, size = 0, lead = 0, n = 0;
+    for (int64_t i = 0; live->kind == SAIL__REWARD && width > 1 && i < s->n; i++) {
+        const sail__response *r = s->groups[i].r;
+        double both[2 * SAIL_MAX_WIDTH], p;
+        if (s->groups[i].k != 2 || !r[0].head || !r[1].head)
+            continue;
+        for (int d = 0; d < width; d++) {
+            const double u = both[d] = r[0].head[d], v = both[width + d] = r[1].head[d];
+            apart += (u - v) * (u - v);
+            size += u * u + v * v;
+        }
+        SAIL_TRY(sail__win_probability(&m, both, &p, err));
+        lead += fabs(log(p / (1 - p)));
+        n++;
+    }
+    look->apart = size > 0 ? sqrt(apart / size) : NAN;
+    look->lead = n > 0 ? lead / n : NAN;
+    return SAIL_OK;
 }
 
 static void look_at(const sail__step *s, sail__guard_look *look)
@@ -164,14 +190,20 @@ static sail_code tell_all(sail__trainer *t, const sail__guard_section *o, const 
     if (w->orders.alarms & SAIL__ALARM_LENGTH)
         SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "the policy writes %.3g times as long as at first, %.3g tokens (guard.length_drift): what is preferred may go "
                       "by length", sail__guards_drift(g), g->seen.length.last));
+    if (w->orders.alarms & SAIL__ALARM_EQUAL)
+        SAIL_TRY(tell(t, SAIL_LOG_WARN, err, "the vectors of both responses have been next to equal for %lld steps (guard.equal), after differing by a share of %.2g: "
+                      "equal vectors prefer nothing, and no gradient parts them again. Begin anew with a third of train.lr or less, and with warm-up "
+                      "(train.schedule: {kind: cosine, warmup: 0.1})", (long long)g->seen.vectors.equal, g->seen.vectors.most));
     return SAIL_OK;
 }
 
 sail_code sail__watch_after(sail__trainer *t, const sail__stage *live, const sail__step *s, sail__watched *w, sail__metrics *m, sail_err *err)
 {
     const double deviations = sail__guards_deviations(&t->guards, w->loss);
-    sail__guard_look look = {.loss = w->loss, .empty = w->cause == SAIL__EMPTY, .skipped = w->cause != SAIL__FINE && w->cause != SAIL__EMPTY};
+    sail__guard_look look = {.loss = w->loss, .apart = NAN, .lead = NAN, .empty = w->cause == SAIL__EMPTY, .skipped = w->cause != SAIL__FINE && w->cause != SAIL__EMPTY};
     look_at(s, &look);
+    if (!look.skipped && !look.empty)
+        SAIL_TRY(look_at_vectors(live, s, &look, err));
     SAIL_TRY(has_extra(live, s->step, &look.extra, err));
     w->orders = sail__guards_judge(&t->guards, &live->guard, t->state.step, &look);
     if (w->orders.too_far)

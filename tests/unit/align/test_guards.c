@@ -4,7 +4,7 @@
 #include "align/guards.h"
 
 static const sail__guard_section usual = {.spike = 25, .max_kl = 2, .halve = 3, .recover = 5, .skips = 7, .rollbacks = 2, .chosen_fall = 0.3,
-                                          .length_drift = 2};
+                                          .length_drift = 2, .equal = 25};
 
 typedef struct run {
     sail__guards g;
@@ -21,7 +21,7 @@ static run begin(void)
 
 static sail__guard_orders judge(run *r, sail__guard_look look) { return sail__guards_judge(&r->g, &r->o, ++r->step, &look); }
 
-static sail__guard_look look(void) { return (sail__guard_look){.extra = true, .loss = 0.7, .kl = NAN, .chosen = NAN, .length = NAN}; }
+static sail__guard_look look(void) { return (sail__guard_look){.extra = true, .loss = 0.7, .kl = NAN, .chosen = NAN, .length = NAN, .apart = NAN, .lead = NAN}; }
 
 static sail__guard_orders good(run *r) { return judge(r, look()); }
 
@@ -323,6 +323,34 @@ static void responses_that_grow_or_shrink_are_told_once(void **state)
     assert_int_equal(lengths(&r, 20, 40) + lengths(&r, 20, 400), 0);
 }
 
+/* Steps in which a pair's vectors differ by a share, with log-odds of `lead`; alarms given. */
+static int vectors(run *r, int n, double apart, double lead)
+{
+    int alarms = 0;
+    for (int i = 0; i < n; i++) {
+        sail__guard_look x = look();
+        x.apart = apart;
+        x.lead = lead;
+        alarms += (judge(r, x).alarms & SAIL__ALARM_EQUAL) != 0;
+    }
+    return alarms;
+}
+
+static void vectors_that_have_become_equal_are_told_once(void **state)
+{
+    run r = begin();
+    assert_int_equal(vectors(&r, 100, 1e-3, 1e-4), 0); /* it has not begun to learn */
+    assert_int_equal(vectors(&r, 10, 0.2, 0.1), 0);
+    assert_int_equal(vectors(&r, 24, 0.01, 1e-3), 0);
+    assert_int_equal(vectors(&r, 1, 0.1, 1e-3), 0); /* and parts them again */
+    assert_int_equal(vectors(&r, 100, 0.01, 0.5), 0); /* large ones prefer something all the same */
+    assert_int_equal(vectors(&r, 24, 0.01, 1e-3), 0);
+    assert_int_equal(vectors(&r, 50, 0.01, 1e-3), 1);
+    r = begin();
+    r.o.equal = 0;
+    assert_int_equal(vectors(&r, 10, 0.2, 0.1) + vectors(&r, 100, 0.01, 1e-3), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +370,7 @@ int main(void)
         cmocka_unit_test(steps_with_nothing_to_learn_from_are_not_gone_back_for),
         cmocka_unit_test(chosen_responses_that_fall_steadily_are_told_once),
         cmocka_unit_test(responses_that_grow_or_shrink_are_told_once),
+        cmocka_unit_test(vectors_that_have_become_equal_are_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
