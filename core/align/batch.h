@@ -123,8 +123,8 @@ double sail__metrics_get(const sail__metrics *m, const char *name);
  * sail/log_ratio (of all responses; log-ratios only where there is a reference), sail/route_NAME (share of pairs, each as it counts in
  * means), sail/flip_rate (share of the pairs written by data and labelled by the policy whose label is not the data's), and the
  * objective's own. (The learner adds sail/importance and sail/ess, mean and effective share of the weights pi/mu of what the policy
- * wrote, and sail/replay_… of what came back from earlier steps; learner.h has those of diagnostics.) Of a reward model: no logps/,
- * entropy, log-ratios. Of single responses: chosen are the desirable ones, rejected the others; no accuracies. loss may be NULL. A step
+ * wrote, and sail/replay_… of what came back from earlier steps; learner.h has those of diagnostics, trainer.h those of the guards.)
+ * Of a reward model: no logps/, entropy, log-ratios. Of single responses: chosen are the desirable ones, rejected the others; no accuracies. loss may be NULL. A step
  * in which the policy wrote nothing has no objective/kl: the log-ratio on responses of others estimates no divergence of the policy's. */
 sail_code sail__metrics_pairs(sail__metrics *m, const sail__batch *rows, const sail_pairs *b, const sail_loss *loss,
                               sail_err *err);

@@ -90,7 +90,13 @@ typedef struct sail__watched { /* of one step (in its arena), or of the evaluati
 sail__cause sail__watch_before(const sail__trainer *t, const sail__stage *live, const sail__step *s, double loss, bool numeric);
 /* SAIL_E_NUMERIC, of a step before its update or of an evaluation, is noted in w and no error any more. */
 sail_code sail__watch_caught(sail_code code, sail__watched *w, sail_err *err);
-/* After it (w: cause, loss and norm are set; state.step counts the step): what the guards say of it, told and among the metrics. */
+/* After it (w: cause, loss and norm are set; state.step counts the step): what the guards say of it, told and among the metrics:
+ *   sail/guard_bad      bad steps in a row
+ *   sail/guard_coef     what the routes' coefficients are multiplied by; where there are any
+ *   sail/guard_loss     deviations of the loss off its running mean
+ *   sail/guard_kl       running mean of log pi/ref of what the policy wrote, nats a token
+ *   sail/guard_fall     how far the data's chosen responses fell without a rise, nats a token
+ *   sail/guard_length   length of what the policy writes by that of its first steps */
 sail_code sail__watch_after(sail__trainer *t, const sail__stage *live, const sail__step *s, sail__watched *w, sail__metrics *m, sail_err *err);
 /* The same of an evaluation: it makes the run go back, or stop, at once. */
 sail_code sail__watch_evaluation(sail__trainer *t, const sail__stage *live, const sail__metrics *m, sail__watched *w, sail_err *err);

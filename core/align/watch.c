@@ -90,7 +90,7 @@ static void look_at(const sail__step *s, sail__guard_look *look)
         const sail__group *g = &s->groups[i];
         if (!g->r[0].logp) /* of a score head */
             continue;
-        if (g->writer == SAIL_BY_DATA && g->desirable != SAIL_UNDESIRABLE)
+        if (g->writer == SAIL_BY_DATA && g->labeller != SAIL_BY_JUDGE && g->desirable != SAIL_UNDESIRABLE) /* a judge puts its own winner first */
             count(&chosen, &g->r[0]);
         for (int k = 0; g->writer == SAIL_BY_POLICY && !g->replayed && k < g->k; k++)
             if (g->r[k].writer == 0 || g->r[k].writer == SAIL_BY_POLICY) {

@@ -501,7 +501,8 @@ static bool among(int64_t step, const int64_t *steps, size_t n)
     return false;
 }
 
-sail_code sail__checkpoint_prune(const char *dir, int64_t keep, const int64_t *besides, size_t n_besides, sail_err *err)
+/* Those after a step go, and of the others those before the `keep` newest in all, but for besides[]. */
+static sail_code thin_out(const char *dir, int64_t after, uint64_t keep, const int64_t *besides, size_t n_besides, sail_err *err)
 {
     sail__checkpoint *list = NULL;
     size_t n = 0;
@@ -509,23 +510,16 @@ sail_code sail__checkpoint_prune(const char *dir, int64_t keep, const int64_t *b
     if (!a)
         return no_memory(dir, err);
     sail_code code = sail__checkpoint_list(a, dir, &list, &n, err);
-    for (size_t i = 0; code == SAIL_OK && i + (size_t)(keep > 0 ? keep : 1) < n; i++)
-        if (!among(list[i].step, besides, n_besides))
+    for (size_t i = 0; code == SAIL_OK && i < n; i++)
+        if (list[i].step > after || (n - i > keep && !among(list[i].step, besides, n_besides)))
             code = discard(a, dir, &list[i], err);
     sail__arena_free(a);
     return code;
 }
 
-sail_code sail__checkpoint_cut(const char *dir, int64_t step, sail_err *err)
+sail_code sail__checkpoint_prune(const char *dir, int64_t keep, const int64_t *besides, size_t n, sail_err *err)
 {
-    sail__checkpoint *list = NULL;
-    size_t n = 0;
-    sail_arena *a = sail__arena_new();
-    if (!a)
-        return no_memory(dir, err);
-    sail_code code = sail__checkpoint_list(a, dir, &list, &n, err);
-    while (code == SAIL_OK && n-- > 0 && list[n].step > step)
-        code = discard(a, dir, &list[n], err);
-    sail__arena_free(a);
-    return code;
+    return thin_out(dir, INT64_MAX, keep > 0 ? (uint64_t)keep : 1, besides, n, err);
 }
+
+sail_code sail__checkpoint_cut(const char *dir, int64_t step, sail_err *err) { return thin_out(dir, step, UINT64_MAX, NULL, 0, err); }
