@@ -1,6 +1,7 @@
 /* cli_model.c - opening models and reading rows for commands. */
 #include "cli_model.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,6 +266,20 @@ sail_code sail__cli_not_over(const char *input, const char *output, sail_err *er
         return SAIL_OK;
     return sail_fail(err, SAIL_E_USAGE, "--output %s is the file that is read, which would be lost: name another",
                      output);
+}
+
+sail_code sail__cli_not_of_model(sail__cli *c, const char *other, const char *output, sail_err *err)
+{
+    const char *const models[] = {c->model.model, c->model.adapter, other};
+    char dir[PATH_MAX], file[PATH_MAX];
+    if (!output || !sail__file_exists(output) || !realpath(output, file))
+        return SAIL_OK;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        const size_t n = models[i] && realpath(models[i], dir) ? strlen(dir) : 0;
+        if (n && strncmp(dir, file, n) == 0 && (file[n] == '/' || file[n] == '\0'))
+            return sail_fail(err, SAIL_E_USAGE, "--output %s is a file of the model %s, which would be lost: name another", output, models[i]);
+    }
+    return SAIL_OK;
 }
 
 sail_code sail__cli_sink_open(sail__cli *c, const char *path, sail__cli_sink *out, sail_err *err)

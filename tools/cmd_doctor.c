@@ -18,7 +18,7 @@ struct doctor_options {
 static const sail_opt options[] = {
     SAIL_OPT_BOOL(struct doctor_options, tune, .help = "time the ways in which a device makes the matrix products of --model, or of the usual "
                                                        "widths, verify each, and keep what wins for later runs"),
-    SAIL_OPT_INT(struct doctor_options, tokens, .def = 1024, .min = 1, .max = 1 << 20, .help = "of a forward pass, with --tune"),
+    SAIL_OPT_INT(struct doctor_options, tokens, .min = 0, .max = 1 << 20, .help = "of a forward pass, with --tune; 0: 1024"),
     {0},
 };
 
@@ -330,7 +330,9 @@ static sail_code run(sail__cli *c, sail_err *err)
 {
     const struct doctor_options *o = c->options;
     if (o->tune)
-        return sail__doctor_tune(c, o->tokens, err);
+        return sail__doctor_tune(c, o->tokens ? o->tokens : 1024, err);
+    if (o->tokens || c->model.model)
+        sail_log(c->ctx, SAIL_LOG_WARN, "--%s does nothing here: it says what --tune times", c->model.model ? "model" : "tokens");
     doctor d = {.c = c, .out = sail__cli_map(c), .problems = sail__cli_list(c)};
     if (!d.out || !d.problems)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");

@@ -266,8 +266,10 @@ static sail_code results(job *j, sail_err *err)
 /* ---- checkpoints ---- */
 
 typedef struct sweep { /* a run's checkpoints, oldest first */
-    const char **stages, **adapters;
-    int64_t *steps;
+    struct swept {
+        const char *stage, *adapter;
+        int64_t step;
+    } *items;
     size_t n, cap;
 } sweep;
 
@@ -279,25 +281,19 @@ static sail_code add_checkpoints(sail__cli *c, const char *stage, sweep *out, sa
     SAIL_TRY(sail__checkpoint_list(c->arena, dir, &list, &n, err));
     for (size_t i = 0; i < n; i++) {
         const char *adapter = sail__path_join(c->arena, list[i].path, "adapter");
-        if (!is_adapter(c, adapter) || out->n == out->cap)
+        if (!is_adapter(c, adapter))
             continue;
         SAIL_TRY(sail__checkpoint_verify(list[i].path, err));
-        out->stages[out->n] = stage;
-        out->adapters[out->n] = adapter;
-        out->steps[out->n++] = list[i].step;
+        SAIL_TRY(sail__grow(&out->items, &out->cap, out->n + 1, sizeof *out->items, err));
+        out->items[out->n++] = (struct swept){stage, adapter, list[i].step};
     }
     return SAIL_OK;
 }
 
 static sail_code find_checkpoints(sail__cli *c, const char *run, sweep *out, sail_err *err)
 {
-    enum { MOST = 4096 };
     char **names;
     size_t n;
-    *out = (sweep){.cap = MOST, .stages = sail__arena_array(c->arena, MOST, sizeof *out->stages),
-                   .adapters = sail__arena_array(c->arena, MOST, sizeof *out->adapters), .steps = sail__arena_array(c->arena, MOST, sizeof *out->steps)};
-    if (!out->stages || !out->adapters || !out->steps)
-        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (!sail__file_exists(sail__path_join(c->arena, run, "run.db")))
         return sail_fail(err, SAIL_E_NOTFOUND, "%s is no run: it has no run.db", run);
     SAIL_TRY(sail__list_dir(c->arena, run, &names, &n, err));
@@ -325,37 +321,47 @@ static void sweep_row(sail__cli *c, const char *stage, int64_t step, const sail_
 }
 
 /* Each checkpoint's figures; in JSON a list beside what is common to all. */
-static sail_code sweep_all(sail__cli *c, sail_err *err)
+static sail_code sweep_found(sail__cli *c, const sweep *s, sail_err *err)
 {
     const struct eval_options *o = c->options;
-    sweep s;
-    if (c->model.adapter || o->against)
-        return sail_fail(err, SAIL_E_USAGE, "--checkpoints takes the place of --adapter, and --against is for one model");
-    SAIL_TRY(find_checkpoints(c, o->checkpoints, &s, err));
     sail_node *root = sail__cli_map(c), *list = sail__cli_list(c);
-    for (size_t i = 0; i < s.n; i++) {
+    for (size_t i = 0; i < s->n; i++) {
+        const struct swept *at = &s->items[i];
         job j = {.c = c, .o = o, .metrics = {.arena = c->arena}};
-        c->model.adapter = s.adapters[i];
+        c->model.adapter = at->adapter;
         sail_code code = make_stage(&j, err);
         if (code == SAIL_OK)
             code = sail__assess(c->ctx, &j.stage, o->reference, &j.metrics, &j.facts, err);
         if (code == SAIL_OK) {
             sail_node *one = as_json(&j);
             sail__cli_clear(c);
-            sail__cli_put_string(c, one, "stage", s.stages[i]);
-            sail__cli_put_int(c, one, "step", s.steps[i]);
+            sail__cli_put_string(c, one, "stage", at->stage);
+            sail__cli_put_int(c, one, "step", at->step);
             if (list && one)
                 sail__node_append(c->arena, list, one);
             if (!c->json)
-                sweep_row(c, s.stages[i], s.steps[i], &j.metrics);
+                sweep_row(c, at->stage, at->step, &j.metrics);
         }
         sail__free(j.metrics.items);
         if (code != SAIL_OK)
-            return sail_fail_in(err, "%s", s.adapters[i]);
+            return sail_fail_in(err, "%s", at->adapter);
     }
     sail__cli_put_string(c, root, "run", o->checkpoints);
     sail__cli_put(c, root, "checkpoints", list);
     return write_results(c, root, err);
+}
+
+static sail_code sweep_all(sail__cli *c, sail_err *err)
+{
+    const struct eval_options *o = c->options;
+    sweep s = {0};
+    if (c->model.adapter || o->against)
+        return sail_fail(err, SAIL_E_USAGE, "--checkpoints takes the place of --adapter, and --against is for one model");
+    sail_code code = find_checkpoints(c, o->checkpoints, &s, err);
+    if (code == SAIL_OK)
+        code = sweep_found(c, &s, err);
+    sail__free(s.items);
+    return code;
 }
 
 static sail_code run(sail__cli *c, sail_err *err)
@@ -366,6 +372,7 @@ static sail_code run(sail__cli *c, sail_err *err)
     if ((j.o->against || j.o->judge) && j.o->generate == 0)
         return sail_fail(err, SAIL_E_USAGE, "--generate 0 leaves nothing to judge");
     SAIL_TRY(sail__cli_not_over(j.o->data, j.o->output, err));
+    SAIL_TRY(sail__cli_not_of_model(c, j.o->reference, j.o->output, err));
     if (sail__cli_is_reward_model(c)) {
         const struct eval_options *o = j.o;
         if (o->judge || o->reference || o->against)

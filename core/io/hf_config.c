@@ -136,6 +136,9 @@ static sail__rope rope_from(struct reader *r, const sail_node *map, const sail__
     rope.original_length =
         integer(r, map, "original_max_position_embeddings",
                 integer(r, r->root, "original_max_position_embeddings", 0, 1, INT32_MAX), 1, INT32_MAX);
+    const sail_node *given = sail__node_get(map, "rope_type");
+    if (given && given->kind == SAIL_NODE_NULL) /* transformers takes no default for a null, and refuses it */
+        fail(r, SAIL_E_FORMAT, "rope_type", "is null: name default, linear, llama3 or longrope, or leave it out");
     const char *kind = text(r, map, "rope_type", text(r, map, "type", "default"));
     if (!strcmp(kind, "default")) {
         rope.original_length = 0;

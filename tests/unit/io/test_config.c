@@ -83,6 +83,7 @@ static void a_wrong_field_is_named(void **state)
         {"llama", "eos_token_id", "\"</s>\"", "eos_token_id"},
         {"llama", "eos_token_id", "[1, 2.5]", "eos_token_id"},
         {"llama", "bos_token_id", "-7", "bos_token_id"},
+        {"phi3_longrope", "rope_parameters", "{\"rope_type\": null, \"type\": \"longrope\"}", "rope_type: is null"},
         {"phi3_longrope", "rope_parameters",
          "{\"rope_type\": \"longrope\", \"short_factor\": [1], \"long_factor\": [1]}", "short_factor"},
         {"gemma2", "layer_types", "[\"full_attention\"]", "layer_types"},
