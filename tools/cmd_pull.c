@@ -8,11 +8,13 @@ struct pull_options {
     const sail_node *include;
     const char *gguf;
     int64_t patience, tries;
+    bool verify;
 };
 #define T struct pull_options
 static const sail_opt options[] = {
     SAIL_OPT_NODE(T, include, .unit = "PATTERN", .help = "fetch files like this instead of what a model needs: a path, a pattern, or letters of a name"),
     SAIL_OPT_STR(T, gguf, .unit = "PATTERN", .help = "fetch this GGUF file: its name, a pattern, or letters of it, such as Q4_K_M"),
+    SAIL_OPT_BOOL(T, verify, .help = "hold the files that are there against their hashes, and fetch anew what is damaged"),
     SAIL_OPT_INT(T, patience, .def = 20, .min = 1, .max = 3600, .unit = "SECONDS", .help = "without a byte, after which a connection is given up and tried again"),
     SAIL_OPT_INT(T, tries, .def = 6, .min = 1, .max = 1000, .help = "in a row that bring nothing, after which a request is given up"),
     {0},
@@ -60,7 +62,7 @@ static sail_code show(sail__cli *c, const sail__pull *p, const sail__pulled *r, 
 static sail_code run(sail__cli *c, sail_err *err)
 {
     const struct pull_options *o = c->options;
-    sail__pull p = {.patience = (double)o->patience, .tries = (int)o->tries};
+    sail__pull p = {.verify = o->verify, .patience = (double)o->patience, .tries = (int)o->tries};
     sail__pulled r;
     SAIL_TRY(sail__hub_parse(c->arena, c->args[0], &p.name, err));
     SAIL_TRY(patterns(c, o, &p, err));

@@ -191,6 +191,21 @@ static sail_code into_part(part *p, sail__hub_remote *r, const sail__hub_name *n
     return SAIL_OK;
 }
 
+/* Whether a blob that is whole by its size has its hash. */
+static sail_code is_right(sail__hub_store *s, const sail__hub_file *f, const char *blob, bool *right, sail_err *err)
+{
+    part p = {.sink = {.size = f->size}, .store = s, .file = f, .path = blob, .fd = open(blob, O_RDONLY | O_CLOEXEC)};
+    char hex[65];
+    if (p.fd < 0)
+        return sail_fail(err, SAIL_E_IO, "%s: cannot read: %s", blob, strerror(errno));
+    begin_digest(&p);
+    sail_code code = read_before(&p, f->size, err);
+    close(p.fd);
+    sail_digest_hex(&p.digest, hex);
+    *right = strcmp(hex, f->hash) == 0;
+    return code;
+}
+
 static sail_code fetch_locked(sail__hub_store *s, sail__hub_remote *r, const sail__hub_name *n, const char *commit, const sail__hub_file *f, const char *blob,
                               sail_err *err)
 {
@@ -220,11 +235,18 @@ sail_code sail__hub_blob_fetch(sail__hub_store *s, sail__hub_remote *r, const sa
     *fetched = false;
     if (!blob)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (whole(blob, f->size))
+    bool there = whole(blob, f->size);
+    if (there && !s->verify)
         return SAIL_OK;
     SAIL_TRY(lock(s, f, &fd, err));
     sail_code code = SAIL_OK;
-    if (!whole(blob, f->size)) { /* nobody did it meanwhile */
+    if (there && (code = is_right(s, f, blob, &there, err)) == SAIL_OK && !there) {
+        sail_log(s->ctx, SAIL_LOG_WARN, "%s: it is damaged; it is fetched anew", f->path);
+        s->total += f->size;
+    } else if (code == SAIL_OK && !there) {
+        there = whole(blob, f->size); /* somebody did it meanwhile */
+    }
+    if (code == SAIL_OK && !there) {
         code = fetch_locked(s, r, n, commit, f, blob, err);
         *fetched = code == SAIL_OK;
     }

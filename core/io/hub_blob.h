@@ -10,6 +10,7 @@ typedef struct sail__hub_store { /* strings are in the arena */
     sail_ctx *ctx;
     sail_arena *arena;
     const char *dir, *locks;
+    bool verify; /* hold what is whole against its hash, too, and fetch anew what is wrong */
     uint64_t done, total; /* bytes, for progress */
 } sail__hub_store;
 

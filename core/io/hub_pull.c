@@ -265,7 +265,7 @@ static sail_code fetch(job *j, size_t first, sail__pulled *out, sail_err *err)
         out->bytes += j->wanted[i]->size;
         out->fetched += fetched;
     }
-    out->fetched_bytes += bytes;
+    out->fetched_bytes += j->store.done;
     return SAIL_OK;
 }
 
@@ -306,6 +306,7 @@ sail_code sail__hub_pull(sail_ctx *ctx, sail_arena *a, const sail__pull *p, sail
     if (!j.what)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     SAIL_TRY(sail__hub_store_open(ctx, a, &p->name, &j.store, err));
+    j.store.verify = p->verify;
     SAIL_TRY(sail__hub_remote_open(ctx, a, p->patience, p->tries, &j.remote, err));
     sail_code code = pull(&j, out, err);
     sail__hub_remote_close(j.remote);

@@ -14,6 +14,7 @@ typedef struct sail__pull {
     const char *const *include; /* what to fetch instead of what a model needs: as sail__hub_matches has it */
     size_t n_include;
     const char *gguf; /* the GGUF file to fetch instead, likewise; NULL: none. One must be meant */
+    bool verify;      /* read what is there already, and fetch anew what has not the hash that the hub records */
     double patience;  /* and tries: as sail__hub_remote_open has them */
     int tries;
 } sail__pull;
