@@ -111,58 +111,154 @@ static bool llama3_from_divisors(sail_arena *a, const sail__rope *rope, sail__ro
     return same_frequencies(rope, out, x, y);
 }
 
+static void numbers(struct writer *w, sail_node *map, const char *key, const double *v, int32_t n)
+{
+    sail_node *list = node(w, SAIL_NODE_LIST);
+    for (int32_t i = 0; list && i < n; i++) {
+        sail_node *x = node(w, SAIL_NODE_FLOAT);
+        if (x)
+            x->number = v[i];
+        w->failed |= !x || !sail__node_append(w->arena, list, x);
+    }
+    put(w, map, key, list);
+}
+
+/* The part of a head that turns, as a factor of which readers get that many entries back. */
+static double part(const sail__model_config *c, const sail__rope *r)
+{
+    double p = (double)r->rotary / c->head_dim;
+    return (int32_t)(c->head_dim * p) < r->rotary ? nextafter(p, 2) : p;
+}
+
+static bool usual_factor(const sail__model_config *c, const sail__rope *r)
+{
+    const double ratio = (double)c->max_positions / (double)r->original_length;
+    const double usual = ratio > 1 ? sqrt(1 + log(ratio) / log((double)r->original_length)) : 1;
+    return fabs(r->attention_factor / usual - 1) < 1e-6; /* a GGUF has it in float32 */
+}
+
+/* now: as transformers 5 has it; else the keys that version 4 allows. */
+static sail_node *rope_map(struct writer *w, const sail__model_config *c, const sail__rope *r, bool now)
+{
+    static const char *const kinds[] = {[SAIL__ROPE_DEFAULT] = "default", [SAIL__ROPE_LINEAR] = "linear", [SAIL__ROPE_LLAMA3] = "llama3",
+                                        [SAIL__ROPE_LONGROPE] = "longrope"};
+    const bool longrope = r->kind == SAIL__ROPE_LONGROPE;
+    sail_node *map = node(w, SAIL_NODE_MAP);
+    text(w, map, longrope && !now ? "type" : "rope_type", kinds[r->kind]);
+    if (r->kind == SAIL__ROPE_LINEAR || r->kind == SAIL__ROPE_LLAMA3)
+        number(w, map, "factor", r->factor);
+    if (r->kind == SAIL__ROPE_LLAMA3) {
+        number(w, map, "low_freq_factor", r->low_freq);
+        number(w, map, "high_freq_factor", r->high_freq);
+    }
+    if (longrope) {
+        numbers(w, map, "short_factor", r->short_factor, r->rotary / 2);
+        numbers(w, map, "long_factor", r->long_factor, r->rotary / 2);
+    }
+    if (r->kind == SAIL__ROPE_LLAMA3 || (longrope && now))
+        integer(w, map, "original_max_position_embeddings", r->original_length);
+    if (longrope && now && !usual_factor(c, r))
+        number(w, map, "attention_factor", r->attention_factor);
+    if (now) {
+        number(w, map, "rope_theta", r->theta);
+        if (r->rotary != c->head_dim)
+            number(w, map, "partial_rotary_factor", part(c, r));
+    }
+    return map;
+}
+
 static sail_code rope(struct writer *w, const sail__model_config *c, sail_node *root, sail_err *err)
 {
+    const bool neox = !strcmp(c->model_type, "gpt_neox");
     sail__rope r = c->ropes[0];
     if (r.divisors && !llama3_from_divisors(w->arena, &c->ropes[0], &r))
         return sail_fail(err, SAIL_E_FORMAT,
                          "the divisors of rope_freqs.weight come from no llama3 scaling: config.json "
                          "cannot say them; export to GGUF");
-    if (c->n_ropes != 1 || r.kind == SAIL__ROPE_LONGROPE || r.rotary != c->head_dim)
-        return sail_fail(err, SAIL_E_FORMAT, "a config.json cannot be made for this model's rotary embedding");
-    sail_node *both[2] = {node(w, SAIL_NODE_MAP), node(w, SAIL_NODE_MAP)}; /* rope_parameters, rope_scaling */
-    for (int i = 0; i < 2; i++) {
-        text(w, both[i], "rope_type",
-             r.kind == SAIL__ROPE_LINEAR   ? "linear"
-             : r.kind == SAIL__ROPE_LLAMA3 ? "llama3"
-                                           : "default");
-        if (r.kind != SAIL__ROPE_DEFAULT)
-            number(w, both[i], "factor", r.factor);
-        if (r.kind == SAIL__ROPE_LLAMA3) {
-            number(w, both[i], "low_freq_factor", r.low_freq);
-            number(w, both[i], "high_freq_factor", r.high_freq);
-            integer(w, both[i], "original_max_position_embeddings", r.original_length);
-        }
+    sail_node *parameters = rope_map(w, c, &r, true);
+    if (c->n_ropes == 2) {
+        sail_node *by_layer = node(w, SAIL_NODE_MAP);
+        put(w, by_layer, "full_attention", parameters);
+        put(w, by_layer, "sliding_attention", rope_map(w, c, &c->ropes[1], true));
+        parameters = by_layer;
+        number(w, root, "rope_local_base_freq", c->ropes[1].theta);
     }
-    number(w, both[0], "rope_theta", r.theta);
-    number(w, root, "rope_theta", r.theta);
-    put(w, root, "rope_parameters", both[0]);
-    put(w, root, "rope_scaling", r.kind == SAIL__ROPE_DEFAULT ? node(w, SAIL_NODE_NULL) : both[1]);
+    put(w, root, "rope_parameters", parameters);
+    put(w, root, "rope_scaling", r.kind == SAIL__ROPE_DEFAULT ? node(w, SAIL_NODE_NULL) : rope_map(w, c, &r, false));
+    number(w, root, neox ? "rotary_emb_base" : "rope_theta", r.theta);
+    if (neox || !strcmp(c->model_type, "phi") || r.rotary != c->head_dim)
+        number(w, root, neox ? "rotary_pct" : "partial_rotary_factor", part(c, &r));
+    if (r.kind == SAIL__ROPE_LONGROPE)
+        integer(w, root, "original_max_position_embeddings", r.original_length);
     return SAIL_OK;
+}
+
+static bool among(const char *type, const char *const *list)
+{
+    while (*list && strcmp(type, *list))
+        list++;
+    return *list != NULL;
 }
 
 static void windows(struct writer *w, const sail__model_config *c, sail_node *root)
 {
+    static const char *const windowless[] = {"llama", "gemma", "gpt_neox", "phi", NULL}, *const alike[] = {"mistral", "phi3", NULL};
+    static const char *const by_depth[] = {"qwen2", "qwen3", NULL};
     int32_t window = 0, first = c->layers;
     for (int32_t i = c->layers - 1; i >= 0; i--)
         if (c->layer[i].window)
             window = c->layer[i].window, first = i;
-    if (!strcmp(c->model_type, "llama"))
+    if (among(c->model_type, windowless))
         return;
     sail_node *n = node(w, window ? SAIL_NODE_INT : SAIL_NODE_NULL);
     if (n && window)
         n->integer = window;
     put(w, root, "sliding_window", n);
-    if (!strcmp(c->model_type, "mistral"))
+    if (among(c->model_type, alike))
         return;
-    boolean(w, root, "use_sliding_window", window != 0);
-    integer(w, root, "max_window_layers", first);
+    if (among(c->model_type, by_depth)) {
+        boolean(w, root, "use_sliding_window", window != 0);
+        integer(w, root, "max_window_layers", first);
+    }
     sail_node *types = node(w, SAIL_NODE_LIST);
     for (int32_t i = 0; types && i < c->layers; i++)
         w->failed |= !sail__node_append(
             w->arena, types,
             sail__node_string(w->arena, c->layer[i].window ? "sliding_attention" : "full_attention", origin));
     put(w, root, "layer_types", types);
+}
+
+/* What of the computation is not said by the family alone. */
+static void computation(struct writer *w, const sail__model_config *c, sail_node *root)
+{
+    static const char *const activations[] = {[SAIL_ACT_SILU] = "silu", [SAIL_ACT_GELU] = "gelu", [SAIL_ACT_RELU] = "relu",
+                                              [SAIL_ACT_GELU_TANH] = "gelu_pytorch_tanh"};
+    static const char *const biased[] = {"llama", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt_neox", NULL};
+    const bool later_gemma = !strcmp(c->model_type, "gemma2") || !strcmp(c->model_type, "gemma3_text");
+    const bool phi = !strcmp(c->model_type, "phi");
+    text(w, root, later_gemma ? "hidden_activation" : "hidden_act",
+         phi && c->activation == SAIL_ACT_GELU_TANH ? "gelu_new" : activations[c->activation]);
+    number(w, root, c->layer_norm ? "layer_norm_eps" : "rms_norm_eps", c->norm_eps);
+    if (among(c->model_type, biased))
+        boolean(w, root, "attention_bias", c->qkv_bias);
+    if (!strcmp(c->model_type, "llama"))
+        boolean(w, root, "mlp_bias", c->mlp_bias);
+    if (!strcmp(c->model_type, "gpt_neox"))
+        boolean(w, root, "use_parallel_residual", c->parallel);
+    if (!later_gemma)
+        return;
+    const double scalar = 1 / (c->attention_scale * c->attention_scale);
+    if (fabs(scalar - round(scalar)) < 1e-6) /* transformers wants an integer */
+        integer(w, root, "query_pre_attn_scalar", (int64_t)round(scalar));
+    else
+        number(w, root, "query_pre_attn_scalar", scalar);
+    const double caps[] = {c->attention_softcap, c->final_softcap};
+    static const char *const keys[] = {"attn_logit_softcapping", "final_logit_softcapping"};
+    for (int i = 0; i < 2; i++)
+        if (caps[i] != 0)
+            number(w, root, keys[i], caps[i]);
+        else
+            put(w, root, keys[i], node(w, SAIL_NODE_NULL));
 }
 
 static void ids(struct writer *w, const sail__model_config *c, sail_node *root)
@@ -221,13 +317,7 @@ sail_code sail__config_score_node(sail_arena *a, const sail__model_config *c, sa
 
 sail_code sail__config_to_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err)
 {
-    static const char *const able[] = {"llama", "mistral", "qwen2", "qwen3"};
     struct writer w = {a, false};
-    bool ok = false;
-    for (size_t i = 0; i < sizeof able / sizeof able[0]; i++)
-        ok |= !strcmp(able[i], c->model_type);
-    if (!ok)
-        return sail_fail(err, SAIL_E_FORMAT, "a config.json cannot be made for family %s", c->model_type);
     sail_node *root = node(&w, SAIL_NODE_MAP), *list = node(&w, SAIL_NODE_LIST);
     if (list)
         w.failed |= !sail__node_append(a, list, sail__node_string(a, c->architecture, origin));
@@ -240,15 +330,12 @@ sail_code sail__config_to_node(sail_arena *a, const sail__model_config *c, sail_
     integer(&w, root, "intermediate_size", c->ff);
     integer(&w, root, "num_hidden_layers", c->layers);
     integer(&w, root, "num_attention_heads", c->heads);
-    integer(&w, root, "num_key_value_heads", c->kv_heads);
-    integer(&w, root, "head_dim", c->head_dim);
+    if (strcmp(c->model_type, "gpt_neox"))
+        integer(&w, root, "num_key_value_heads", c->kv_heads);
+    if (!c->layer_norm)
+        integer(&w, root, "head_dim", c->head_dim);
     integer(&w, root, "max_position_embeddings", c->max_positions);
-    text(&w, root, "hidden_act", "silu");
-    number(&w, root, "rms_norm_eps", c->norm_eps);
-    if (strcmp(c->model_type, "qwen2") && strcmp(c->model_type, "mistral"))
-        boolean(&w, root, "attention_bias", c->qkv_bias);
-    if (!strcmp(c->model_type, "llama"))
-        boolean(&w, root, "mlp_bias", c->mlp_bias);
+    computation(&w, c, root);
     boolean(&w, root, "tie_word_embeddings", c->tied);
     score_head(&w, c, root);
     SAIL_TRY(rope(&w, c, root, err));

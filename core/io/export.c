@@ -282,7 +282,7 @@ static sail_code run(struct job *j)
     SAIL_TRY(write_weights(j));
     if (j->e->files_from)
         SAIL_TRY(copy_files(j));
-    if (j->e->gguf)
+    if (j->e->gguf && sail__gguf_get(j->e->gguf, "tokenizer.ggml.tokens"))
         SAIL_TRY(sail__export_tokenizer(j->dir, j->e->gguf, j->err));
     return write_config(j);
 }

@@ -21,7 +21,7 @@ typedef struct sail__export {
     const sail_node *config_node; /* carried over with the dtype updated; NULL: made from config */
     bool new_head;                /* config has a score head that config_node does not know of */
     const char *files_from;       /* directory whose tokenizer, template and generation files are copied; may be NULL */
-    const sail__gguf *gguf;       /* tokenizer and template are written from this; may be NULL */
+    const sail__gguf *gguf;       /* tokenizer and template are written from this, where it has them; may be NULL */
     const sail__tokenizer *tokenizer; /* for a GGUF file, where the model does not come from one; NULL: none */
     const char *pre;              /* … name of its pre-tokenizer; NULL: found by what it does */
     const char *name;             /* … of the model, where it comes from no GGUF file that has one */

@@ -35,8 +35,7 @@ typedef struct sail__gguf_divisors {
 sail_code sail__config_divisors(sail_arena *a, const sail__model_config *c, sail__gguf_divisors out[2], size_t *n, sail_err *err);
 
 /* A config.json that transformers loads (both spellings of the rope keys, so 4 and 5 do), and generation_config.json.
- * For Llama-type families (llama, mistral, qwen2, qwen3); the divisors of a GGUF's rope_freqs are written as the llama3
- * scaling that gives them, and refused where there is none. */
+ * The divisors of a GGUF's rope_freqs are written as the llama3 scaling that gives them, and refused where there is none. */
 sail_code sail__config_to_node(sail_arena *a, const sail__model_config *c, sail_node **out, sail_err *err);
 /* Make a config.json of the same family say that the model has c's score head: architectures, id2label, label2id, pad_token_id. */
 sail_code sail__config_score_node(sail_arena *a, const sail__model_config *c, sail_node *root, sail_err *err);

@@ -93,6 +93,12 @@ static void every_family_reads_back(void **state)
         ok(sail__export_gguf(second, &e, &err), &err);
         rig_load(&r, &(rig_spec){.path = second});
         compare_logits(&r, names[i]);
+        const char *dir_of = sail__arena_printf(r.arena, "%s.d", path); /* and as a directory, with a config.json of our making */
+        e = export_of(r.weights, SAIL_F32);
+        ok(sail__export_model(dir_of, &e, &err), &err);
+        rig_load(&r, &(rig_spec){.path = dir_of});
+        compare_logits(&r, names[i]);
+        rig_unlink(dir_of);
         sail__weights_close(w);
         assert_int_equal(unlink(path), 0);
         assert_int_equal(unlink(second), 0);

@@ -143,8 +143,8 @@ static void a_written_config_reads_the_same(void **state)
 {
     (void)state;
     GOLDEN_OR_SKIP();
-    static const char *const able[] = {"llama",      "llama_rope3", "llama_tied", "llama_sharded",
-                                       "llama_bf16", "mistral",     "qwen2",      "qwen3"};
+    static const char *const able[] = {"llama", "llama_rope3", "llama_tied", "llama_sharded", "llama_bf16", "mistral", "qwen2", "qwen3",
+                                       "phi3", "phi3_longrope", "gemma", "gemma2", "gemma3_text", "gpt_neox", "gpt_neox_serial", "phi"};
     for (size_t i = 0; i < sizeof able / sizeof able[0]; i++) {
         sail_arena *a = sail__arena_new();
         sail_err err = {0};
@@ -159,9 +159,13 @@ static void a_written_config_reads_the_same(void **state)
             ok(sail__config_from_node(a, n, g, &d, &err), &err);
             assert_ptr_equal(c.family, d.family);
             assert_string_equal(c.architecture, d.architecture);
-            assert_same_rotation(&c.ropes[0], &d.ropes[0], 0);
+            assert_int_equal(c.n_ropes, d.n_ropes);
+            for (int k = 0; k < c.n_ropes; k++)
+                assert_same_rotation(&c.ropes[k], &d.ropes[k], 0);
             for (int k = 0; k < c.layers; k++)
-                assert_int_equal(c.layer[k].window, d.layer[k].window);
+                assert_true(c.layer[k].window == d.layer[k].window && c.layer[k].rope == d.layer[k].rope);
+            assert_true(c.activation == d.activation && c.parallel == d.parallel && c.attention_softcap == d.attention_softcap &&
+                        c.final_softcap == d.final_softcap && fabs(c.attention_scale / d.attention_scale - 1) < 1e-12);
             assert_true(c.width == d.width && c.layers == d.layers && c.heads == d.heads && c.kv_heads == d.kv_heads &&
                         c.head_dim == d.head_dim && c.ff == d.ff && c.vocab == d.vocab && c.tied == d.tied &&
                         c.max_positions == d.max_positions && c.norm_eps == d.norm_eps && c.qkv_bias == d.qkv_bias &&
