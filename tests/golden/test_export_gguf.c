@@ -1,16 +1,11 @@
 /* test_export_gguf.c - models as GGUF files: what is written reads back to the same numbers, is what gguf-py writes of the same weights, and
  * an adapter is what merging adds to the file's own tensors. */
 #include "../rig.h"
+#include "../weights.h"
 
 #include <math.h>
 
-#include "io/export.h"
 #include "io/hf_config.h"
-
-static sail_code from_weights(void *user, const sail__param *p, int64_t first, int64_t count, float *out, sail_err *err)
-{
-    return sail__weights_read_f32(user, p->name, first, count, out, err);
-}
 
 static sail__export export_of(sail__weights *w, sail_dtype dtype)
 {
@@ -27,21 +22,6 @@ static const char *new_path(void)
     assert_true(fd >= 0);
     close(fd);
     return path;
-}
-
-static void ok(sail_code code, const sail_err *err)
-{
-    if (code != SAIL_OK)
-        fail_msg("%s", err->message);
-}
-
-static sail__weights *open_ok(const char *path)
-{
-    sail_err err = {0};
-    sail__weights *w;
-    assert_non_null(path);
-    ok(sail__weights_open(NULL, path, &w, &err), &err);
-    return w;
 }
 
 /* ---- the same numbers ---- */

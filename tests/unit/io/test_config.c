@@ -1,19 +1,12 @@
 /* test_config.c - a wrong field of config.json is an error that names it; what is written reads back; llama3 scaling is
  * found again from a GGUF's divisors. Also what a model lacks or has too much of. */
-#include "../../golden.h"
+#include "../../weights.h"
 
 #include <math.h>
 #include <unistd.h>
 
 #include "io/hf_config.h"
 #include "io/safetensors.h"
-#include "io/weights.h"
-
-static void ok(sail_code code, const sail_err *err)
-{
-    if (code != SAIL_OK)
-        fail_msg("%s", err->message);
-}
 
 static sail_node *family_config(sail_arena *a, const char *family)
 {

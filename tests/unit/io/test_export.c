@@ -1,30 +1,10 @@
 /* test_export.c - an exported model is the model: tensors, config, tokenizer; whole or not there; in shards as asked.
  */
-#include "../../golden.h"
+#include "../../weights.h"
 
 #include <unistd.h>
 
-#include "io/export.h"
 #include "io/tokenizer.h"
-
-static void ok(sail_code code, const sail_err *err)
-{
-    if (code != SAIL_OK)
-        fail_msg("%s", err->message);
-}
-
-static sail__weights *open_ok(const char *path)
-{
-    sail_err err = {0};
-    sail__weights *w;
-    ok(sail__weights_open(NULL, path, &w, &err), &err);
-    return w;
-}
-
-static sail_code from_weights(void *user, const sail__param *p, int64_t first, int64_t count, float *out, sail_err *err)
-{
-    return sail__weights_read_f32(user, p->name, first, count, out, err);
-}
 
 static void assert_same_model(sail__weights *a, sail__weights *b, sail_dtype dtype)
 {

@@ -1,12 +1,11 @@
 /* test_weights.c - every recorded model opens, from either spelling of its config, with all its parameters; GGUF gives
  * the same numbers as the directory it was made from. */
-#include "../../golden.h"
+#include "../../weights.h"
 
 #include <math.h>
 
 #include "io/hf_config.h"
 #include "io/safetensors.h"
-#include "io/weights.h"
 
 static const char *const families[] = {"gemma",   "gemma2",     "gemma3_text", "gpt_neox",      "gpt_neox_serial",
                                        "llama",   "llama_bf16", "llama_rope3", "llama_sharded", "llama_tied",
@@ -22,20 +21,6 @@ static const char *family_path(const char *name)
     if (!path)
         fail_msg("%s is not there", relative);
     return path;
-}
-
-static void ok(sail_code code, const sail_err *err)
-{
-    if (code != SAIL_OK)
-        fail_msg("%s", err->message);
-}
-
-static sail__weights *open_ok(const char *path)
-{
-    sail_err err = {0};
-    sail__weights *w;
-    ok(sail__weights_open(NULL, path, &w, &err), &err);
-    return w;
 }
 
 static void assert_same_factors(const double *a, const double *b, int32_t n)
