@@ -82,7 +82,9 @@ void serve_bearer(const char *request, const char *body, char *token, size_t siz
 void serve_respond(int fd, int status, const char *more, const char *body, size_t n)
 {
     char head[512];
-    int k = snprintf(head, sizeof head, "HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n", status, n, more);
+    int k = snprintf(head, sizeof head,
+                     "HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n", status, n,
+                     more);
     if (serve_send(fd, head, (size_t)k))
         serve_send(fd, body, n);
 }
@@ -139,7 +141,10 @@ static FILE *begin_file(const char *path, char part[1024])
     return fopen(part, "w");
 }
 
-static int end_file(FILE *f, const char *path, const char *part) { return fclose(f) == 0 && rename(part, path) == 0; }
+static int end_file(FILE *f, const char *path, const char *part)
+{
+    return fclose(f) == 0 && rename(part, path) == 0;
+}
 
 int serve(const serve_spec *spec)
 {
@@ -152,11 +157,13 @@ int serve(const serve_spec *spec)
     sigaddset(&end, SIGINT);
     pthread_sigmask(SIG_BLOCK, &end, NULL);
     signal(SIGPIPE, SIG_IGN);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)s.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof at;
     d = (door){&s, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     setsockopt(d.listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (bind(d.listener, (struct sockaddr *)&at, sizeof at) || listen(d.listener, 256) || getsockname(d.listener, (struct sockaddr *)&at, &size)) {
+    if (bind(d.listener, (struct sockaddr *)&at, sizeof at) || listen(d.listener, 256) ||
+        getsockname(d.listener, (struct sockaddr *)&at, &size)) {
         perror("serve");
         return 1;
     }

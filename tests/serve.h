@@ -1,4 +1,5 @@
-/* serve.h - a server on the loopback that speaks as much HTTP as a test needs: what those of judges and of the hub share.
+/* serve.h - a server on the loopback that speaks as much HTTP as a test needs: what those of judges and of the hub
+ * share.
  *
  * Each visit (one connection, one request) has a thread of its own. */
 #ifndef TESTS_SERVE_H
@@ -18,7 +19,8 @@ int serve(const serve_spec *s); /* until SIGTERM; the exit status */
 
 /* Headers and body of a request, NUL-terminated, for free(); NULL: the client left. */
 char *serve_read(int fd, char **body);
-void serve_bearer(const char *request, const char *body, char *token, size_t size); /* of its Authorization; else what is in token stays */
+/* The token of its Authorization; without one, what is in token stays. */
+void serve_bearer(const char *request, const char *body, char *token, size_t size);
 int serve_send(int fd, const char *data, size_t n); /* 0: the client left */
 /* A whole reply of JSON; more: further headers, each with its \r\n. */
 void serve_respond(int fd, int status, const char *more, const char *body, size_t n);

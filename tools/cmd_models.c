@@ -54,17 +54,21 @@ static void show(sail__cli *c, const sail__hub_entry *all, size_t n)
     const char *dim = sail__tone_code(c, SAIL__DIM), *off = sail__tone_code(c, SAIL__PLAIN);
     int wide = 4, revision = 8, family = 6;
     for (size_t i = 0; i < n; i++) {
-        int length = (int)strlen(all[i].name), named = (int)strlen(revision_of(c, &all[i])), kind = all[i].family ? (int)strlen(all[i].family) : 0;
+        int length = (int)strlen(all[i].name), named = (int)strlen(revision_of(c, &all[i])),
+            kind = all[i].family ? (int)strlen(all[i].family) : 0;
         wide = length > wide ? length : wide;
         revision = named > revision ? named : revision;
         family = kind > family ? kind : family;
     }
-    sail__cli_line(c, "%s%-*s  %-*s  %9s  %-*s  %10s  TYPE%s", dim, wide, "NAME", revision, "REVISION", "SIZE", family, "FAMILY", "PARAMETERS", off);
+    sail__cli_line(c, "%s%-*s  %-*s  %9s  %-*s  %10s  TYPE%s", dim, wide, "NAME", revision, "REVISION", "SIZE", family,
+                   "FAMILY", "PARAMETERS", off);
     for (size_t i = 0; i < n; i++) {
         const sail__hub_entry *e = &all[i];
         char size[16], count[16], part[16];
-        sail__cli_line(c, "%s%-*s%s  %-*s  %9s  %-*s  %10s  %s", sail__tone_code(c, e->problem ? SAIL__YELLOW : SAIL__CYAN), wide, e->name, off, revision,
-                       revision_of(c, e), sail__size_text(e->bytes, size), family, e->family ? e->family : "", count_text(e->parameters, count), e->type ? e->type : "");
+        sail__cli_line(c, "%s%-*s%s  %-*s  %9s  %-*s  %10s  %s",
+                       sail__tone_code(c, e->problem ? SAIL__YELLOW : SAIL__CYAN), wide, e->name, off, revision,
+                       revision_of(c, e), sail__size_text(e->bytes, size), family, e->family ? e->family : "",
+                       count_text(e->parameters, count), e->type ? e->type : "");
         if (e->problem)
             sail__cli_line(c, "    %s", e->problem);
         if (e->unfinished)
@@ -93,7 +97,12 @@ static const sail__example examples[] = {
     {0},
 };
 const sail__command sail__cmd_models = {
-    .name = "models", .args = "", .summary = "what the Hugging Face cache holds, and what is missing of it",
-    .doc = "Each model is opened as it is for use, without its weights being read: what is told of one is why it could not be used.",
-    .flags = SAIL__CLI_JSON, .examples = examples, .run = run,
+    .name = "models",
+    .args = "",
+    .summary = "what the Hugging Face cache holds, and what is missing of it",
+    .doc = "Each model is opened as it is for use, without its weights being read: what is told of one is why it could "
+           "not be used.",
+    .flags = SAIL__CLI_JSON,
+    .examples = examples,
+    .run = run,
 };

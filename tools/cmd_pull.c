@@ -12,11 +12,17 @@ struct pull_options {
 };
 #define T struct pull_options
 static const sail_opt options[] = {
-    SAIL_OPT_NODE(T, include, .unit = "PATTERN", .help = "fetch files like this instead of what a model needs: a path, a pattern, or letters of a name"),
-    SAIL_OPT_STR(T, gguf, .unit = "PATTERN", .help = "fetch this GGUF file: its name, a pattern, or letters of it, such as Q4_K_M"),
-    SAIL_OPT_BOOL(T, verify, .help = "hold the files that are there against their hashes, and fetch anew what is damaged"),
-    SAIL_OPT_INT(T, patience, .def = 20, .min = 1, .max = 3600, .unit = "SECONDS", .help = "without a byte, after which a connection is given up and tried again"),
-    SAIL_OPT_INT(T, tries, .def = 6, .min = 1, .max = 1000, .help = "in a row that bring nothing, after which a request is given up"),
+    SAIL_OPT_NODE(T, include, .unit = "PATTERN",
+                  .help =
+                      "fetch files like this instead of what a model needs: a path, a pattern, or letters of a name"),
+    SAIL_OPT_STR(T, gguf, .unit = "PATTERN",
+                 .help = "fetch this GGUF file: its name, a pattern, or letters of it, such as Q4_K_M"),
+    SAIL_OPT_BOOL(T, verify,
+                  .help = "hold the files that are there against their hashes, and fetch anew what is damaged"),
+    SAIL_OPT_INT(T, patience, .def = 20, .min = 1, .max = 3600, .unit = "SECONDS",
+                 .help = "without a byte, after which a connection is given up and tried again"),
+    SAIL_OPT_INT(T, tries, .def = 6, .min = 1, .max = 1000,
+                 .help = "in a row that bring nothing, after which a request is given up"),
     {0},
 };
 #undef T
@@ -33,7 +39,8 @@ static sail_code patterns(sail__cli *c, const struct pull_options *o, sail__pull
         list[p->n_include++] = p->name.file;
     p->include = list;
     p->gguf = o->gguf;
-    return p->gguf && n ? sail_fail(err, SAIL_E_USAGE, "--gguf is one file, --include are others: give one of them") : SAIL_OK;
+    return p->gguf && n ? sail_fail(err, SAIL_E_USAGE, "--gguf is one file, --include are others: give one of them")
+                        : SAIL_OK;
 }
 
 static sail_code show(sail__cli *c, const sail__pull *p, const sail__pulled *r, sail_err *err)
@@ -53,8 +60,9 @@ static sail_code show(sail__cli *c, const sail__pull *p, const sail__pulled *r, 
         sail__cli_put_int(c, out, "fetched_bytes", (int64_t)r->fetched_bytes);
         return sail__cli_print_json(c, out, err);
     }
-    sail__cli_line(c, "hf:%s%s%s: %zu file%s, %s, of which %s were fetched", name, p->gguf ? "/" : "", p->gguf ? sail__path_base(r->path) : "", r->files,
-                   r->files == 1 ? "" : "s", sail__size_text(r->bytes, size), r->fetched ? sail__size_text(r->fetched_bytes, came) : "none");
+    sail__cli_line(c, "hf:%s%s%s: %zu file%s, %s, of which %s were fetched", name, p->gguf ? "/" : "",
+                   p->gguf ? sail__path_base(r->path) : "", r->files, r->files == 1 ? "" : "s",
+                   sail__size_text(r->bytes, size), r->fetched ? sail__size_text(r->fetched_bytes, came) : "none");
     sail__cli_line(c, "%s", r->path);
     return SAIL_OK;
 }
@@ -76,15 +84,26 @@ static sail_code run(sail__cli *c, sail_err *err)
 static const sail__example examples[] = {
     {"sail pull HuggingFaceTB/SmolLM2-135M-Instruct", "a model: then --model hf:HuggingFaceTB/SmolLM2-135M-Instruct"},
     {"sail pull bartowski/SmolLM2-135M-Instruct-GGUF --gguf Q4_K_M", "one file of many"},
-    {"sail pull datasets/Anthropic/hh-rlhf --include 'harmless-base/*'", "data: then data.train=hf:datasets/Anthropic/hh-rlhf/harmless-base/train.jsonl.gz"},
+    {"sail pull datasets/Anthropic/hh-rlhf --include 'harmless-base/*'",
+     "data: then data.train=hf:datasets/Anthropic/hh-rlhf/harmless-base/train.jsonl.gz"},
     {0},
 };
 const sail__command sail__cmd_pull = {
-    .name = "pull", .args = "[datasets/]OWNER/NAME[@REVISION]", .summary = "fetch a model of the Hugging Face hub into its cache",
-    .doc = "Fetches what sail needs of a model (config, tokenizer, chat template, safetensors) into the cache that Hugging Face's tools use, too; "
-           "files there are not fetched again. A pull that was stopped goes on where it was. Every file is held against the size and hash that "
-           "the hub records before it can be seen. Pickles (.bin, .pt) and ONNX are never fetched. `sail help environment` has the variables: "
+    .name = "pull",
+    .args = "[datasets/]OWNER/NAME[@REVISION]",
+    .summary = "fetch a model of the Hugging Face hub into its cache",
+    .doc = "Fetches what sail needs of a model (config, tokenizer, chat template, safetensors) into the cache that "
+           "Hugging Face's tools use, too; "
+           "files there are not fetched again. A pull that was stopped goes on where it was. Every file is held "
+           "against the size and hash that "
+           "the hub records before it can be seen. Pickles (.bin, .pt) and ONNX are never fetched. `sail help "
+           "environment` has the variables: "
            "the cache's place, the token, another hub.",
-    .min_args = 1, .max_args = 1, .flags = SAIL__CLI_JSON | SAIL__CLI_SIGNALS, .options = options, .options_size = sizeof(struct pull_options),
-    .examples = examples, .run = run,
+    .min_args = 1,
+    .max_args = 1,
+    .flags = SAIL__CLI_JSON | SAIL__CLI_SIGNALS,
+    .options = options,
+    .options_size = sizeof(struct pull_options),
+    .examples = examples,
+    .run = run,
 };

@@ -189,7 +189,7 @@ static void topic_hub(sail_buf *out)
                        "  hf:datasets/OWNER/NAME/FILE     data: a file or a pattern\n"
                        "It is looked up in the cache that Hugging Face's own tools fill, too (HF_HUB_CACHE, see `sail help\n"
                        "environment`), without the network; `sail pull OWNER/NAME` fetches what is not there, `sail models` lists\n"
-                       "what is. A run stays with the commit that it began with.\n");
+                       "what is, `sail check RECIPE` says what a recipe lacks. A run stays with the commit that it began with.\n");
 }
 
 static void topic_files(sail_buf *out)

@@ -8,11 +8,14 @@ bool sail__http_here(const char *host, size_t n)
 {
     const char *port = memchr(host, ':', n);
     const size_t name = port ? (size_t)(port - host) : n;
-    return (name == 9 && !strncmp(host, "localhost", 9)) || (!strncmp(host, "127.", 4) && strspn(host, "0123456789.") == name) ||
-           !strncmp(host, "[::1]", 5);
+    return (name == 9 && !strncmp(host, "localhost", 9)) ||
+           (!strncmp(host, "127.", 4) && strspn(host, "0123456789.") == name) || !strncmp(host, "[::1]", 5);
 }
 
-static const char *string(const sail_node *n) { return n && n->kind == SAIL_NODE_STRING ? n->string.data : NULL; }
+static const char *string(const sail_node *n)
+{
+    return n && n->kind == SAIL_NODE_STRING ? n->string.data : NULL;
+}
 
 const char *sail__http_complaint(const char *body, size_t size, sail_arena *a)
 {

@@ -10,18 +10,22 @@ static const char SCHEME[] = "hf:", DATASETS[] = "datasets/", MAIN[] = "main";
 
 /* ---- names ---- */
 
-bool sail__hub_is_name(const char *text) { return strncmp(text, SCHEME, sizeof SCHEME - 1) == 0; }
+bool sail__hub_is_name(const char *text)
+{
+    return strncmp(text, SCHEME, sizeof SCHEME - 1) == 0;
+}
 
 static bool plain(const char *s, size_t n, bool slash)
 {
     for (size_t i = 0; i < n; i++)
-        if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= '0' && s[i] <= '9') || s[i] == '.' || s[i] == '_' ||
-              s[i] == '-' || (slash && s[i] == '/')))
+        if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= '0' && s[i] <= '9') ||
+              s[i] == '.' || s[i] == '_' || s[i] == '-' || (slash && s[i] == '/')))
             return false;
     return n > 0 && s[0] != '.' && s[0] != '-' && s[0] != '/' && s[n - 1] != '/';
 }
 
-/* How much of what follows the '@' is the revision: up to the next '/', but that refs/pr/N and refs/convert/NAME hold two. */
+/* How much of what follows the '@' is the revision: up to the next '/', but that refs/pr/N and refs/convert/NAME hold
+ * two. */
 static size_t revision_length(const char *s)
 {
     size_t n = strcspn(s, "/");
@@ -40,29 +44,36 @@ sail_code sail__hub_parse(sail_arena *a, const char *text, sail__hub_name *out, 
     s += out->dataset ? sizeof DATASETS - 1 : 0;
     size_t owner = strcspn(s, "/@"), name = s[owner] == '/' ? strcspn(s + owner + 1, "/@") : 0, n = owner + 1 + name;
     if (!plain(s, owner, false) || !name || !plain(s + owner + 1, name, false))
-        return sail_fail(err, SAIL_E_USAGE, "`%s` is no name of a model: [datasets/]OWNER/NAME[@REVISION][/FILE], such as HuggingFaceTB/SmolLM2-135M", text);
+        return sail_fail(
+            err, SAIL_E_USAGE,
+            "`%s` is no name of a model: [datasets/]OWNER/NAME[@REVISION][/FILE], such as HuggingFaceTB/SmolLM2-135M",
+            text);
     out->repo = sail__arena_strndup(a, s, n);
     out->revision = MAIN;
     s += n;
     if (*s == '@') {
         n = revision_length(++s);
         if (!plain(s, n, true) || strstr(s, ".."))
-            return sail_fail(err, SAIL_E_USAGE, "`%s`: what follows the @ is no revision: a branch, tag or commit", text);
+            return sail_fail(err, SAIL_E_USAGE, "`%s`: what follows the @ is no revision: a branch, tag or commit",
+                             text);
         out->revision = sail__arena_strndup(a, s, n);
         s += n;
     }
     if (*s == '/') {
         if (!s[1])
-            return sail_fail(err, SAIL_E_USAGE, "`%s` ends in a slash: a file's name or a pattern must follow it", text);
+            return sail_fail(err, SAIL_E_USAGE, "`%s` ends in a slash: a file's name or a pattern must follow it",
+                             text);
         out->file = sail__arena_strdup(a, s + 1);
     }
-    return out->repo && out->revision && (*s != '/' || out->file) ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    return out->repo && out->revision && (*s != '/' || out->file) ? SAIL_OK
+                                                                  : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
 const char *sail__hub_text(sail_arena *a, const sail__hub_name *n)
 {
     bool main = strcmp(n->revision, MAIN) == 0;
-    return sail__arena_printf(a, "%s%s%s%s", n->dataset ? DATASETS : "", n->repo, main ? "" : "@", main ? "" : n->revision);
+    return sail__arena_printf(a, "%s%s%s%s", n->dataset ? DATASETS : "", n->repo, main ? "" : "@",
+                              main ? "" : n->revision);
 }
 
 /* ---- where the cache is ---- */
@@ -91,21 +102,28 @@ sail_code sail__hub_root(sail_arena *a, const char **out, sail_err *err)
         SAIL_TRY(sail__hub_home(a, &home, err));
     const char *root = cache ? sail__path_join(a, "", cache) : sail__path_join(a, home, "hub");
     char here[4096];
-    *out = root && *root != '/' && getcwd(here, sizeof here) ? sail__path_join(a, here, root) : root; /* kept in recipes, which are read elsewhere */
+    *out = root && *root != '/' && getcwd(here, sizeof here) ? sail__path_join(a, here, root)
+                                                             : root; /* kept in recipes, which are read elsewhere */
     return *out ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
 const char *sail__hub_dir(sail_arena *a, const char *root, const sail__hub_name *n)
 {
     int owner = (int)strcspn(n->repo, "/");
-    return sail__path_join(a, root, sail__arena_printf(a, "%s--%.*s--%s", n->dataset ? "datasets" : "models", owner, n->repo, n->repo + owner + 1));
+    return sail__path_join(
+        a, root,
+        sail__arena_printf(a, "%s--%.*s--%s", n->dataset ? "datasets" : "models", owner, n->repo, n->repo + owner + 1));
 }
 
-bool sail__hub_is_commit(const char *text) { return strspn(text, "0123456789abcdef") == 40 && !text[40]; }
+bool sail__hub_is_commit(const char *text)
+{
+    return strspn(text, "0123456789abcdef") == 40 && !text[40];
+}
 
 const char *sail__hub_commit(sail_arena *a, const char *dir, const char *revision)
 {
-    const char *snapshots = sail__path_join(a, dir, "snapshots"), *path = sail__path_join(a, sail__path_join(a, dir, "refs"), revision);
+    const char *snapshots = sail__path_join(a, dir, "snapshots"),
+               *path = sail__path_join(a, sail__path_join(a, dir, "refs"), revision);
     const char *commit = NULL, *there = sail__path_join(a, snapshots, revision);
     char *data;
     size_t size;
@@ -192,14 +210,18 @@ static sail_code not_there(sail_arena *a, const char *text, const sail__hub_name
     size_t count;
     sail_err ignored;
     const char *pull = sail__hub_text(a, n);
-    if (!sail__is_dir(dir) || sail__list_dir(a, sail__path_join(a, dir, "snapshots"), &commits, &count, &ignored) != SAIL_OK || count == 0)
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s is not in the cache: there is no %s; `sail pull %s` fetches it", text, dir, pull);
-    return sail_fail(err, SAIL_E_NOTFOUND, "%s: the cache has no revision `%s` of it in %s, only %s; `sail pull %s` fetches it", text, n->revision, dir,
-                     some(a, (const char *const *)commits, count), pull);
+    if (!sail__is_dir(dir) ||
+        sail__list_dir(a, sail__path_join(a, dir, "snapshots"), &commits, &count, &ignored) != SAIL_OK || count == 0)
+        return sail_fail(err, SAIL_E_NOTFOUND, "%s is not in the cache: there is no %s; `sail pull %s` fetches it",
+                         text, dir, pull);
+    return sail_fail(err, SAIL_E_NOTFOUND,
+                     "%s: the cache has no revision `%s` of it in %s, only %s; `sail pull %s` fetches it", text,
+                     n->revision, dir, some(a, (const char *const *)commits, count), pull);
 }
 
 /* The one file that is meant. */
-static sail_code pick(sail_arena *a, const char *text, const sail__hub_name *n, const char *snapshot, const char **path, sail_err *err)
+static sail_code pick(sail_arena *a, const char *text, const sail__hub_name *n, const char *snapshot, const char **path,
+                      sail_err *err)
 {
     const char **files, **fit, *wanted = n->file ? n->file : "*.gguf";
     size_t count, fits = 0;
@@ -217,15 +239,22 @@ static sail_code pick(sail_arena *a, const char *text, const sail__hub_name *n, 
             fit[fits++] = files[i];
     }
     if (fits > 1)
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s may be %zu files: %s; name one: hf:%s/FILE", text, fits, some(a, fit, fits), sail__hub_text(a, n));
+        return sail_fail(err, SAIL_E_NOTFOUND, "%s may be %zu files: %s; name one: hf:%s/FILE", text, fits,
+                         some(a, fit, fits), sail__hub_text(a, n));
     if (fits == 0 && !n->file)
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s: no config.json and no .gguf file in %s; `sail pull %s` fetches them", text, snapshot, sail__hub_text(a, n));
+        return sail_fail(err, SAIL_E_NOTFOUND,
+                         "%s: no config.json and no .gguf file in %s; `sail pull %s` fetches them", text, snapshot,
+                         sail__hub_text(a, n));
     if (fits == 0)
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s: nothing like `%s` in %s, which has %s; `sail pull %s --%s '%s'` fetches it", text, wanted, snapshot,
-                         some(a, files, count), sail__hub_text(a, n), n->dataset ? "include" : "gguf", wanted);
+        return sail_fail(err, SAIL_E_NOTFOUND,
+                         "%s: nothing like `%s` in %s, which has %s; `sail pull %s --%s '%s'` fetches it", text, wanted,
+                         snapshot, some(a, files, count), sail__hub_text(a, n), n->dataset ? "include" : "gguf",
+                         wanted);
     *path = sail__path_join(a, snapshot, fit[0]);
     if (*path && !sail__file_exists(*path))
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s: %s leads nowhere: its blob is gone; `sail pull %s` fetches it again", text, *path, sail__hub_text(a, n));
+        return sail_fail(err, SAIL_E_NOTFOUND,
+                         "%s: %s leads nowhere: its blob is gone; `sail pull %s` fetches it again", text, *path,
+                         sail__hub_text(a, n));
     return *path ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
@@ -245,7 +274,8 @@ sail_code sail__hub_find(sail_arena *a, const char *text, const char **path, sai
     if (!*path)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (n.dataset && !n.file)
-        return sail_fail(err, SAIL_E_USAGE, "%s: which file of the data set? hf:%s/FILE, or a pattern", text, sail__hub_text(a, &n));
+        return sail_fail(err, SAIL_E_USAGE, "%s: which file of the data set? hf:%s/FILE, or a pattern", text,
+                         sail__hub_text(a, &n));
     if (n.dataset && strpbrk(n.file, "*?[")) {
         *path = sail__path_join(a, *path, n.file);
         return *path ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -279,7 +309,8 @@ sail_code sail__hub_advise(const char *path, sail_err *err)
     if (repo) {
         char before[sizeof err->message];
         strcpy(before, err->message);
-        sail_fail(err, err->code, "%s; `sail pull %s@%.*s` fetches what is missing", before, repo, (int)strcspn(inside, "/"), inside);
+        sail_fail(err, err->code, "%s; `sail pull %s@%.*s` fetches what is missing", before, repo,
+                  (int)strcspn(inside, "/"), inside);
     }
     sail__arena_free(a);
     return err->code;

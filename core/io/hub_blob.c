@@ -10,15 +10,22 @@
 #include <time.h>
 #include <unistd.h>
 
-sail_code sail__hub_store_open(sail_ctx *ctx, sail_arena *a, const sail__hub_name *n, sail__hub_store *out, sail_err *err)
+sail_code sail__hub_store_open(sail_ctx *ctx, sail_arena *a, const sail__hub_name *n, sail__hub_store *out,
+                               sail_err *err)
 {
     const char *root;
     SAIL_TRY(sail__hub_root(a, &root, err));
-    *out = (sail__hub_store){.ctx = ctx, .arena = a, .dir = sail__hub_dir(a, root, n), .locks = sail__hub_dir(a, sail__path_join(a, root, ".locks"), n)};
+    *out = (sail__hub_store){.ctx = ctx,
+                             .arena = a,
+                             .dir = sail__hub_dir(a, root, n),
+                             .locks = sail__hub_dir(a, sail__path_join(a, root, ".locks"), n)};
     return out->dir && out->locks ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
-const char *sail__hub_blob_path(const sail__hub_store *s, const char *hash) { return sail__path_join(s->arena, sail__path_join(s->arena, s->dir, "blobs"), hash); }
+const char *sail__hub_blob_path(const sail__hub_store *s, const char *hash)
+{
+    return sail__path_join(s->arena, sail__path_join(s->arena, s->dir, "blobs"), hash);
+}
 
 static const char *part_path(const sail__hub_store *s, const char *hash)
 {
@@ -58,8 +65,9 @@ static sail_code lock(sail__hub_store *s, const sail__hub_file *f, int *fd, sail
         const struct timespec nap = {0, 100 * 1000 * 1000};
         if (sail_cancelled(s->ctx) || (number != EWOULDBLOCK && number != EINTR)) {
             close(*fd);
-            return sail_cancelled(s->ctx) ? sail_fail(err, SAIL_E_CANCEL, "stopped while another program fetches %s", f->path)
-                                          : sail_fail(err, SAIL_E_IO, "%s: cannot lock: %s", path, strerror(number));
+            return sail_cancelled(s->ctx)
+                       ? sail_fail(err, SAIL_E_CANCEL, "stopped while another program fetches %s", f->path)
+                       : sail_fail(err, SAIL_E_IO, "%s: cannot lock: %s", path, strerror(number));
         }
         if (!told)
             sail_log(s->ctx, SAIL_LOG_INFO, "%s: another program fetches it; waiting for it", f->path);
@@ -84,7 +92,8 @@ static void begin_digest(part *p)
     char head[32];
     sail_digest_begin(&p->digest, p->file->kind);
     if (p->file->kind == SAIL_SHA1) /* as git has it: a header that ends with a NUL, and the bytes */
-        sail_digest_add(&p->digest, head, (size_t)snprintf(head, sizeof head, "blob %llu", (unsigned long long)p->file->size) + 1);
+        sail_digest_add(&p->digest, head,
+                        (size_t)snprintf(head, sizeof head, "blob %llu", (unsigned long long)p->file->size) + 1);
 }
 
 static void tell(part *p, uint64_t more)
@@ -112,15 +121,19 @@ static sail_code take(sail__hub_sink *sink, uint64_t at, const void *data, size_
     if (at != sink->at && at == 0)
         SAIL_TRY(again_from_0(p, err));
     if (at != sink->at)
-        return sail_fail(err, SAIL_E_IO, "%s: byte %llu came where %llu was asked for", p->file->path, (unsigned long long)at, (unsigned long long)sink->at);
+        return sail_fail(err, SAIL_E_IO, "%s: byte %llu came where %llu was asked for", p->file->path,
+                         (unsigned long long)at, (unsigned long long)sink->at);
     if (n > sink->size - at)
-        return sail_fail(err, SAIL_E_IO, "%s: more comes than the %llu bytes that the hub records: refused", p->file->path, (unsigned long long)sink->size);
+        return sail_fail(err, SAIL_E_IO, "%s: more comes than the %llu bytes that the hub records: refused",
+                         p->file->path, (unsigned long long)sink->size);
     for (size_t written = 0; written < n;) {
         ssize_t k = pwrite(p->fd, (const char *)data + written, n - written, (off_t)(at + written));
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0)
-            return sail_fail(err, SAIL_E_IO, "%s: cannot write: %s; what has come is kept: run it again when there is room", p->path, strerror(k < 0 ? errno : ENOSPC));
+            return sail_fail(err, SAIL_E_IO,
+                             "%s: cannot write: %s; what has come is kept: run it again when there is room", p->path,
+                             strerror(k < 0 ? errno : ENOSPC));
         written += (size_t)k;
     }
     sail_digest_add(&p->digest, data, n);
@@ -142,7 +155,8 @@ static sail_code read_before(part *p, uint64_t there, sail_err *err)
         if (sail_cancelled(p->store->ctx))
             code = sail_fail(err, SAIL_E_CANCEL, "stopped while %s was read", p->path);
         else if (n <= 0)
-            code = sail_fail(err, SAIL_E_IO, "%s: cannot read: %s", p->path, n < 0 ? strerror(errno) : "it became shorter");
+            code = sail_fail(err, SAIL_E_IO, "%s: cannot read: %s", p->path,
+                             n < 0 ? strerror(errno) : "it became shorter");
         else
             sail_digest_add(&p->digest, piece, (size_t)n);
         p->sink.at += n > 0 ? (uint64_t)n : 0;
@@ -152,7 +166,8 @@ static sail_code read_before(part *p, uint64_t there, sail_err *err)
 }
 
 /* All bytes, from where the file ends; *right: they have the hash. */
-static sail_code complete(part *p, sail__hub_remote *r, const sail__hub_name *n, const char *commit, char hex[65], bool *right, sail_err *err)
+static sail_code complete(part *p, sail__hub_remote *r, const sail__hub_name *n, const char *commit, char hex[65],
+                          bool *right, sail_err *err)
 {
     if (p->sink.at < p->sink.size)
         SAIL_TRY(sail__hub_remote_get(r, n, commit, p->file->path, &p->sink, err));
@@ -176,17 +191,21 @@ static sail_code into_part(part *p, sail__hub_remote *r, const sail__hub_name *n
     bool resumed = p->sink.at > 0;
     SAIL_TRY(complete(p, r, n, commit, hex, &right, err));
     if (!right && resumed) { /* what was there before may have been wrong: a power cut, another program */
-        sail_log(p->store->ctx, SAIL_LOG_WARN, "%s: what was there of it was damaged; it is fetched anew", p->file->path);
+        sail_log(p->store->ctx, SAIL_LOG_WARN, "%s: what was there of it was damaged; it is fetched anew",
+                 p->file->path);
         SAIL_TRY(again_from_0(p, err));
         SAIL_TRY(complete(p, r, n, commit, hex, &right, err));
     }
     if (!right) {
         unlink(p->path);
-        return sail_fail(err, SAIL_E_IO, "%s: what came has the hash %s, and the hub records %s: refused, and nothing of it is kept", p->file->path, hex, p->file->hash);
+        return sail_fail(err, SAIL_E_IO,
+                         "%s: what came has the hash %s, and the hub records %s: refused, and nothing of it is kept",
+                         p->file->path, hex, p->file->hash);
     }
     if (fsync(p->fd) != 0)
         return sail_fail(err, SAIL_E_IO, "%s: cannot save (fsync): %s", p->path, strerror(errno));
-    if (fstat(p->fd, &st) != 0 || (uint64_t)st.st_size != p->file->size) /* some network file systems grant a lock to all who ask */
+    if (fstat(p->fd, &st) != 0 ||
+        (uint64_t)st.st_size != p->file->size) /* some network file systems grant a lock to all who ask */
         return sail_fail(err, SAIL_E_IO, "%s: another program has changed it meanwhile: run it again", p->path);
     return SAIL_OK;
 }
@@ -206,8 +225,8 @@ static sail_code is_right(sail__hub_store *s, const sail__hub_file *f, const cha
     return code;
 }
 
-static sail_code fetch_locked(sail__hub_store *s, sail__hub_remote *r, const sail__hub_name *n, const char *commit, const sail__hub_file *f, const char *blob,
-                              sail_err *err)
+static sail_code fetch_locked(sail__hub_store *s, sail__hub_remote *r, const sail__hub_name *n, const char *commit,
+                              const sail__hub_file *f, const char *blob, sail_err *err)
 {
     part p = {.sink = {.size = f->size, .take = take}, .store = s, .file = f, .path = part_path(s, f->hash)};
     const char *dir = p.path ? sail__path_dir(s->arena, p.path) : NULL;
@@ -227,8 +246,8 @@ static sail_code fetch_locked(sail__hub_store *s, sail__hub_remote *r, const sai
     return code == SAIL_OK ? sail__sync_dir(dir, err) : code;
 }
 
-sail_code sail__hub_blob_fetch(sail__hub_store *s, sail__hub_remote *r, const sail__hub_name *n, const char *commit, const sail__hub_file *f, bool *fetched,
-                               sail_err *err)
+sail_code sail__hub_blob_fetch(sail__hub_store *s, sail__hub_remote *r, const sail__hub_name *n, const char *commit,
+                               const sail__hub_file *f, bool *fetched, sail_err *err)
 {
     const char *blob = sail__hub_blob_path(s, f->hash);
     int fd;

@@ -167,14 +167,20 @@ static sail_code repository(list *l, const char *root, const char *folder, sail_
 {
     sail_arena *a = l->a;
     const bool dataset = strncmp(folder, "datasets--", 10) == 0;
-    const char *owner = dataset ? folder + 10 : strncmp(folder, "models--", 8) == 0 ? folder + 8 : NULL, *name = owner ? strstr(owner, "--") : NULL;
+    const char *owner = dataset                               ? folder + 10
+                        : strncmp(folder, "models--", 8) == 0 ? folder + 8
+                                                              : NULL,
+               *name = owner ? strstr(owner, "--") : NULL;
     if (!name)
         return SAIL_OK; /* something else, or a model without an owner, as they once were */
     sail_err ignored;
     char **commits = NULL;
     size_t n = 0;
     const char *dir = sail__path_join(a, root, folder), *snapshots = dir ? sail__path_join(a, dir, "snapshots") : NULL;
-    sail__hub_entry e = {.name = sail__arena_printf(a, "%s%.*s/%s", dataset ? "datasets/" : "", (int)(name - owner), owner, name + 2), .path = dir, .revisions = ""};
+    sail__hub_entry e = {
+        .name = sail__arena_printf(a, "%s%.*s/%s", dataset ? "datasets/" : "", (int)(name - owner), owner, name + 2),
+        .path = dir,
+        .revisions = ""};
     if (!snapshots || !e.name)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     e.unfinished = unfinished(a, dir);

@@ -6,7 +6,8 @@
 
 #include "hub.h"
 
-typedef struct sail__hub_entry { /* something that hf:NAME can stand for: a model, an adapter, a GGUF file, a tokenizer, a data set */
+typedef struct sail__hub_entry { /* something that hf:NAME can stand for: a model, an adapter, a GGUF file, a tokenizer,
+                                    a data set */
     const char *name;            /* "OWNER/NAME[/FILE.gguf]", "datasets/OWNER/NAME" */
     const char *commit;          /* NULL: nothing of it is whole */
     const char *revisions;       /* "main, v1": what names the commit; "" for nothing */

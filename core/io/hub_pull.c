@@ -50,7 +50,8 @@ static void want(job *j, const sail__hub_file *f)
 /* Weights in forms that run code when they are read, or that sail cannot read: never fetched. */
 static bool unwanted(const char *path)
 {
-    static const char *const ends[] = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".onnx", ".onnx_data", ".h5", ".msgpack", ".tflite", ".ot"};
+    static const char *const ends[] = {".bin",  ".pt",        ".pth", ".pkl",     ".pickle", ".ckpt",
+                                       ".onnx", ".onnx_data", ".h5",  ".msgpack", ".tflite", ".ot"};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (sail__ends_with(path, ends[i]))
             return true;
@@ -90,12 +91,16 @@ static sail_code want_included(job *j, sail_err *err)
                     want(j, &j->all[i]);
             }
     if (j->n_wanted == 0 && left_out)
-        return sail_fail(err, SAIL_E_USAGE, "%s: %s is never fetched: sail reads safetensors and GGUF alone (a Python pickle can run code when it is read)", j->what,
-                         left_out);
+        return sail_fail(err, SAIL_E_USAGE,
+                         "%s: %s is never fetched: sail reads safetensors and GGUF alone (a Python pickle can run code "
+                         "when it is read)",
+                         j->what, left_out);
     if (j->n_wanted == 0)
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s has no file like `%s`; it has %s", j->what, j->p->include[0], list_of(j, "", NULL));
+        return sail_fail(err, SAIL_E_NOTFOUND, "%s has no file like `%s`; it has %s", j->what, j->p->include[0],
+                         list_of(j, "", NULL));
     if (left_out)
-        sail_log(j->ctx, SAIL_LOG_WARN, "%s and the like are left out: sail reads safetensors and GGUF alone", left_out);
+        sail_log(j->ctx, SAIL_LOG_WARN, "%s and the like are left out: sail reads safetensors and GGUF alone",
+                 left_out);
     return SAIL_OK;
 }
 
@@ -116,20 +121,32 @@ static sail_code want_gguf(job *j, sail_err *err)
     }
     if (j->n_wanted == 0) {
         const char *there = list_of(j, ".gguf", NULL);
-        return *there ? sail_fail(err, SAIL_E_NOTFOUND, "%s has no GGUF file like `%s`; it has %s", j->what, pattern, there)
+        return *there ? sail_fail(err, SAIL_E_NOTFOUND, "%s has no GGUF file like `%s`; it has %s", j->what, pattern,
+                                  there)
                       : sail_fail(err, SAIL_E_NOTFOUND, "%s has no GGUF files", j->what);
     }
     if (j->n_wanted > 1)
-        return sail_fail(err, SAIL_E_USAGE, "%s: `%s` may be %zu files: %s; say more of the name", j->what, pattern, j->n_wanted, list_of(j, ".gguf", pattern));
+        return sail_fail(err, SAIL_E_USAGE, "%s: `%s` may be %zu files: %s; say more of the name", j->what, pattern,
+                         j->n_wanted, list_of(j, ".gguf", pattern));
     return SAIL_OK;
 }
 
 /* All that is wanted of a model but its weights. */
 static void want_small(job *j)
 {
-    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                        "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json",
-                                        "adapter_config.json", "reward.json"};
+    static const char *const names[] = {"config.json",
+                                        "generation_config.json",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "tokenizer.model",
+                                        "chat_template.jinja",
+                                        "chat_template.json",
+                                        "adapter_config.json",
+                                        "reward.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         want(j, named(j, names[i]));
 }
@@ -144,7 +161,8 @@ static sail_code want_shards(job *j, sail_err *err)
     SAIL_TRY(sail__json_read(j->arena, path, MOST_INDEX, &root, err));
     const sail_node *map = sail__node_get(root, "weight_map");
     if (!map || map->kind != SAIL_NODE_MAP || map->list.n == 0)
-        return sail_fail(err, SAIL_E_FORMAT, "%s: %s has no weight_map: it does not say which files hold the weights", j->what, INDEX);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: %s has no weight_map: it does not say which files hold the weights",
+                         j->what, INDEX);
     for (size_t i = 0; i < map->list.n; i++) {
         const sail_node *name = map->list.items[i];
         const sail__hub_file *f = name->kind == SAIL_NODE_STRING ? named(j, name->string.data) : NULL;
@@ -168,12 +186,18 @@ static sail_code want_weights(job *j, sail_err *err)
         return want_shards(j, err);
     const char *gguf = list_of(j, ".gguf", NULL);
     if (*gguf)
-        return sail_fail(err, SAIL_E_USAGE, "%s has GGUF files: choose one with --gguf, such as `sail pull %s --gguf Q4_K_M`: %s", j->what, j->what, gguf);
+        return sail_fail(err, SAIL_E_USAGE,
+                         "%s has GGUF files: choose one with --gguf, such as `sail pull %s --gguf Q4_K_M`: %s", j->what,
+                         j->what, gguf);
     for (size_t i = 0; i < j->n_all; i++)
         if (unwanted(j->all[i].path))
-            return sail_fail(err, SAIL_E_NOTFOUND, "%s has no safetensors, only %s and the like, which can run code when it is read and is never fetched; many such models have "
-                             "safetensors in the revision refs/pr/1: see its page", j->what, j->all[i].path);
-    return sail_fail(err, SAIL_E_NOTFOUND, "%s has no model.safetensors; it has %s; --include PATTERN fetches them", j->what, list_of(j, "", NULL));
+            return sail_fail(err, SAIL_E_NOTFOUND,
+                             "%s has no safetensors, only %s and the like, which can run code when it is read and is "
+                             "never fetched; many such models have "
+                             "safetensors in the revision refs/pr/1: see its page",
+                             j->what, j->all[i].path);
+    return sail_fail(err, SAIL_E_NOTFOUND, "%s has no model.safetensors; it has %s; --include PATTERN fetches them",
+                     j->what, list_of(j, "", NULL));
 }
 
 /* ---- visible at last ---- */
@@ -191,7 +215,8 @@ static sail_code link_one(job *j, const char *snapshot, const sail__hub_file *f,
         if (*c == '/')
             sail__buf_str(&to, "../");
     sail__buf_printf(&to, "blobs/%s", f->hash);
-    sail_code code = !dir || !temporary || to.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__make_dirs(dir, err);
+    sail_code code =
+        !dir || !temporary || to.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__make_dirs(dir, err);
     if (code == SAIL_OK && stat(at, &st) != 0) {
         if (symlink(to.data, temporary) != 0 || rename(temporary, at) != 0) {
             code = sail_fail(err, SAIL_E_IO, "%s: cannot make the link to its blob: %s", at, strerror(errno));
@@ -247,8 +272,9 @@ static sail_code room_for(const job *j, uint64_t bytes, sail_err *err)
     uint64_t free_bytes = (uint64_t)s.f_bavail * s.f_frsize;
     if (bytes <= free_bytes)
         return SAIL_OK;
-    return sail_fail(err, SAIL_E_IO, "%s: %s are to come, and %s are free in %s: make room, or set HF_HUB_CACHE to a larger disk", j->what,
-                     sail__size_text(bytes, need), sail__size_text(free_bytes, have), j->store.dir);
+    return sail_fail(err, SAIL_E_IO,
+                     "%s: %s are to come, and %s are free in %s: make room, or set HF_HUB_CACHE to a larger disk",
+                     j->what, sail__size_text(bytes, need), sail__size_text(free_bytes, have), j->store.dir);
 }
 
 static sail_code fetch(job *j, size_t first, sail__pulled *out, sail_err *err)
@@ -274,7 +300,8 @@ static sail_code pull(job *j, sail__pulled *out, sail_err *err)
     sail__hub_file *all;
     const bool model = !j->p->gguf && !j->p->n_include;
     if (model && j->p->name.dataset)
-        return sail_fail(err, SAIL_E_USAGE, "%s: which files of the data set? --include PATTERN, such as `*.jsonl.gz`", j->what);
+        return sail_fail(err, SAIL_E_USAGE, "%s: which files of the data set? --include PATTERN, such as `*.jsonl.gz`",
+                         j->what);
     SAIL_TRY(sail__hub_remote_list(j->remote, &j->p->name, &j->commit, &all, &j->n_all, err));
     j->all = all;
     j->wanted = sail__arena_array(j->arena, j->n_all + 1, sizeof *j->wanted);

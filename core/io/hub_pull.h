@@ -1,8 +1,9 @@
 /* hub_pull.h - fetching a model or data set from the Hugging Face hub into the cache that hub.h describes.
  *
- * Floor: io. Threads: one; processes may pull the same at the same time (a lock for each blob, where huggingface_hub has its own).
- * Each file is blobs/HASH.incomplete until all its bytes are there and have that hash: a pull that was stopped, or found the disk full,
- * goes on from there. Links in the snapshot come when all blobs are whole, config.json last, and then the revision's ref. */
+ * Floor: io. Threads: one; processes may pull the same at the same time (a lock for each blob, where huggingface_hub
+ * has its own). Each file is blobs/HASH.incomplete until all its bytes are there and have that hash: a pull that was
+ * stopped, or found the disk full, goes on from there. Links in the snapshot come when all blobs are whole, config.json
+ * last, and then the revision's ref. */
 #ifndef SAIL_HUB_PULL_H
 #define SAIL_HUB_PULL_H
 
@@ -19,7 +20,7 @@ typedef struct sail__pull {
     int tries;
 } sail__pull;
 
-typedef struct sail__pulled { /* in the arena */
+typedef struct sail__pulled {  /* in the arena */
     const char *commit, *path; /* path: of the snapshot, or the GGUF file */
     size_t files, fetched;     /* wanted, and of them not there before */
     uint64_t bytes, fetched_bytes;

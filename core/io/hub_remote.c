@@ -80,7 +80,10 @@ static sail_code set_token(sail__hub_remote *r, sail_err *err)
     r->token = sail__arena_strndup(r->arena, token, n);
     r->header = sail__arena_printf(r->arena, "Authorization: Bearer %.*s", (int)n, token);
     if (strncmp(r->endpoint, "http://", 7) == 0 && !sail__http_here(r->endpoint + 7, origin_length(r->endpoint) - 7))
-        return sail_fail(err, SAIL_E_USAGE, "the token of %s would go to HF_ENDPOINT=%s unencrypted: name it with https://, or unset the token", from, r->endpoint);
+        return sail_fail(
+            err, SAIL_E_USAGE,
+            "the token of %s would go to HF_ENDPOINT=%s unencrypted: name it with https://, or unset the token", from,
+            r->endpoint);
     return r->token && r->header ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
@@ -94,11 +97,13 @@ static bool offline(void)
     return false;
 }
 
-sail_code sail__hub_remote_open(sail_ctx *ctx, sail_arena *a, double patience, int tries, sail__hub_remote **out, sail_err *err)
+sail_code sail__hub_remote_open(sail_ctx *ctx, sail_arena *a, double patience, int tries, sail__hub_remote **out,
+                                sail_err *err)
 {
     *out = NULL;
     if (offline())
-        return sail_fail(err, SAIL_E_STATE, "HF_HUB_OFFLINE is set, so nothing is fetched: unset it to go to the network");
+        return sail_fail(err, SAIL_E_STATE,
+                         "HF_HUB_OFFLINE is set, so nothing is fetched: unset it to go to the network");
     sail__hub_remote *r = sail__arena_alloc(a, sizeof *r);
     if (!r)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -140,8 +145,14 @@ static sail_code once(asking *q, const char *url, sail__http_reply *reply, sail_
     sail__hub_remote *r = q->r;
     const size_t own = origin_length(r->endpoint);
     const bool home = origin_length(url) == own && strncmp(url, r->endpoint, own) == 0;
-    sail__http_request request = {.url = url, .headers = &r->header, .n_headers = home && r->header ? 1 : 0, .timeout = q->sink ? 0 : LIST_TIMEOUT,
-                                  .stall = r->patience, .most = q->sink ? MOST_WORDS : MOST_LIST, .take = q->sink ? take : NULL, .user = q,
+    sail__http_request request = {.url = url,
+                                  .headers = &r->header,
+                                  .n_headers = home && r->header ? 1 : 0,
+                                  .timeout = q->sink ? 0 : LIST_TIMEOUT,
+                                  .stall = r->patience,
+                                  .most = q->sink ? MOST_WORDS : MOST_LIST,
+                                  .take = q->sink ? take : NULL,
+                                  .user = q,
                                   .from = q->sink ? q->sink->at : 0};
     SAIL_TRY(sail__http_start(r->http, &request, err));
     for (bool got = false; !got;) {
@@ -163,7 +174,8 @@ static sail_code follow(asking *q, const char *url, sail__http_reply *reply, sai
         if (strncmp(to, "http://", 7) != 0 && strncmp(to, "https://", 8) != 0)
             return sail_fail(err, SAIL_E_IO, "%s: status %ld, which leads nowhere", q->r->endpoint, reply->status);
         if (strncmp(url, "https://", 8) == 0 && strncmp(to, "http://", 7) == 0)
-            return sail_fail(err, SAIL_E_IO, "%s redirects to an unencrypted address, which is refused", q->r->endpoint);
+            return sail_fail(err, SAIL_E_IO, "%s redirects to an unencrypted address, which is refused",
+                             q->r->endpoint);
         url = sail__arena_strdup(q->r->arena, to);
         if (!url)
             return sail_fail(err, SAIL_E_NOMEM, "out of memory");
@@ -188,23 +200,31 @@ static sail_code refused(asking *q, const sail__http_reply *reply, sail_err *err
 {
     sail__hub_remote *r = q->r;
     const char *what = sail__hub_text(r->arena, q->name), *file = q->path ? q->path : "";
-    const char *words = sail__http_without(r->token, sail__http_complaint(reply->body, reply->size, r->arena), r->arena);
+    const char *words =
+        sail__http_without(r->token, sail__http_complaint(reply->body, reply->size, r->arena), r->arena);
     char advice[256] = "";
     if (reply->status == 401 && r->token)
         snprintf(advice, sizeof advice, ": the token is not taken, or may not see it");
     else if (reply->status == 401) /* what the hub says of what does not exist, too */
-        snprintf(advice, sizeof advice, ": it does not exist, or is private, or its terms must be accepted: then set HF_TOKEN");
+        snprintf(advice, sizeof advice,
+                 ": it does not exist, or is private, or its terms must be accepted: then set HF_TOKEN");
     else if (reply->status == 403)
-        snprintf(advice, sizeof advice, ": accept its terms on its page at %s%s", r->endpoint, r->token ? ", with the account of the token" : ", then set HF_TOKEN");
+        snprintf(advice, sizeof advice, ": accept its terms on its page at %s%s", r->endpoint,
+                 r->token ? ", with the account of the token" : ", then set HF_TOKEN");
     else if (reply->status == 404)
         snprintf(advice, sizeof advice, ": there is no such %s", q->path ? "file" : "repository or revision");
     else if (reply->status == 416)
         snprintf(advice, sizeof advice, ": the server has fewer bytes than the hub records");
-    return sail_fail(err, reply->status == 401 || reply->status == 403 || reply->status == 404 ? SAIL_E_NOTFOUND : SAIL_E_IO, "%s%s%s at %s: status %ld%s%s%s%s",
-                     what ? what : q->name->repo, *file ? "/" : "", file, r->endpoint, reply->status, *words ? " (" : "", words, *words ? ")" : "", advice);
+    return sail_fail(err,
+                     reply->status == 401 || reply->status == 403 || reply->status == 404 ? SAIL_E_NOTFOUND : SAIL_E_IO,
+                     "%s%s%s at %s: status %ld%s%s%s%s", what ? what : q->name->repo, *file ? "/" : "", file,
+                     r->endpoint, reply->status, *words ? " (" : "", words, *words ? ")" : "", advice);
 }
 
-static bool passes(long status) { return status == 0 || status == 408 || status == 429 || status >= 500; }
+static bool passes(long status)
+{
+    return status == 0 || status == 408 || status == 429 || status >= 500;
+}
 
 /* Until there is an answer, or the sink is full; *reply is that of the last request. */
 static sail_code ask(asking *q, const char *url, sail__http_reply *reply, sail_err *err)
@@ -227,17 +247,23 @@ static sail_code ask(asking *q, const char *url, sail__http_reply *reply, sail_e
         else if (passes(reply->status))
             snprintf(why, sizeof why, "status %ld", reply->status);
         else
-            snprintf(why, sizeof why, "it ends after %llu of %llu bytes", (unsigned long long)q->sink->at, (unsigned long long)q->sink->size);
-        if (q->sink && q->sink->at > before) { /* something came: a connection that breaks time and again is no reason to give up */
+            snprintf(why, sizeof why, "it ends after %llu of %llu bytes", (unsigned long long)q->sink->at,
+                     (unsigned long long)q->sink->size);
+        if (q->sink && q->sink->at > before) { /* a connection that brings something each time is no reason to give up */
             before = q->sink->at;
             attempt = 1;
         }
         double asked = reply->retry_after[0] ? sail__retry_after(reply->retry_after, sail__wall_time()) : 0;
         asked = isnan(asked) ? 0 : asked;
         if (attempt >= r->tries || asked > LONGEST_PAUSE)
-            return sail_fail(err, SAIL_E_IO, "%s%s%s: %s, %d time%s in a row%s; what has come is kept: run it again to go on", r->endpoint, q->path ? ": " : "", q->path ? q->path : "",
-                             why, attempt, attempt == 1 ? "" : "s", asked > LONGEST_PAUSE ? ", and it asks to be left alone for long" : "");
-        double wait = fmax(asked, sail__pace_backoff(attempt, BACKOFF, LONGEST_WAIT, sail_rng_uniform((uint64_t)(sail__now() * 1e6), SAIL_RNG_USER, r->draws++, 0, 0)));
+            return sail_fail(
+                err, SAIL_E_IO, "%s%s%s: %s, %d time%s in a row%s; what has come is kept: run it again to go on",
+                r->endpoint, q->path ? ": " : "", q->path ? q->path : "", why, attempt, attempt == 1 ? "" : "s",
+                asked > LONGEST_PAUSE ? ", and it asks to be left alone for long" : "");
+        double wait =
+            fmax(asked,
+                 sail__pace_backoff(attempt, BACKOFF, LONGEST_WAIT,
+                                    sail_rng_uniform((uint64_t)(sail__now() * 1e6), SAIL_RNG_USER, r->draws++, 0, 0)));
         sail_log(r->ctx, SAIL_LOG_INFO, "%s: %s; again in %.1f s", q->path ? q->path : r->endpoint, why, wait);
         SAIL_TRY(pause_for(r, wait, err));
     }
@@ -248,7 +274,8 @@ static sail_code ask(asking *q, const char *url, sail__http_reply *reply, sail_e
 static void escape(sail_buf *b, const char *text, bool slash)
 {
     for (; *text; text++)
-        if ((*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') || (*text >= '0' && *text <= '9') || strchr("-._~", *text) || (slash && *text == '/'))
+        if ((*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') || (*text >= '0' && *text <= '9') ||
+            strchr("-._~", *text) || (slash && *text == '/'))
             sail__buf_add(b, text, 1);
         else
             sail__buf_printf(b, "%%%02X", (unsigned char)*text);
@@ -263,7 +290,8 @@ static const char *finish(sail__hub_remote *r, sail_buf *b, sail_err *err)
     return url;
 }
 
-static const char *api_url(sail__hub_remote *r, const sail__hub_name *n, const char *what, const char *revision, const char *query, sail_err *err)
+static const char *api_url(sail__hub_remote *r, const sail__hub_name *n, const char *what, const char *revision,
+                           const char *query, sail_err *err)
 {
     sail_buf b = {0};
     sail__buf_printf(&b, "%s/api/%s/%s/%s/", r->endpoint, n->dataset ? "datasets" : "models", n->repo, what);
@@ -276,7 +304,10 @@ static const char *api_url(sail__hub_remote *r, const sail__hub_name *n, const c
 
 static sail_code not_understood(const sail__hub_remote *r, const char *what, sail_err *err)
 {
-    return sail_fail(err, SAIL_E_IO, "%s does not answer as a hub does: %s; is HF_ENDPOINT right, or does a proxy or a login page answer in its place?", r->endpoint, what);
+    return sail_fail(err, SAIL_E_IO,
+                     "%s does not answer as a hub does: %s; is HF_ENDPOINT right, or does a proxy or a login page "
+                     "answer in its place?",
+                     r->endpoint, what);
 }
 
 static sail_code json_of(asking *q, const char *url, sail__http_reply *reply, sail_node **out, sail_err *err)
@@ -285,7 +316,8 @@ static sail_code json_of(asking *q, const char *url, sail__http_reply *reply, sa
     SAIL_TRY(ask(q, url, reply, err));
     if (sail__json_parse(q->r->arena, reply->body, reply->size, "the reply", 1, out, &told) == SAIL_OK)
         return SAIL_OK;
-    return told.code == SAIL_E_NOMEM ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : not_understood(q->r, told.message, err);
+    return told.code == SAIL_E_NOMEM ? sail_fail(err, SAIL_E_NOMEM, "out of memory")
+                                     : not_understood(q->r, told.message, err);
 }
 
 static const char *text_of(const sail_node *n, const char *key)
@@ -314,7 +346,8 @@ static sail_code file_of(const sail__hub_remote *r, const sail_node *n, sail__hu
 {
     const sail_node *lfs = sail__node_get(n, "lfs"), *size;
     bool large = lfs && lfs->kind == SAIL_NODE_MAP;
-    *out = (sail__hub_file){.path = text_of(n, "path"), .kind = large ? SAIL_SHA256 : SAIL_SHA1, .hash = text_of(large ? lfs : n, "oid")};
+    *out = (sail__hub_file){
+        .path = text_of(n, "path"), .kind = large ? SAIL_SHA256 : SAIL_SHA1, .hash = text_of(large ? lfs : n, "oid")};
     size = sail__node_get(large ? lfs : n, "size");
     if (out->hash && strncmp(out->hash, "sha256:", 7) == 0)
         out->hash += 7;
@@ -322,9 +355,12 @@ static sail_code file_of(const sail__hub_remote *r, const sail_node *n, sail__hu
     if (!out->path || !out->hash || !size || size->kind != SAIL_NODE_INT || size->integer < 0)
         return not_understood(r, "a file in its list has no path, oid or size", err);
     if (!stays_inside(out->path))
-        return sail_fail(err, SAIL_E_IO, "%s names a file `%s`, which would not lie inside the model's directory: refused", r->endpoint, out->path);
+        return sail_fail(err, SAIL_E_IO,
+                         "%s names a file `%s`, which would not lie inside the model's directory: refused", r->endpoint,
+                         out->path);
     if (strspn(out->hash, "0123456789abcdef") != digits || out->hash[digits])
-        return sail_fail(err, SAIL_E_IO, "%s gives `%s` as the hash of %s, which is none: refused", r->endpoint, out->hash, out->path);
+        return sail_fail(err, SAIL_E_IO, "%s gives `%s` as the hash of %s, which is none: refused", r->endpoint,
+                         out->hash, out->path);
     out->size = (uint64_t)size->integer;
     return SAIL_OK;
 }
@@ -333,10 +369,13 @@ static sail_code file_of(const sail__hub_remote *r, const sail_node *n, sail__hu
 static const char *next_page(sail__hub_remote *r, const char *link)
 {
     const char *end = strchr(link, '>'), *begin = strchr(link, '<');
-    return begin && end && end > begin && strstr(end, "rel=\"next\"") ? sail__arena_strndup(r->arena, begin + 1, (size_t)(end - begin - 1)) : NULL;
+    return begin && end && end > begin && strstr(end, "rel=\"next\"")
+               ? sail__arena_strndup(r->arena, begin + 1, (size_t)(end - begin - 1))
+               : NULL;
 }
 
-static sail_code add_page(sail__hub_remote *r, const sail_node *list, sail__hub_file **files, size_t *n, size_t *cap, sail_err *err)
+static sail_code add_page(sail__hub_remote *r, const sail_node *list, sail__hub_file **files, size_t *n, size_t *cap,
+                          sail_err *err)
 {
     if (list->kind != SAIL_NODE_LIST)
         return not_understood(r, "its list of files is none", err);
@@ -366,8 +405,8 @@ static sail_code all_pages(asking *q, const char *url, sail__hub_file **files, s
     return SAIL_OK;
 }
 
-sail_code sail__hub_remote_list(sail__hub_remote *r, const sail__hub_name *n, const char **commit, sail__hub_file **files, size_t *n_files,
-                                sail_err *err)
+sail_code sail__hub_remote_list(sail__hub_remote *r, const sail__hub_name *n, const char **commit,
+                                sail__hub_file **files, size_t *n_files, sail_err *err)
 {
     asking q = {.r = r, .name = n};
     sail__http_reply reply;
@@ -394,7 +433,8 @@ sail_code sail__hub_remote_list(sail__hub_remote *r, const sail__hub_name *n, co
 
 /* ---- files ---- */
 
-sail_code sail__hub_remote_get(sail__hub_remote *r, const sail__hub_name *n, const char *commit, const char *path, sail__hub_sink *sink, sail_err *err)
+sail_code sail__hub_remote_get(sail__hub_remote *r, const sail__hub_name *n, const char *commit, const char *path,
+                               sail__hub_sink *sink, sail_err *err)
 {
     asking q = {.r = r, .name = n, .path = path, .sink = sink};
     sail__http_reply reply;

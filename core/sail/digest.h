@@ -1,7 +1,7 @@
 /* digest.h - SHA-256 and SHA-1 (FIPS 180-4) of bytes that come in pieces. Since ABI 1.1.
  *
- * Floor: base. Threads: one a digest. Ownership: a digest is plain memory of its user's, its members are the host's. SHA-1 is for what
- * git names by it: it guards against broken transfers, not against who means to deceive. */
+ * Floor: base. Threads: one a digest. Ownership: a digest is plain memory of its user's, its members are the host's.
+ * SHA-1 is for what git names by it: it guards against broken transfers, not against who means to deceive. */
 #ifndef SAIL_DIGEST_H
 #define SAIL_DIGEST_H
 

@@ -1,17 +1,18 @@
 /* server.c - a hub as Hugging Face's, which misbehaves on command, for tests of `sail pull`.
  *
  * usage: hub_server PORT_FILE STATS_FILE DIR [SETTING=VALUE …]
- * It listens on a free port of the loopback, writes its number to PORT_FILE, and on SIGTERM what it saw to STATS_FILE. DIR has
- * {models,datasets}/OWNER/NAME/: revision.json and tree.json, which are sent as they are (so lies are written there), and files/PATH.
- *   /api/KIND/OWNER/NAME/revision/REV     revision.json
- *   /api/KIND/OWNER/NAME/tree/REV         tree.json; with page=N in pages, each with a Link to the next
+ * It listens on a free port of the loopback, writes its number to PORT_FILE, and on SIGTERM what it saw to STATS_FILE.
+ * DIR has {models,datasets}/OWNER/NAME/: revision.json and tree.json, which are sent as they are (so lies are written
+ * there), and files/PATH. /api/KIND/OWNER/NAME/revision/REV     revision.json /api/KIND/OWNER/NAME/tree/REV tree.json;
+ * with page=N in pages, each with a Link to the next
  *   [/datasets]/OWNER/NAME/resolve/REV/PATH
- * Settings: cdn (1: files are redirected to /cdn/ of this server; other: of a host of another name; down: to where nobody listens), loop=1
- * (to themselves), ranges=0 (whole files alone), rate (bytes a second), retry_after (of 429), echo=1 (a refusal repeats the token).
- * Faults of the first `times` (default: all) files that are asked for: status (instead of the file), cut (so many bytes, then the end),
- * reset (likewise, and the connection breaks), stall (likewise, and nothing more comes), html=1 (a page instead), more (so many bytes
- * too many), shift (a part that begins elsewhere than asked). api_status, api_html: of lists.
- * With HUB_SERVER_KEY in the environment another token is a 401. */
+ * Settings: cdn (1: files are redirected to /cdn/ of this server; other: of a host of another name; down: to where
+ * nobody listens), loop=1 (to themselves), ranges=0 (whole files alone), rate (bytes a second), retry_after (of 429),
+ * echo=1 (a refusal repeats the token). Faults of the first `times` (default: all) files that are asked for: status
+ * (instead of the file), cut (so many bytes, then the end), reset (likewise, and the connection breaks), stall
+ * (likewise, and nothing more comes), html=1 (a page instead), more (so many bytes too many), shift (a part that begins
+ * elsewhere than asked). api_status, api_html: of lists. With HUB_SERVER_KEY in the environment another token is a 401.
+ */
 #include <jansson.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -31,7 +32,7 @@ typedef struct server {
     settings set;
     const char *dir;
     atomic_long requests, lists, files, parts, leaks, faults, early;
-    atomic_llong bytes; /* of files */
+    atomic_llong bytes;         /* of files */
     _Atomic double quiet_until; /* a well-behaved client sends nothing before */
 } server;
 
@@ -47,7 +48,8 @@ static char *read_file(const char *path, size_t *n)
     FILE *f = fopen(path, "rb");
     char *data = NULL;
     long size = -1;
-    if (f && fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) >= 0 && fseek(f, 0, SEEK_SET) == 0 && (data = malloc((size_t)size + 1)))
+    if (f && fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) >= 0 && fseek(f, 0, SEEK_SET) == 0 &&
+        (data = malloc((size_t)size + 1)))
         *n = fread(data, 1, (size_t)size, f), data[*n] = 0;
     if (f)
         fclose(f);
@@ -73,7 +75,8 @@ static void one_page(const request *q, const char *text, size_t page)
     for (size_t i = from; i < from + page && i < json_array_size(all); i++)
         json_array_append(some, json_array_get(all, i));
     if (from + page < json_array_size(all))
-        snprintf(link, sizeof link, "Link: <http://%s%s?recursive=1&cursor=%zu>; rel=\"next\"\r\n", q->host, q->path, from + page);
+        snprintf(link, sizeof link, "Link: <http://%s%s?recursive=1&cursor=%zu>; rel=\"next\"\r\n", q->host, q->path,
+                 from + page);
     char *body = json_dumps(some, 0);
     serve_respond(q->fd, 200, link, body, strlen(body));
     free(body);
@@ -84,7 +87,8 @@ static void one_page(const request *q, const char *text, size_t page)
 static void list(const request *q, char *what)
 {
     server *s = q->s;
-    char path[4096], *kind = strtok_r(what, "/", &what), *owner = strtok_r(NULL, "/", &what), *name = strtok_r(NULL, "/", &what), *which = strtok_r(NULL, "/", &what);
+    char path[4096], *kind = strtok_r(what, "/", &what), *owner = strtok_r(NULL, "/", &what),
+                     *name = strtok_r(NULL, "/", &what), *which = strtok_r(NULL, "/", &what);
     size_t n;
     s->lists++;
     if (s->set.api_html) {
@@ -95,7 +99,8 @@ static void list(const request *q, char *what)
         complain(q, s->set.api_status, "");
         return;
     }
-    snprintf(path, sizeof path, "%s/%s/%s/%s/%s.json", s->dir, kind, owner ? owner : "", name ? name : "", which ? which : "");
+    snprintf(path, sizeof path, "%s/%s/%s/%s/%s.json", s->dir, kind, owner ? owner : "", name ? name : "",
+             which ? which : "");
     char *text = read_file(path, &n);
     if (!text)
         complain(q, s->set.key ? 404 : 401, ""); /* as the hub says it to strangers */
@@ -147,9 +152,12 @@ static void send_file(const request *q, const char *data, size_t size)
         return;
     }
     from += faulty && from > 0 ? (size_t)set->shift : 0;
-    size_t n = size - from, extra = faulty ? (size_t)set->more : 0, limit = faulty ? (size_t)(set->cut + set->reset + set->stall) : 0;
+    size_t n = size - from, extra = faulty ? (size_t)set->more : 0,
+           limit = faulty ? (size_t)(set->cut + set->reset + set->stall) : 0;
     if (from > 0)
-        snprintf(head, sizeof head, "HTTP/1.1 206 Part\r\nContent-Length: %zu\r\nContent-Range: bytes %zu-%zu/%zu\r\n\r\n", n + extra, from, size - 1, size);
+        snprintf(head, sizeof head,
+                 "HTTP/1.1 206 Part\r\nContent-Length: %zu\r\nContent-Range: bytes %zu-%zu/%zu\r\n\r\n", n + extra,
+                 from, size - 1, size);
     else
         snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n + extra);
     s->parts += from > 0;
@@ -168,7 +176,8 @@ static void send_file(const request *q, const char *data, size_t size)
 static void file(const request *q, const char *path, bool cdn)
 {
     server *s = q->s;
-    const char *kind = !strncmp(path, "/datasets/", 10) ? "datasets" : "models", *rest = path + (*kind == 'd' ? 9 : 0), *resolve = strstr(rest, "/resolve/");
+    const char *kind = !strncmp(path, "/datasets/", 10) ? "datasets" : "models", *rest = path + (*kind == 'd' ? 9 : 0),
+               *resolve = strstr(rest, "/resolve/");
     char name[4096], more[4096], port[16] = "";
     size_t n;
     const char *inside = resolve ? strchr(resolve + 9, '/') : NULL;
@@ -181,7 +190,8 @@ static void file(const request *q, const char *path, bool cdn)
         snprintf(port, sizeof port, "%s", colon ? colon : "");
         const bool other = s->set.cdn && !strcmp(s->set.cdn, "other"), down = s->set.cdn && !strcmp(s->set.cdn, "down");
         if (other || down)
-            snprintf(more, sizeof more, "Location: http://%s%s/cdn%s\r\n", other ? "localhost" : "127.0.0.1", other ? port : ":1", path);
+            snprintf(more, sizeof more, "Location: http://%s%s/cdn%s\r\n", other ? "localhost" : "127.0.0.1",
+                     other ? port : ":1", path);
         else
             snprintf(more, sizeof more, "Location: %s%s\r\n", s->set.loop ? "" : "/cdn", path);
         serve_respond(q->fd, 302, more, "Found", 5);
@@ -245,10 +255,14 @@ static int setting(settings *s, const char *text)
     static const struct {
         const char *name;
         size_t at;
-    } numbers[] = {{"page", offsetof(settings, page)}, {"loop", offsetof(settings, loop)}, {"ranges", offsetof(settings, ranges)}, {"rate", offsetof(settings, rate)},
-                   {"echo", offsetof(settings, echo)}, {"times", offsetof(settings, times)}, {"status", offsetof(settings, status)}, {"cut", offsetof(settings, cut)},
-                   {"reset", offsetof(settings, reset)}, {"stall", offsetof(settings, stall)}, {"html", offsetof(settings, html)}, {"more", offsetof(settings, more)},
-                   {"shift", offsetof(settings, shift)}, {"api_status", offsetof(settings, api_status)}, {"api_html", offsetof(settings, api_html)}},
+    } numbers[] = {{"page", offsetof(settings, page)},        {"loop", offsetof(settings, loop)},
+                   {"ranges", offsetof(settings, ranges)},    {"rate", offsetof(settings, rate)},
+                   {"echo", offsetof(settings, echo)},        {"times", offsetof(settings, times)},
+                   {"status", offsetof(settings, status)},    {"cut", offsetof(settings, cut)},
+                   {"reset", offsetof(settings, reset)},      {"stall", offsetof(settings, stall)},
+                   {"html", offsetof(settings, html)},        {"more", offsetof(settings, more)},
+                   {"shift", offsetof(settings, shift)},      {"api_status", offsetof(settings, api_status)},
+                   {"api_html", offsetof(settings, api_html)}},
       texts[] = {{"cdn", offsetof(settings, cdn)}, {"retry_after", offsetof(settings, retry_after)}};
     const char *value = strchr(text, '=');
     size_t n = value ? (size_t)(value++ - text) : 0;
@@ -264,8 +278,9 @@ static int setting(settings *s, const char *text)
 static void tell(void *user, FILE *out)
 {
     server *s = user;
-    fprintf(out, "requests %ld\nlists %ld\nfiles %ld\nparts %ld\nleaks %ld\nfaults %ld\nearly %ld\nbytes %lld\n", (long)s->requests, (long)s->lists, (long)s->files,
-            (long)s->parts, (long)s->leaks, (long)s->faults, (long)s->early, (long long)s->bytes);
+    fprintf(out, "requests %ld\nlists %ld\nfiles %ld\nparts %ld\nleaks %ld\nfaults %ld\nearly %ld\nbytes %lld\n",
+            (long)s->requests, (long)s->lists, (long)s->files, (long)s->parts, (long)s->leaks, (long)s->faults,
+            (long)s->early, (long long)s->bytes);
 }
 
 int main(int argc, char **argv)
