@@ -91,12 +91,13 @@ const sail_opt sail__rollout_table[] = {
     {0},
 };
 #undef T
+#define F_ALPHA_USUAL 0.5
 #define T sail__method_section
 const sail_opt sail__method_table[] = {
     SAIL_OPT_NODE(T, objective, .flags = SAIL_OPT_SLOT, .unit = "objective", .def_str = "sail", .help = "the loss, or a list of them; stages sft and reward: theirs"),
     SAIL_OPT_NODE(T, loss_weights, .help = "of several objectives, a list as long as theirs; unset: 1 each"),
     SAIL_OPT_CHOICE(T, f_divergence_type, .choices = sail__divergences, .help = "divergence from the reference behind the implicit reward"),
-    SAIL_OPT_F64(T, f_alpha_divergence_coef, .def = 0.5, .min = -10, .max = 10, .flags = SAIL_OPT_SCHEDULABLE, .help = "alpha of alpha_divergence; 1: reverse_kl"),
+    SAIL_OPT_F64(T, f_alpha_divergence_coef, .def = F_ALPHA_USUAL, .min = -10, .max = 10, .flags = SAIL_OPT_SCHEDULABLE, .help = "alpha of alpha_divergence; 1: reverse_kl"),
     SAIL_OPT_F64(T, ld_alpha, .def = 1, .min = 0, .max = 1, .flags = SAIL_OPT_SCHEDULABLE, .help = "what tokens beyond the length of the group's shortest response count"),
     SAIL_OPT_BOOL(T, use_weighting, .help = "weigh each pair by how likely the policy is to write it (WPO)"),
     SAIL_OPT_NODE(T, preference, .flags = SAIL_OPT_SLOT, .unit = "preference", .def_str = "bradley_terry", .help = "the preference model"),
@@ -427,6 +428,11 @@ static void objectives(parser *p, sail__stage *s, const char *usual)
     const sail__modifiers m = {.divergence = s->method.f_divergence_type, .f_alpha = s->method.f_alpha_divergence_coef,
                                .length = s->method.ld_alpha != 1, .ld_alpha = s->method.ld_alpha, .weighting = s->method.use_weighting};
     s->modifiers = m;
+    if (m.divergence != SAIL__ALPHA_DIVERGENCE && m.f_alpha != F_ALPHA_USUAL) {
+        sail__problem(p->problems, sail__node_get(sail__node_get(s->node, "method"), "f_alpha_divergence_coef"), "method.f_alpha_divergence_coef",
+                      "is for f_divergence_type: alpha_divergence, and that is %s: set the one, or leave the other out", sail__divergences[m.divergence]);
+        p->ok = false;
+    }
     if (!slots || !parts || count == 0) {
         if (slots && parts)
             sail__problem(p->problems, n, "method.objective", "is an empty list: name at least one objective");

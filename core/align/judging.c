@@ -118,7 +118,7 @@ typedef struct call {
     int64_t done, waiting;
 } call;
 
-static int outcomes_of_judge(int k)
+int sail__judge_outcomes(int k)
 {
     int n = 3; /* with a tie */
     if (k > 2)
@@ -129,10 +129,10 @@ static int outcomes_of_judge(int k)
 
 static sail_code check(const sail_loaded *judge, const sail_judge_item *item, const sail_verdict *v, sail_err *err)
 {
-    if (v->outcome == SAIL_ABSTAIN || (v->outcome >= 0 && v->outcome < outcomes_of_judge(item->k)))
+    if (v->outcome == SAIL_ABSTAIN || (v->outcome >= 0 && v->outcome < sail__judge_outcomes(item->k)))
         return SAIL_OK;
     return sail_fail(err, SAIL_E_PLUGIN, "judge %s: outcome %d for %d responses; it must be below %d, or %d to abstain", judge->plugin.name,
-                     (int)v->outcome, item->k, outcomes_of_judge(item->k), SAIL_ABSTAIN);
+                     (int)v->outcome, item->k, sail__judge_outcomes(item->k), SAIL_ABSTAIN);
 }
 
 static sail__verdict_row row_of(const call *c, int64_t i, const sail_verdict *v, const sail_judge_note *note)

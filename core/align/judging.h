@@ -34,6 +34,8 @@ sail_code sail__judging_ask_as_shown(sail__judging *j, const sail_slot *judge, c
 sail_code sail__judge_call(const sail_plugin *p, sail_arena *a, const void *self, void *state, const sail_judge_item *items, int64_t n,
                            sail_verdict *out, sail_err *err);
 
+/* How many outcomes k responses can have at all: of two with a tie, of more their rankings. */
+int sail__judge_outcomes(int k);
 /* What a judge says before it has said anything: it abstains, and its scores are NaN. */
 sail_verdict sail__no_verdict(void);
 /* The outcome of k scores, larger is better: of two no further apart than `margin` a tie; of more a ranking, of equals the first slot

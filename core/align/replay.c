@@ -1,7 +1,10 @@
 /* replay.c - see replay.h. */
 #include "replay.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "judging.h"
 
 enum { VERSION = 1, MOST_NAME = 63 };
 
@@ -287,7 +290,9 @@ static bool get_entry(reader *r, sail__replay_entry *e, int64_t rows, int32_t vo
     for (int g = 0; g < e->n_groups; g++) {
         kept_group *q = &e->groups[g];
         if (!GET(r, q->k) || !GET(r, q->compared) || !GET(r, q->outcome) || !GET(r, q->slot) || !GET(r, q->weight) || q->k < 2 ||
-            q->k > SAIL_MAX_RESPONSES || q->compared < 0 || q->compared > q->k)
+            q->k > SAIL_MAX_RESPONSES || q->compared < 0 || q->compared > q->k || q->compared == 1)
+            return false;
+        if (q->outcome < SAIL_ABSTAIN || q->outcome >= sail__judge_outcomes(q->compared ? q->compared : q->k) || !(q->weight >= 0 && q->weight <= 1))
             return false;
         for (int k = 0; k < q->k; k++)
             if (q->slot[k] < 0 || q->slot[k] >= e->k)

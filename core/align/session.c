@@ -237,11 +237,27 @@ static const char *base_name(sail__session *s)
     return repo ? repo : s->path;
 }
 
+/* as_stored has nothing to keep where nothing is quantised. */
+static void warn_of_as_stored(const sail__session *s, const sail__param_source *source)
+{
+    size_t n;
+    const sail__param *params = sail__weights_params(s->weights, &n);
+    sail_dtype dtype;
+    sail_err ignored;
+    for (size_t i = 0; i < n; i++)
+        if (source->dtype(source->self, params[i].name, &dtype, &ignored) == SAIL_OK && sail_dtype_is_quantised(dtype))
+            return;
+    sail_log(s->ctx, SAIL_LOG_WARN, "model.weights: as_stored keeps quantised weights as they are, and %s has none: its weights are converted as without it. "
+             "GGUF files of types such as Q8_0, Q4_1 or Q4_K have", s->path);
+}
+
 static sail_code open_model(sail__session *s, const sail__session_spec *spec, const sail__param_source *source, sail_err *err)
 {
     const sail__model_section *m = spec->model;
     sail__adapter adapter = {0}, reference = {0};
     bool continued = m->adapter_path != NULL;
+    if (m->weights == SAIL__WEIGHTS_AS_STORED && s->weights)
+        warn_of_as_stored(s, source);
     if (continued) {
         SAIL_TRY(adapter_fits(s, m->adapter_path, &s->trained, &adapter, err));
         reference = adapter;

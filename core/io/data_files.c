@@ -193,3 +193,28 @@ sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, j
     *out = NULL;
     return sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
+
+void sail__data_fields_lacking(const sail_node *fields, const json_t *record, sail_buf *out)
+{
+    enum { MOST = 16 };
+    const char *key;
+    json_t *item;
+    size_t n = 0;
+    for (size_t i = 0; i < fields->list.n; i++) {
+        const sail_node *from = fields->list.items[i];
+        const bool several = from->kind == SAIL_NODE_LIST;
+        for (size_t k = 0; k < (several ? from->list.n : 1); k++) {
+            const char *name = (several ? from->list.items[k] : from)->string.data;
+            if (!find((json_t *)record, name))
+                sail__buf_printf(out, "%s`%.60s` (for `%.60s`)", out->len ? ", " : "the record has no ", name, fields->list.keys[i]);
+        }
+    }
+    if (!out->len)
+        return;
+    json_object_foreach((json_t *)record, key, item)
+    {
+        if (n++ < MOST)
+            sail__buf_printf(out, "%s%.60s", n > 1 ? ", " : ", which data.fields names; it has ", key);
+    }
+    sail__buf_str(out, n > MOST ? ", …" : "");
+}

@@ -26,6 +26,10 @@ int64_t sail__data_copies(double weight, size_t file, int64_t record);
 sail_code sail__data_map_fields(const sail_node *fields, const json_t *record, json_t **out, uint64_t *met,
                                 sail_err *err);
 
+/* Which of the names in `fields` this record does not have, and which it has: what may be behind the reader's complaint. Nothing where it
+ * has them all. */
+void sail__data_fields_lacking(const sail_node *fields, const json_t *record, sail_buf *out);
+
 /* What happened to the last call of sail__records_next. */
 typedef struct sail__records sail__records; /* records of one file */
 sail_code sail__records_open(const char *path, sail__records **out, sail_err *err);

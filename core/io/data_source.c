@@ -19,7 +19,10 @@ struct sail__source {
     sail__drops drops;
     int64_t n_records, n_rows;
     uint64_t met; /* which of o->fields some record had, a bit each */
+    uint64_t own; /* … some record had under the reader's own name, and not under the given one */
+    bool looked;  /* the first records were looked at for slips */
 };
+enum { FIRST = 100 }; /* records after which a slip is told */
 
 bool sail__held_out(uint64_t prompt_hash, double share)
 {
@@ -109,6 +112,9 @@ static sail_code read_row(sail__source *s, const json_t *v, sail_row *row, sail_
         SAIL_TRY(sail__data_map_fields(s->o->fields, v, &mapped, &s->met, err));
     sail_code code = s->reader->row(s->o->reader->options, (const sail_json *)(mapped ? mapped : v), row, err);
     json_decref(mapped);
+    for (size_t i = 0; s->o->fields && i < s->o->fields->list.n && i < 64; i++)
+        if (!(s->met >> i & 1) && json_object_get(v, s->o->fields->list.keys[i]))
+            s->own |= 1ull << i;
     if (!code && row->responses && !row->dropped)
         code = sail__row_pair(row, s->o->pairing, err);
     for (sail_row *r = row; r && !code; r = r->next)
@@ -131,6 +137,35 @@ sail_row *sail_row_another(sail_row *row, sail_err *err)
         row = row->next;
     row->next = more;
     return more;
+}
+
+/* A name that no record had is a slip of the pen, and the reader took something else instead. That is told at the end, where it may have been a
+ * field that few records have; after the first records, where they have the field under the reader's own name. */
+static sail_code check_met(const sail__source *s, bool end, sail_err *err)
+{
+    const sail_node *f = s->o->fields;
+    for (size_t i = 0; f && s->n_records && !*s->fault && i < f->list.n && i < 64; i++) {
+        const sail_node *from = f->list.items[i];
+        if (!(s->met >> i & 1) && (end || (s->own >> i & 1)))
+            return sail_fail(err, SAIL_E_RECIPE, "data.fields: no record of %s%s%s has `%s`, which was to be read as `%s`",
+                             end ? "" : "the beginning of ", s->o->paths[0], s->o->n_paths > 1 ? ", …" : "",
+                             (from->kind == SAIL_NODE_LIST ? from->list.items[0] : from)->string.data, f->list.keys[i]);
+    }
+    return SAIL_OK;
+}
+
+/* A field of another name that is not there either is the likeliest reason. */
+static void add_lacking(const sail__source *s, const json_t *v, sail_code code, sail_err *err)
+{
+    sail_buf b = {0};
+    if (!s->o->fields || code != SAIL_E_PARSE || !json_is_object(v))
+        return;
+    sail__data_fields_lacking(s->o->fields, v, &b);
+    char said[sizeof err->message];
+    snprintf(said, sizeof said, "%s", err->message);
+    if (b.len && !b.oom)
+        (void)!sail_fail(err, code, "%s: %s", said, b.data);
+    sail__buf_free(&b);
 }
 
 /* The next record into s->first; *end where there is none. A record that cannot be used leaves no row. */
@@ -161,6 +196,7 @@ static sail_code next_record(sail__source *s, bool *end, sail_err *err)
     sail__arena_reset(s->row_arena);
     s->first = (sail_row){.arena = s->row_arena, .score = {NAN, NAN}, .line = line, .file = path};
     if (!code && (code = read_row(s, v, &s->first, err))) {
+        add_lacking(s, v, code, err);
         sail_fail_in(err, "%s:%lld", path, (long long)line);
         if (code == SAIL_E_NOMEM || s->o->on_bad_row != SAIL__BAD_ROW_SKIP)
             return code;
@@ -172,23 +208,12 @@ static sail_code next_record(sail__source *s, bool *end, sail_err *err)
         if (code || r->dropped)
             SAIL_TRY(sail__drops_add(&s->drops, code ? "malformed" : r->dropped, path, line, err));
     }
+    if (s->n_records >= FIRST && !s->looked) {
+        s->looked = true;
+        SAIL_TRY(check_met(s, false, err));
+    }
     s->at = code ? NULL : &s->first;
     s->copy = 0;
-    return SAIL_OK;
-}
-
-/* At the end: a name that no record had is a slip of the pen, and the reader took something else instead. */
-static sail_code check_met(const sail__source *s, sail_err *err)
-{
-    const sail_node *f = s->o->fields;
-    for (size_t i = 0; f && s->n_records && !*s->fault && i < f->list.n && i < 64; i++) {
-        const sail_node *from = f->list.items[i];
-        if (!(s->met >> i & 1))
-            return sail_fail(err, SAIL_E_RECIPE,
-                             "data.fields: no record of %s%s has `%s`, which was to be read as `%s`", s->o->paths[0],
-                             s->o->n_paths > 1 ? ", …" : "",
-                             (from->kind == SAIL_NODE_LIST ? from->list.items[0] : from)->string.data, f->list.keys[i]);
-    }
     return SAIL_OK;
 }
 
@@ -214,5 +239,5 @@ sail_code sail__source_next(sail__source *s, sail_arena *a, sail_row **out, sail
         s->n_rows++;
         return sail__row_copy(a, row, out, err);
     }
-    return end ? check_met(s, err) : SAIL_OK;
+    return end ? check_met(s, true, err) : SAIL_OK;
 }

@@ -291,6 +291,22 @@ static void check_objective(builder *b, const sail__stage *s)
         sail__problem(b->problems, s->node, "eval.generate", "a reward model writes nothing: leave it out, or set it to 0");
 }
 
+/* A strategy that does nothing but choose, or keep, what the policy writes wants a route on which it writes. */
+static void check_strategy(builder *b, const sail__stage *s)
+{
+    sail_route routes[SAIL_MAX_ROUTES];
+    sail_err ignored;
+    int n = 0;
+    const sail_strategy *ops = s->strategy.loaded ? s->strategy.loaded->ops : NULL;
+    if (!ops || ops->routes || ops->prompts || !(s->strategy.loaded->plugin.caps & SAIL_CAP_ONLINE) || sail__routes_of(s, 0, routes, &n, &ignored) != SAIL_OK)
+        return;
+    for (int i = 0; i < n; i++)
+        if (routes[i].writer == SAIL_BY_POLICY) /* its weight may be a schedule that begins at 0 */
+            return;
+    sail__problem(b->problems, s->method.strategy, "method.strategy", "%s chooses among what the policy writes, and it writes on no route: method.routes such "
+                  "as {dpp: 0.3} or {dpr: 0.3}, or leave the strategy out", s->strategy.loaded->plugin.name);
+}
+
 /* What the policy writes becomes one ranking, unless pairs are made of it, or a strategy chooses. */
 static void check_responses(builder *b, const sail__stage *s)
 {
@@ -398,6 +414,7 @@ static void check_stage(builder *b, size_t i)
     if (s->train.steps == 0 && !(s->train.epochs > 0))
         sail__problem(b->problems, s->node, "train.steps", "is missing: give train.steps, or train.epochs");
     check_judge(b, s);
+    check_strategy(b, s);
     check_responses(b, s);
 }
 

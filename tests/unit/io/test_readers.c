@@ -423,6 +423,27 @@ static void fields_have_other_names(void **state)
     path = write_file("slip.jsonl", "{\"prompt\": \"x\", \"out\": {\"good\": \"g\", \"bad\": [\"b\"]}}\n");
     assert_int_equal(load("preference", path, (sail__data_options){.fields = fields}, NULL, &r, &err), SAIL_E_RECIPE);
     assert_non_null(strstr(err.message, "has `instrution`, which was to be read as `prompt`"));
+    /* what the reader lacks for it is told with it, and what the record has */
+    path = write_file("lacks.jsonl", "{\"question\": \"x\", \"out\": {\"good\": \"g\", \"bad\": [\"b\"]}}\n");
+    assert_int_equal(load("preference", path, (sail__data_options){.fields = fields}, NULL, &r, &err), SAIL_E_PARSE);
+    assert_non_null(strstr(err.message, "lacks.jsonl:1: 'prompt' is missing: the record has no `instrution` (for `prompt`), which data.fields names; it has "
+                                        "question, out"));
+    /* not only at the end of a long file, but what few records have is waited for */
+    static const char both[] = "{\"prompt\": \"instrution\", \"chosen\": \"g\", \"rejected\": \"b\"}",
+                      rare[] = "{\"score_chosen\": \"points\", \"chosen\": \"g\", \"rejected\": \"b\"}";
+    sail_buf b = {0};
+    for (int i = 0; i < 150; i++)
+        sail__buf_printf(&b, "{\"prompt\": \"x%d\", \"g\": \"good\", \"b\": \"bad\"}\n", i);
+    sail__buf_str(&b, "{\"prompt\": \"y\", \"g\": \"good\", \"b\": \"bad\", \"points\": 3}\nno JSON\n");
+    path = write_file("long.jsonl", b.data);
+    assert_int_equal(sail__json_parse(a, both, sizeof both - 1, "recipe", 1, &fields, &err), SAIL_OK);
+    assert_int_equal(load("preference", path, (sail__data_options){.fields = fields}, NULL, &r, &err), SAIL_E_RECIPE);
+    assert_non_null(strstr(err.message, "no record of the beginning of"));
+    assert_int_equal(sail__json_parse(a, rare, sizeof rare - 1, "recipe", 1, &fields, &err), SAIL_OK);
+    assert_int_equal(load("preference", path, (sail__data_options){.fields = fields, .on_bad_row = SAIL__BAD_ROW_SKIP}, NULL, &r, &err), SAIL_OK);
+    assert_int_equal(r.n, 151);
+    sail__rows_free(&r);
+    sail__buf_free(&b);
     static const char wrong[] = "{\"prompt\": 3}";
     assert_int_equal(sail__json_parse(a, wrong, sizeof wrong - 1, "recipe", 1, &fields, &err), SAIL_OK);
     assert_int_equal(sail__data_check_fields(fields, &err), SAIL_E_RECIPE);
