@@ -509,6 +509,66 @@ static void a_damaged_file_is_refused_with_the_reason(void **state)
     }
 }
 
+/* A copy of a file with q, k and v of each layer in one tensor, as early conversions of Phi-2 have it. */
+static void fuse(sail_arena *a, const char *from, const char *to)
+{
+    static const char *const parts[] = {"attn_q.", "attn_k.", "attn_v."};
+    sail_err err = {0};
+    sail__gguf *g;
+    sail__gguf_keys k = {0};
+    sail__gguf_writer *w;
+    const sail__gguf_kv *kv;
+    size_t n = 0;
+    ok(sail__gguf_open(from, &g, &err), &err);
+    for (size_t i = 0; (kv = sail__gguf_kv_at(g, i)); i++)
+        sail__gguf_put_copy(&k, kv);
+    const size_t most = sail__gguf_count(g);
+    sail__gguf_entry *e = sail__arena_array(a, most, sizeof *e);
+    const sail__gguf_tensor *(*of)[3] = sail__arena_array(a, most, sizeof *of);
+    for (size_t i = 0; i < most; i++) {
+        const sail__gguf_tensor *t = sail__gguf_at(g, i);
+        const char *q = strstr(t->name, parts[0]);
+        if (strstr(t->name, parts[1]) || strstr(t->name, parts[2]))
+            continue;
+        e[n] = (sail__gguf_entry){t->name, t->dtype, t->rank, {t->dims[0], t->dims[1]}};
+        of[n][0] = t;
+        for (int p = 1; q && p < 3; p++) {
+            of[n][p] = sail__gguf_find(g, sail__arena_printf(a, "%.*s%s%s", (int)(q - t->name), t->name, parts[p], q + strlen(parts[0])));
+            e[n].dims[t->rank - 1] += of[n][p]->dims[t->rank - 1];
+        }
+        if (q)
+            e[n].name = sail__arena_printf(a, "%.*sattn_qkv.%s", (int)(q - t->name), t->name, q + strlen(parts[0]));
+        n++;
+    }
+    ok(sail__gguf_begin(to, &k, e, n, &w, &err), &err);
+    for (size_t i = 0; i < n; i++)
+        for (int p = 0; p < 3 && of[i][p]; p++)
+            ok(sail__gguf_write(w, of[i][p]->data, of[i][p]->bytes, &err), &err);
+    ok(sail__gguf_commit(w, &err), &err);
+    sail__gguf_keys_free(&k);
+    sail__gguf_close(g);
+}
+
+static void fused_projections_read_the_same(void **state)
+{
+    rig r;
+    sail_err err = {0};
+    GOLDEN_OR_SKIP();
+    rig_open(&r, (int)(intptr_t)*state);
+    sail__weights *w = open_ok(golden_path("models/families/phi"));
+    const char *path = sail__arena_strdup(r.arena, new_path()), *fused = sail__arena_strdup(r.arena, new_path());
+    sail__export e = export_of(w, SAIL_F32);
+    ok(sail__export_gguf(path, &e, &err), &err);
+    fuse(r.arena, path, fused);
+    rig_load(&r, &(rig_spec){.path = fused});
+    assert_null(sail__gguf_find(sail__weights_gguf(r.weights), "blk.0.attn_q.weight"));
+    compare_logits(&r, "phi");
+    rig_report(&r, "fused q, k and v");
+    assert_int_equal(unlink(path) + unlink(fused), 0);
+    sail__weights_close(w);
+    rig_close(&r);
+}
+
 #define VARIANT(test, i, label) {#test " on " label, test, NULL, NULL, (void *)(intptr_t)(i)}
 
 int main(void)
@@ -516,6 +576,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VARIANT(every_family_reads_back, 0, "ref"),
         VARIANT(every_family_reads_back, 2, "cpu f32"),
+        VARIANT(fused_projections_read_the_same, 0, "ref"),
         cmocka_unit_test(files_are_those_of_gguf_py),
         cmocka_unit_test(values_are_where_their_readers_look),
         cmocka_unit_test(a_gguf_keeps_its_keys),

@@ -6,7 +6,7 @@ Needs torch, transformers, peft, safetensors and llama-cpp-python (pip install â
 of SAIL_GOLDEN or ../shared/golden; without them it says so and exits with 77. Warnings of transformers and peft are errors. Prints the
 largest deviation of a log-probability, in nats, for each model and form; exits with 1 where one is beyond its limit.
 
-Forms: hf, the directory; peft, the adapter alone on the original; gguf; lora, the adapter on it; merged, the adapter in it; each against
+Forms: hf, the directory; back, one made of the GGUF file; peft, the adapter alone on the original; gguf; lora, the adapter on it; merged, the adapter in it; each against
 the recorded numbers or against peft with the original files. llama.cpp has no windows where it has architectures llama and phi3 (there the
 first tokens alone are compared), takes longrope's form by the size of its context (there the long row is), and computes gelu from a table
 of halves (there the limit is a hundred times larger)."""
@@ -125,9 +125,11 @@ def family(name, work):
     for suffix, extra in (("f32", []), ("q8_0", []), ("merged", ["--adapter", adapter])):
         sail("export", "gguf", "--model", path, "--type", "q8_0" if suffix == "q8_0" else "f32", "--output", work / (suffix + ".gguf"), *extra)
     sail("export", "gguf-lora", "--model", path, "--adapter", adapter, "--type", "f32", "--output", work / "lora.gguf")
+    sail("export", "hf", "--model", work / "f32.gguf", "--output", work / "back")
     adapted = hf_logprobs(PeftModel.from_pretrained(hf_model(path), str(adapter)), rows)
     again = hf_logprobs(PeftModel.from_pretrained(hf_model(path), str(work / "peft")), rows)
     return [judge(name, "hf", worst(hf_logprobs(hf_model(work / "hf", True), rows), want), 5e-5),
+            judge(name, "back", worst(hf_logprobs(hf_model(work / "back", True), rows), want), 5e-5),
             judge(name, "peft", worst(again, adapted), 5e-5),
             judge(name, "gguf", worst(llama_logprobs(rows, work / "f32.gguf"), want, of, seen), gelu),
             judge(name, "lora", worst(llama_logprobs(rows, work / "f32.gguf", work / "lora.gguf"), adapted, of, seen), 4 * gelu),
@@ -155,6 +157,7 @@ def smollm2(work):
     adapted = hf_logprobs(PeftModel.from_pretrained(hf_model(work / "hf"), str(work / "adapter")), rows)
     again = hf_logprobs(PeftModel.from_pretrained(hf_model(work / "hf"), str(work / "peft")), rows)
     return [judge("smollm2", "hf", worst(hf_logprobs(written, rows), want), 2e-4),
+            "",  # that was made of a GGUF file
             judge("smollm2", "peft", worst(again, adapted), 5e-4),
             judge("smollm2", "gguf", worst(llama_logprobs(rows, work / "f32.gguf"), want), 5e-4),
             judge("smollm2", "lora", worst(llama_logprobs(rows, work / "f32.gguf", work / "lora.gguf"), adapted), 2e-3),
@@ -202,7 +205,7 @@ def main():
     names = sys.argv[2:]
     jobs = [(n.name, family) for n in sorted((GOLDEN / "models" / "families").iterdir())] + [("smollm2", None)]
     jobs += [(n.name, tokenizer) for n in sorted((GOLDEN / "text" / "tokenizers").iterdir()) if n.name != "smollm2" or not names]
-    print("%-18s" % "" + "".join("%-10s" % x for x in ("hf", "peft", "gguf", "lora", "merged", "q8_0")))
+    print("%-18s" % "" + "".join("%-10s" % x for x in ("hf", "back", "peft", "gguf", "lora", "merged", "q8_0")))
     for name, check in jobs:
         if names and name not in names:
             continue
