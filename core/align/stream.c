@@ -459,6 +459,8 @@ static sail_code label(sail__stream *st, const sail__stage *live, sail__step *st
                 g->r[k].score = w->score[k];
             g->labelled = true;
             step->judged++;
+            st->asked++;
+            st->answered += w->outcome != SAIL_ABSTAIN;
             if (to_choose && g->writer == SAIL_BY_POLICY) {
                 sail__places(w, g->k, g->place);
             } else {

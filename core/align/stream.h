@@ -46,6 +46,7 @@ typedef struct sail__stream {
     int generator_batch;
     sail__store *store; /* samples; may be NULL */
     sail__judging judging;
+    int64_t asked, answered; /* groups of responses that a judge was to label, in this process; those of them that it did */
     sail__gen_counters rollout; /* of the last step */
     sail__traffic rollout_traffic;
 } sail__stream;

@@ -553,6 +553,17 @@ static sail_code loop(sail__trainer *t, sail_err *err)
     return SAIL_OK;
 }
 
+/* What was to be learned from a judge has not been where it had nothing to say all along. */
+static sail_code judge_spoke(const sail__trainer *t, sail_err *err)
+{
+    const sail__stream *s = &t->stream;
+    if (!s->asked || s->answered)
+        return SAIL_OK;
+    return sail_fail(err, SAIL_E_STATE, "judge %s has labelled none of the %lld groups of responses that it was asked about: see what it says above; "
+                     "`sail resume` keeps what was learned without it",
+                     t->o.stage->judge.loaded->plugin.name, (long long)s->asked);
+}
+
 /* output/ appears whole. */
 static sail_code write_output(sail__trainer *t, sail_err *err)
 {
@@ -588,6 +599,8 @@ sail_code sail__train(const sail__train_options *o, sail_err *err)
     }
     if (code == SAIL_OK)
         code = write_profile(&t, err);
+    if (code == SAIL_OK)
+        code = judge_spoke(&t, err);
     if (code == SAIL_OK)
         code = write_output(&t, err);
     end(&t);
