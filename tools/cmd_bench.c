@@ -10,6 +10,7 @@
 
 #include "align/learner.h"
 #include "calibrate.h"
+#include "cost.h"
 #include "cli_model.h"
 #include "sail/rng.h"
 
@@ -41,8 +42,7 @@ typedef struct bench {
     const char *what;
     sail__session *s;
     sail__calibration can;
-    double blocks, head, heads; /* N_b, N_h, L H h */
-    double kv;                  /* L H_kv h */
+    sail__cost cost;
     double seconds[MOST];       /* of the runs, ascending at the end */
     int n;
     double tokens, flops;       /* of one run */
@@ -55,26 +55,6 @@ typedef struct bench {
 
 static sail_dtype dtype_of(const bench *b) { return b->c->model.dtype == SAIL__BF16 ? SAIL_BF16 : SAIL_F32; }
 static double median(const bench *b) { return b->n % 2 ? b->seconds[b->n / 2] : (b->seconds[b->n / 2 - 1] + b->seconds[b->n / 2]) / 2; }
-
-static sail_code count(bench *b, const sail__model_config *m, sail_err *err)
-{
-    sail__param *p;
-    size_t n;
-    SAIL_TRY(sail__model_params(b->c->arena, m, &p, &n, err));
-    for (size_t i = 0; i < n; i++)
-        if (!p[i].vector && p[i].layer >= 0)
-            b->blocks += (double)p[i].rows * (double)p[i].cols;
-    b->head = (double)m->vocab * m->width;
-    b->heads = (double)m->layers * m->heads * m->head_dim;
-    b->kv = (double)m->layers * m->kv_heads * m->head_dim;
-    return SAIL_OK;
-}
-
-static double pair_flops(const bench *b)
-{
-    double p = (double)b->o->prompt, r = (double)b->o->response;
-    return 2 * b->blocks * (p + 2 * r) + 4 * b->head * r + 2 * b->heads * (p * p + 4 * p * r + 2 * r * r);
-}
 
 static int32_t *random_ids(bench *b, sail_arena *a, int64_t n, uint64_t which)
 {
@@ -196,12 +176,12 @@ static sail_code bench_step(bench *b, sail_err *err)
     sail__cli_want want = {.train = o->lora ? SAIL__TRAIN_ADAPTER : SAIL__TRAIN_ALL, .optimizer = &plan, .adapter = o->lora ? &adapter : NULL,
                            .reference = live, .fresh_reference = live, .dtype = -1};
     SAIL_TRY(sail__cli_open_model(b->c, &want, &b->s, err));
-    SAIL_TRY(count(b, b->s->config, err));
+    SAIL_TRY(sail__cost_of(b->c->arena, b->s->config, &b->cost, err));
     SAIL_TRY(calibrate(b, b->s->rt, err));
     SAIL_TRY(steps(b, &stage, err));
     SAIL_TRY(calibrate(b, b->s->rt, err));
     b->tokens = (double)o->batch * (double)(o->prompt + 2 * o->response);
-    b->flops = (double)o->batch * pair_flops(b) * ((o->lora ? 2 : 3) + live);
+    b->flops = (double)o->batch * sail__pair_flops(&b->cost, (double)o->prompt, (double)o->response) * ((o->lora ? 2 : 3) + live);
     b->unit = "tflops";
     return SAIL_OK;
 }
@@ -235,7 +215,7 @@ static sail_code generations(bench *b, bool prefill, sail_err *err)
     const struct bench_options *o = b->o;
     sail__generator *g;
     SAIL_TRY(sail__cli_open_model(b->c, &(sail__cli_want){.dtype = -1}, &b->s, err));
-    SAIL_TRY(count(b, b->s->config, err));
+    SAIL_TRY(sail__cost_of(b->c->arena, b->s->config, &b->cost, err));
     SAIL_TRY(calibrate(b, b->s->rt, err));
     size_t n = prefill ? (size_t)o->batch : 1;
     sail__gen_request *q = sail__arena_array(b->c->arena, n, sizeof *q);
@@ -256,7 +236,7 @@ static sail_code bench_prefill(bench *b, sail_err *err)
     double p = (double)b->o->prompt;
     SAIL_TRY(generations(b, true, err));
     b->tokens = (double)b->o->batch * p;
-    b->flops = (double)b->o->batch * (2 * b->blocks * p + 2 * b->head + 2 * b->heads * p * p);
+    b->flops = (double)b->o->batch * (2 * b->cost.blocks * p + 2 * b->cost.head + 2 * b->cost.heads * p * p);
     b->unit = "tflops";
     return SAIL_OK;
 }
@@ -269,8 +249,8 @@ static sail_code bench_decode(bench *b, sail_err *err)
     if (b->o->response < 2)
         return sail_fail(err, SAIL_E_USAGE, "bench decode needs --response 2 or more");
     SAIL_TRY(generations(b, false, err));
-    double each = 2 * (b->blocks + b->head) + 4 * b->heads * (p + r / 2);
-    double bytes = size * (b->blocks + b->head) + 2 * size * b->kv * (p + n * r / 2);
+    double each = 2 * (b->cost.blocks + b->cost.head) + 4 * b->cost.heads * (p + r / 2);
+    double bytes = size * (b->cost.blocks + b->cost.head) + 2 * size * b->cost.kv * (p + n * r / 2);
     b->tokens = n * (r - 1);
     b->flops = b->tokens * each;
     b->unit = "tokens_per_second";

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "estimate.h"
 #include "recipe/run.h"
 
 struct run_options {
@@ -11,7 +12,7 @@ struct run_options {
 #define T struct run_options
 static const sail_opt run_table[] = {
     SAIL_OPT_BOOL(T, force, .help = "remove a run of this name first"),
-    SAIL_OPT_BOOL(T, dry_run, .help = "print the resolved recipe with the origin of every value, and stop"),
+    SAIL_OPT_BOOL(T, dry_run, .help = "print the resolved recipe with the origin of every value, and what each stage will take of memory and time, and stop"),
     SAIL_OPT_BOOL(T, profile, .help = "print where the time of the steps goes: each kernel with its time, flops, bytes and fraction of the device's "
                                       "limits, and what crosses between host and device; kept as profile.json in the stage's directory"),
     {0},
@@ -133,7 +134,9 @@ static sail_code run(sail__cli *c, sail_err *err)
     if (o->dry_run) {
         sail_buf b = {0};
         sail__recipe_print(r, true, &b);
-        sail_code code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, NULL, b.data, b.len, err);
+        sail_code code = sail__estimate(c, r, &b, err);
+        if (code == SAIL_OK)
+            code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, NULL, b.data, b.len, err);
         sail__buf_free(&b);
         sail__recipe_free(r);
         return code;

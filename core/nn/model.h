@@ -56,6 +56,8 @@ typedef struct sail__model sail__model;
 sail_code sail__model_new(sail_runtime *rt, const sail__model_spec *spec, sail__model **out, sail_err *err);
 void sail__model_free(sail__model *m);
 
+/* Bytes of n trained numbers: masters, gradients, the optimiser's, and in bf16 the copies that passes use (masters serve in f32). */
+double sail__trained_bytes(double n, int states, sail_dtype dtype);
 int64_t sail__model_positions(const sail__model *m); /* longest sequence, tokens */
 sail__flat *sail__model_flat(sail__model *m);        /* NULL where nothing is trained */
 bool sail__model_has_dropout(const sail__model *m);     /* a training forward of the policy differs from another */

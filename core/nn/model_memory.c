@@ -12,8 +12,7 @@ typedef struct need {
 static double all(const need *n) { return n->weights + n->training + n->reference; }
 static double mib(double bytes) { return bytes / 0x1p20; }
 
-/* Of n trained numbers: masters, gradients, the optimiser's, and in bf16 the copies that passes use (masters serve in f32). */
-static double trained(double n, int states, sail_dtype dtype) { return n * (4.0 * (2 + states) + (dtype == SAIL_BF16 ? 2 : 0)); }
+double sail__trained_bytes(double n, int states, sail_dtype dtype) { return n * (4.0 * (2 + states) + (dtype == SAIL_BF16 ? 2 : 0)); }
 
 static double frozen_bytes(const sail__model *m, const sail__param *p, sail_dtype dtype, bool as_stored)
 {
@@ -34,11 +33,11 @@ static need need_of(const sail__model *m, sail_dtype dtype, bool as_stored, sail
         base += frozen_bytes(m, p, dtype, as_stored && train != SAIL__TRAIN_ALL);
     }
     if (train == SAIL__TRAIN_ALL)
-        n.training = trained(numbers, states, dtype);
+        n.training = sail__trained_bytes(numbers, states, dtype);
     else
         n.weights = base;
     if (train == SAIL__TRAIN_ADAPTER)
-        n.training = trained(adapter, states, dtype);
+        n.training = sail__trained_bytes(adapter, states, dtype);
     n.weights += frozen_adapter * (dtype == SAIL_F32 ? 4 : 2);
     n.reference = copy ? base : 0;
     return n;
