@@ -42,22 +42,18 @@ static const sail_opt opts[] = {
 static sail_code open_policy(const void *self, sail_ctx *ctx, void **out, sail_err *err)
 {
     const struct policy *o = self;
-    const sail__scorer_judge how = {.spec = {.path = o->path, .adapter = o->adapter, .tokenizer = o->tokenizer, .template_name = o->template_name, .system = o->system,
+    const sail__scorer_judge how = {.name = "policy",
+                                    .spec = {.path = o->path, .adapter = o->adapter, .tokenizer = o->tokenizer, .template_name = o->template_name, .system = o->system,
                                              .dtype = o->dtype, .policy = true, .reference = o->reference, .beta = o->beta},
                                     .backend = o->backend, .threads = o->threads, .max_tokens = o->max_tokens, .margin = o->margin,
                                     .preference = o->preference, .drawn = o->labels == DRAWN, .seed = (uint64_t)o->seed};
     if (!o->path)
         return sail_fail(err, SAIL_E_RECIPE, "judge policy: path is not set: a frozen model, or \"@STAGE\". What the policy that is trained prefers itself is "
                          "no judge but a route: {writer: policy, labeller: policy, coef: 0}, or ddp and dpp");
-    return sail__scorer_judge_open(ctx, &how, out, err) == SAIL_OK ? SAIL_OK : sail_fail_in(err, "judge policy");
+    return sail__scorer_judge_open(ctx, &how, out, err);
 }
 
-static sail_code label(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out, sail_err *err)
-{
-    return sail__scorer_judge_label(self, state, items, n, out, err) == SAIL_OK ? SAIL_OK : sail_fail_in(err, "judge policy");
-}
-
-static const sail_judge ops = {.size = sizeof ops, .open = open_policy, .close = sail__scorer_judge_close, .label = label, .about = sail__scorer_judge_about};
+static const sail_judge ops = {.size = sizeof ops, .open = open_policy, .close = sail__scorer_judge_close, .label = sail__scorer_judge_label, .about = sail__scorer_judge_about};
 
 sail_code sail__judge_policy_install(sail_ctx *ctx, sail_err *err)
 {

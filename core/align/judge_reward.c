@@ -30,18 +30,14 @@ static const sail_opt opts[] = {
 static sail_code open_reward(const void *self, sail_ctx *ctx, void **out, sail_err *err)
 {
     const struct reward *o = self;
-    const sail__scorer_judge how = {.spec = {.path = o->path, .adapter = o->adapter, .tokenizer = o->tokenizer, .template_name = o->template_name, .dtype = o->dtype},
+    const sail__scorer_judge how = {.name = "reward",
+                                    .spec = {.path = o->path, .adapter = o->adapter, .tokenizer = o->tokenizer, .template_name = o->template_name, .dtype = o->dtype},
                                     .backend = o->backend, .threads = o->threads, .max_tokens = o->max_tokens, .margin = o->margin,
                                     .preference = o->preference};
-    return sail__scorer_judge_open(ctx, &how, out, err) == SAIL_OK ? SAIL_OK : sail_fail_in(err, "judge reward");
+    return sail__scorer_judge_open(ctx, &how, out, err);
 }
 
-static sail_code label(const void *self, void *state, const sail_judge_item *items, int64_t n, sail_verdict *out, sail_err *err)
-{
-    return sail__scorer_judge_label(self, state, items, n, out, err) == SAIL_OK ? SAIL_OK : sail_fail_in(err, "judge reward");
-}
-
-static const sail_judge ops = {.size = sizeof ops, .open = open_reward, .close = sail__scorer_judge_close, .label = label, .about = sail__scorer_judge_about};
+static const sail_judge ops = {.size = sizeof ops, .open = open_reward, .close = sail__scorer_judge_close, .label = sail__scorer_judge_label, .about = sail__scorer_judge_about};
 
 sail_code sail__judge_reward_install(sail_ctx *ctx, sail_err *err)
 {

@@ -10,6 +10,7 @@
 #include "judging.h"
 
 typedef struct state {
+    const char *name;
     sail__scorer *scorer;
     sail_preference_model preference; /* compares vectors, or is drawn from; ops NULL: not needed */
     int64_t max_tokens;
@@ -87,6 +88,7 @@ static sail_code open_state(sail_ctx *ctx, const sail__scorer_judge *how, state 
 {
     sail_slot backend;
     sail__scorer_spec spec = how->spec;
+    s->name = how->name;
     s->max_tokens = how->max_tokens;
     s->margin = how->margin;
     s->drawn = how->drawn;
@@ -105,11 +107,12 @@ sail_code sail__scorer_judge_open(sail_ctx *ctx, const sail__scorer_judge *how, 
 {
     state *s = sail__calloc(1, sizeof *s);
     sail_code code = s ? open_state(ctx, how, s, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (code != SAIL_OK)
+    if (code != SAIL_OK) {
         sail__scorer_judge_close(NULL, s);
-    else
-        *out = s;
-    return code;
+        return sail_fail_in(err, "judge %s", how->name);
+    }
+    *out = s;
+    return SAIL_OK;
 }
 
 /* ---- judging ---- */
@@ -196,9 +199,8 @@ static sail_code score(const state *s, const sail_judge_item *items, int64_t fir
     return code;
 }
 
-sail_code sail__scorer_judge_label(const void *self, void *p, const sail_judge_item *items, int64_t n, sail_verdict *out, sail_err *err)
+static sail_code label(state *s, const sail_judge_item *items, int64_t n, sail_verdict *out, sail_err *err)
 {
-    state *s = p;
     int64_t first = 0;
     sail__scorer_forget(s->scorer); /* of a call that failed */
     for (int64_t i = 0; i < n; i++) {
@@ -209,4 +211,10 @@ sail_code sail__scorer_judge_label(const void *self, void *p, const sail_judge_i
         }
     }
     return SAIL_OK;
+}
+
+sail_code sail__scorer_judge_label(const void *self, void *p, const sail_judge_item *items, int64_t n, sail_verdict *out, sail_err *err)
+{
+    state *s = p;
+    return label(s, items, n, out, err) == SAIL_OK ? SAIL_OK : sail_fail_in(err, "judge %s", s->name);
 }

@@ -10,6 +10,7 @@
 #include "scoring.h"
 
 typedef struct sail__scorer_judge {
+    const char *name;       /* of the judge, before its errors; static */
     sail__scorer_spec spec; /* its backend is set by open */
     const char *backend;
     int64_t threads;    /* 0: one a core */
