@@ -375,7 +375,8 @@ static sail_code take_state(sail__trainer *t, const sail_node *m, const char *pa
     for (int i = 0; i < FIELDS; i++) {
         double v = get(m, fields[i].key);
         if (isnan(v))
-            return sail_fail(err, SAIL_E_FORMAT, "%s: state.json has no number `%s`", path, fields[i].key);
+            return sail_fail(err, SAIL_E_FORMAT, "%s: state.json has no number `%s`: another version of sail wrote it; go on with that, or begin anew with "
+                             "`sail run --force`", path, fields[i].key);
         if (fields[i].integer)
             *fields[i].integer = (int64_t)v;
         else
