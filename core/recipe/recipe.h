@@ -55,6 +55,10 @@ sail_code sail__recipe_from_node(sail_ctx *ctx, const sail_node *root, sail_prob
                                  sail_err *err);
 void sail__recipe_free(sail__recipe *r);
 
+/* A problem for each file or directory that the recipe reads and that is not there; once each, what an earlier stage writes or a hub has is
+ * none. */
+void sail__recipe_missing(const sail__recipe *r, sail_problems *problems);
+
 /* The resolved recipe as YAML, each value with its origin as a comment when asked; reading it back gives the same. */
 void sail__recipe_print(const sail__recipe *r, bool with_origin, sail_buf *out);
 
