@@ -83,7 +83,8 @@ static const sail__example examples[] = {
 const sail__command sail__cmd_export = {
     .name = "export", .args = "hf|peft|gguf|gguf-lora", .summary = "write a model or adapter for other programs",
     .doc = "hf: a Hugging Face directory that transformers loads, an adapter merged into it, in --dtype. peft: the adapter as PEFT keeps it. "
-           "gguf: a file that llama.cpp loads, an adapter merged into it, in --type. gguf-lora: the adapter for such a file.",
+           "gguf: a file that llama.cpp loads, an adapter merged into it, in --type. gguf-lora: the adapter for such a file. "
+           "A quantised model takes least memory with --weights as_stored; what is written is the same.",
     .min_args = 1, .max_args = 1, .flags = SAIL__CLI_MODEL | SAIL__CLI_NEEDS_MODEL | SAIL__CLI_SUB, .options = options,
     .options_size = sizeof(struct export_options), .subcommands = forms, .examples = examples, .run = run,
 };
