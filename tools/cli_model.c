@@ -268,7 +268,7 @@ sail_code sail__cli_not_over(const char *input, const char *output, sail_err *er
                      output);
 }
 
-sail_code sail__cli_not_of_model(sail__cli *c, const char *other, const char *output, sail_err *err)
+sail_code sail__cli_not_of_model(sail__cli *c, const char *what, const char *other, const char *output, sail_err *err)
 {
     const char *const models[] = {c->model.model, c->model.adapter, other};
     char dir[PATH_MAX], file[PATH_MAX];
@@ -277,7 +277,7 @@ sail_code sail__cli_not_of_model(sail__cli *c, const char *other, const char *ou
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         const size_t n = models[i] && realpath(models[i], dir) ? strlen(dir) : 0;
         if (n && strncmp(dir, file, n) == 0 && (file[n] == '/' || file[n] == '\0'))
-            return sail_fail(err, SAIL_E_USAGE, "--output %s is a file of the model %s, which would be lost: name another", output, models[i]);
+            return sail_fail(err, SAIL_E_USAGE, "%s %s is a file of the model %s, which would be lost: name another", what, output, models[i]);
     }
     return SAIL_OK;
 }

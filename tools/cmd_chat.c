@@ -44,6 +44,7 @@ typedef struct talk {
     sail__answer answer;
     sail_buf text; /* of it, all that was shown */
     bool started, interrupted, failed, complete;
+    sail_err why; /* it failed */
 } talk;
 
 /* ---- the conversation ---- */
@@ -161,13 +162,12 @@ static sail_code fit(talk *t, sail_arena *a, sail__ids *ids, sail_err *err)
 
 static void show(talk *t, const sail_buf *piece)
 {
-    sail_err err = {0};
     size_t skip = !t->started && piece->len && piece->data[0] == ' '; /* which belongs to the prompt's last mark */
     t->started = t->started || piece->len;
     if (piece->len <= skip)
         return;
     sail__buf_add(&t->text, piece->data + skip, piece->len - skip);
-    if (!t->c->json && sail__cli_output(t->c, NULL, piece->data + skip, piece->len - skip, &err) != SAIL_OK)
+    if (!t->c->json && sail__cli_output(t->c, NULL, piece->data + skip, piece->len - skip, &t->why) != SAIL_OK)
         t->failed = true;
 }
 
@@ -226,7 +226,7 @@ static sail_code write_answer(talk *t, sail_arena *a, const sail__ids *ids, sail
     sail__buf_free(&rest);
     SAIL_TRY(code);
     if (t->failed)
-        return *err = (sail_err){.code = SAIL_E_IO}, SAIL_E_IO; /* the reader has gone */
+        return *err = t->why, SAIL_E_IO;
     sail__generator_counters(t->generator, &k);
     k.prompt_tokens -= before.prompt_tokens;
     k.new_tokens -= before.new_tokens;
@@ -274,6 +274,7 @@ static sail_code do_save(talk *t, const char *rest, sail_err *err)
 {
     if (!*rest)
         return sail_fail(err, SAIL_E_USAGE, "/save needs the name of a file: /save FILE");
+    SAIL_TRY(sail__cli_not_of_model(t->c, "/save", NULL, rest, err));
     SAIL_TRY(save(t, rest, err));
     sail_log(t->c->ctx, SAIL_LOG_INFO, "%zu messages are in %s", t->n + (t->system != NULL), rest);
     return SAIL_OK;
@@ -376,6 +377,7 @@ static sail_code begin(talk *t, sail_err *err)
         return sail_fail(err, SAIL_E_NOTFOUND, "%s has no tokenizer.json, which a conversation needs", t->session->path);
     if (!t->o->template_name && !sail__tokenizer_chat_template(t->session->tokenizer))
         sail_log(t->c->ctx, SAIL_LOG_WARN, "%s has no chat template: messages stand as plain text; name one with --template", t->session->path);
+    SAIL_TRY(sail__answer_begin(&t->answer, t->session->tokenizer, t->c->sampling.stop, err)); /* are the stop strings right? */
     if (!(t->scratch = sail__token_scratch_new(t->session->tokenizer)))
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     SAIL_TRY(sail__generator_new(t->session->model, SAIL__POLICY, 1, &t->generator, err));

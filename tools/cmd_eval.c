@@ -372,7 +372,7 @@ static sail_code run(sail__cli *c, sail_err *err)
     if ((j.o->against || j.o->judge) && j.o->generate == 0)
         return sail_fail(err, SAIL_E_USAGE, "--generate 0 leaves nothing to judge");
     SAIL_TRY(sail__cli_not_over(j.o->data, j.o->output, err));
-    SAIL_TRY(sail__cli_not_of_model(c, j.o->reference, j.o->output, err));
+    SAIL_TRY(sail__cli_not_of_model(c, "--output", j.o->reference, j.o->output, err));
     if (sail__cli_is_reward_model(c)) {
         const struct eval_options *o = j.o;
         if (o->judge || o->reference || o->against)

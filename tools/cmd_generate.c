@@ -226,7 +226,7 @@ static sail_code run(sail__cli *c, sail_err *err)
                          "--penalty-alpha (contrastive search) draws nothing: leave out --num, --greedy and --repetition-penalty, and keep --top-k at most %d",
                          SAIL__MOST_CANDIDATES);
     SAIL_TRY(sail__cli_not_over(j.o->input ? j.o->input : j.o->prompts, j.o->output, err));
-    SAIL_TRY(sail__cli_not_of_model(c, NULL, j.o->output, err));
+    SAIL_TRY(sail__cli_not_of_model(c, "--output", NULL, j.o->output, err));
     if (j.o->chat && !j.o->prompt)
         return sail_fail(err, SAIL_E_USAGE, "--chat goes with --prompt; in files use rows of \"messages\"");
     SAIL_TRY(sail__cli_open_model(c, &(sail__cli_want){.dtype = -1}, &j.session, err));

@@ -87,7 +87,7 @@ static sail_code run(sail__cli *c, sail_err *err)
     sail__cli_rows rows = {0};
     sail__cli_sink sink;
     SAIL_TRY(sail__cli_not_over(o->input, o->output, err));
-    SAIL_TRY(sail__cli_not_of_model(c, NULL, o->output, err));
+    SAIL_TRY(sail__cli_not_of_model(c, "--output", NULL, o->output, err));
     if (sail__cli_is_reward_model(c)) {
         sail__cli_scoring how = {o->input, o->output, o->tokenizer, o->template_name, o->max_tokens};
         return sail__cli_score_rewards(c, &how, err);
