@@ -216,6 +216,8 @@ static sail_code find_names(parser *p, const sail_opt *table, sail_node *given, 
         for (size_t i = 0; i < count; i++) {
             sail_node *value = n->kind == SAIL_NODE_LIST ? n->list.items[i] : n;
             char name[64];
+            if (!value->string.len)
+                return sail_fail(err, SAIL_E_USAGE, "--%s is empty: a path is wanted", sail__cli_option_name(o, name));
             if (sail__cli_path(p->c, value->string.data, &value->string.data, err) != SAIL_OK)
                 return sail_fail_in(err, "--%s", sail__cli_option_name(o, name));
             value->string.len = strlen(value->string.data);
@@ -478,6 +480,7 @@ int sail__cli_main(int argc, char **argv)
     sail_err err = {0};
     sail__cli c = {.program = argc ? argv[0] : "sail"};
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of writing */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
     look_at_terminal(&c);
     int status = 1;
     if (!install(&c, &err))

@@ -8,12 +8,13 @@ struct export_options {
     int type;
     bool force;
 };
+enum { F16 = 1 };
 static const char *const types[] = {"f32", "f16", "bf16", "q8_0", NULL};
 #define T struct export_options
 static const sail_opt options[] = {
     SAIL_OPT_STR(T, output, .flags = SAIL_OPT_REQUIRED | SAIL_OPT_PATH, .unit = "PATH",
                  .help = "what to write: hf, peft: a directory, empty or not there; gguf, gguf-lora: a file that is not there"),
-    SAIL_OPT_CHOICE(T, type, .choices = types, .def = 1, .help = "gguf, gguf-lora: how matrices are stored (gguf-lora: not q8_0)"),
+    SAIL_OPT_CHOICE(T, type, .choices = types, .def = F16, .help = "gguf, gguf-lora: how matrices are stored (gguf-lora: not q8_0)"),
     SAIL_OPT_STR(T, pre, .unit = "NAME", .help = "gguf: llama.cpp's name for the pre-tokenizer, where sail does not find one that does what tokenizer.json says"),
     SAIL_OPT_BOOL(T, force, .help = "write into a directory that holds files, or over a file"),
     {0},
@@ -31,10 +32,12 @@ static sail_code room(sail__cli *c, const struct export_options *o, const struct
 {
     char **names;
     size_t n;
+    if (f->file && strcmp(o->output, "-") == 0)
+        return sail_fail(err, SAIL_E_USAGE, "--output - is no file: a GGUF file is not written to standard output");
     if (f->file && sail__is_dir(o->output))
         return sail_fail(err, SAIL_E_EXISTS, "%s is a directory; --output names a file", o->output);
     if (o->force || (!sail__file_exists(o->output) && !sail__is_dir(o->output)))
-        return f->file ? sail__cli_not_over(c->model.model, o->output, err) : SAIL_OK;
+        return f->file ? sail__cli_not_of_model(c, "--output", NULL, o->output, err) : SAIL_OK;
     if (f->file)
         return sail_fail(err, SAIL_E_EXISTS, "%s is there already; --force writes over it", o->output);
     if (!sail__is_dir(o->output))
@@ -63,6 +66,9 @@ static sail_code run(sail__cli *c, sail_err *err)
     if (f->adapter && !c->model.adapter)
         return sail_fail(err, SAIL_E_USAGE, "export %s needs --adapter: the PEFT directory to write anew", f->name);
     SAIL_TRY(room(c, o, f, err));
+    if ((o->type != F16 && !f->file) || (o->pre && (!f->file || f->adapter)))
+        sail_log(c->ctx, SAIL_LOG_WARN, "--%s does nothing here: %s", o->pre ? "pre" : "type",
+                 o->pre ? "it says which pre-tokenizer `export gguf` names" : "it is for GGUF files; `export hf` takes --dtype f32 or bf16");
     SAIL_TRY(sail__cli_open_model(c, &(sail__cli_want){.dtype = SAIL__F32}, &s, err)); /* merged in float32, rounded once */
     sail_code code = save(c, o, f, s, err);
     sail__cli_clear(c);
