@@ -264,8 +264,7 @@ sail_code sail__cli_not_over(const char *input, const char *output, sail_err *er
     if (!input || !output || stat(input, &a) != 0 || stat(output, &b) != 0 || !S_ISREG(a.st_mode) ||
         a.st_dev != b.st_dev || a.st_ino != b.st_ino)
         return SAIL_OK;
-    return sail_fail(err, SAIL_E_USAGE, "--output %s is the file that is read, which would be lost: name another",
-                     output);
+    return sail_fail(err, SAIL_E_USAGE, "%s is the file that is read, which would be lost: name another", output);
 }
 
 sail_code sail__cli_not_of_model(sail__cli *c, const char *what, const char *other, const char *output, sail_err *err)

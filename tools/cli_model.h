@@ -64,7 +64,7 @@ typedef struct sail__cli_sink {
 /* Refuses an output (what: "--output") that is a file of --model, --adapter or another model (NULL: none): one of its directory, or the
  * GGUF file itself. */
 sail_code sail__cli_not_of_model(sail__cli *c, const char *what, const char *other, const char *output, sail_err *err);
-/* Refuses an --output that is the file that is read: it would be gone. Either may be NULL. */
+/* Refuses an output that is the file that is read: it would be gone. Either may be NULL. */
 sail_code sail__cli_not_over(const char *input, const char *output, sail_err *err);
 sail_code sail__cli_sink_open(sail__cli *c, const char *path, sail__cli_sink *out, sail_err *err);
 sail_code sail__cli_sink_write(sail__cli_sink *s, const sail_buf *text, sail_err *err);

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli.h"
+#include "cli_model.h"
 #include "import.h"
 
 enum { RECIPE_MOST = 1 << 22 };
@@ -173,6 +173,7 @@ static sail_code import(sail__cli *c, const char *from, const char *to, sail_err
     sail_err first = {0};
     if (to && sail__file_exists(to) && !o->force)
         return sail_fail(err, SAIL_E_EXISTS, "%s: exists already; --force overwrites it", to);
+    SAIL_TRY(sail__cli_not_over(from, to, err));
     if (sail__import_read(&x, from, o->trainer, &first) != SAIL_OK)
         return told(c, &x, &first, err);
     for (size_t i = 0; !c->json && i < x.n_notes; i++) {

@@ -45,9 +45,10 @@ bool sail__import_off(const sail_node *n)
 
 static void wrong(sail__import *x, const char *key, const sail_err *err)
 {
-    const char *text = strstr(err->message, ": ");
-    const char *behind = text ? strstr(text + 2, ": ") : NULL; /* FILE:LINE: KEY: what */
-    sail__problem(&x->problems, sail__node_get(x->source, key), key, "%s", behind ? behind + 2 : err->message);
+    char before[128]; /* FILE:LINE: KEY what */
+    snprintf(before, sizeof before, ": %s ", key);
+    const char *at = strstr(err->message, before);
+    sail__problem(&x->problems, sail__node_get(x->source, key), key, "%s", at ? at + strlen(before) : err->message);
 }
 
 double sail__import_number(sail__import *x, const char *key, double without)
@@ -80,10 +81,10 @@ const char *sail__import_text(sail__import *x, const char *key, const char *with
     return v;
 }
 
-void sail__import_bad(sail__import *x, const char *key, const char *const *names, size_t n)
+void sail__import_bad(sail__import *x, const char *key, const char *text, const char *const *names, size_t n)
 {
     const sail_node *at = sail__node_get(x->source, key);
-    const char *text = at && at->kind == SAIL_NODE_STRING ? at->string.data : "(not a word)", *near = sail__nearest(text, names, n);
+    const char *near = sail__nearest(text, names, n);
     sail_buf all = {0};
     for (size_t i = 0; i < n; i++)
         sail__buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
@@ -130,6 +131,16 @@ void sail__import_put_number(sail__import *x, const sail_node *at, const char *t
     sail__import_put(x, to, n);
 }
 
+/* For a comment and a message: a key or name may hold what ends a line. */
+static const char *one_line(sail__import *x, const char *text)
+{
+    char *copy = sail__arena_strdup(x->c->arena, text);
+    for (char *c = copy; c && *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
+    return copy;
+}
+
 void sail__import_say(sail__import *x, const char *key, const char *fmt, ...)
 {
     va_list ap;
@@ -138,10 +149,11 @@ void sail__import_say(sail__import *x, const char *key, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(made, sizeof made, fmt, ap);
     va_end(ap);
-    const char *text = sail__arena_strdup(x->c->arena, made);
+    const char *text = one_line(x, made);
+    key = one_line(x, key);
     for (size_t i = 0; text && i < x->n_notes; i++)
         if (strcmp(x->notes[i].text, text) == 0) {
-            const char *keys = sail__arena_printf(x->c->arena, "%s, %s", x->notes[i].keys, key);
+            const char *keys = key ? sail__arena_printf(x->c->arena, "%s, %s", x->notes[i].keys, key) : NULL;
             x->notes[i].keys = keys ? keys : x->notes[i].keys;
             return;
         }
@@ -153,7 +165,7 @@ void sail__import_say(sail__import *x, const char *key, const char *fmt, ...)
         x->notes = more ? more : x->notes;
         x->cap_notes = more ? cap : x->cap_notes;
     }
-    if (!text || x->n_notes == x->cap_notes)
+    if (!text || !key || x->n_notes == x->cap_notes)
         x->problems.oom = true;
     else
         x->notes[x->n_notes++] = (sail__import_note){key, at ? at->line : 0, text};
@@ -201,7 +213,7 @@ static sail_code their_stage(sail__import *x, sail_err *err)
                 sail__import_say(x, "stage", "pretraining on plain text is written as sft: rows need a `completion`, and a `prompt` of at least a token");
             return SAIL_OK;
         }
-    sail__import_bad(x, "stage", names, sizeof names / sizeof *names);
+    sail__import_bad(x, "stage", stage, names, sizeof names / sizeof *names);
     return SAIL_OK;
 }
 
@@ -364,9 +376,10 @@ sail_code sail__import_read(sail__import *x, const char *path, const char *stage
     return x->problems.n || sail__problems_oom(&x->problems) ? sail__problems_fail(&x->problems, SAIL_E_OPTION, err) : SAIL_OK;
 }
 
-void sail__import_write(const sail__import *x, sail_buf *out)
+void sail__import_write(sail__import *x, sail_buf *out)
 {
-    sail__buf_printf(out, "# From %s (%s, %s), by `sail recipes import`.\n", sail__path_base(x->path),
+    const char *name = one_line(x, sail__path_base(x->path));
+    sail__buf_printf(out, "# From %s (%s, %s), by `sail recipes import`.\n", name ? name : "",
                      x->from == SAIL__FROM_TRL ? "TRL" : "LLaMA-Factory", sail__import_stage_names[x->stage]);
     if (x->n_notes)
         sail__buf_str(out, "#\n# What has no counterpart, or another than might be thought:\n");

@@ -43,7 +43,7 @@ typedef struct sail__import {
  * passes but for files that are not there. SAIL_E_PARSE, SAIL_E_OPTION: the file, or values in it; the first is in err, all in problems. */
 sail_code sail__import_read(sail__import *x, const char *path, const char *stage, sail_err *err);
 /* The recipe as YAML, the notes as comments before it. */
-void sail__import_write(const sail__import *x, sail_buf *out);
+void sail__import_write(sail__import *x, sail_buf *out);
 extern const char *const sail__import_stage_names[]; /* NULL-terminated */
 
 /* ---- between the files of the import ---- */
@@ -85,6 +85,6 @@ void sail__import_put_text(sail__import *x, const sail_node *at, const char *to,
 void sail__import_put_number(sail__import *x, const sail_node *at, const char *to, double value);
 void sail__import_say(sail__import *x, const char *key, const char *fmt, ...) SAIL_PRINTF(3, 4);
 /* A value that is not among those there are: a problem, with the nearest. */
-void sail__import_bad(sail__import *x, const char *key, const char *const *names, size_t n);
+void sail__import_bad(sail__import *x, const char *key, const char *text, const char *const *names, size_t n);
 
 #endif

@@ -81,7 +81,7 @@ static void adapter(sail__import *x)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         known = known || strcmp(kind, kinds[i]) == 0;
     if (!known)
-        sail__import_bad(x, "finetuning_type", kinds, sizeof kinds / sizeof *kinds);
+        sail__import_bad(x, "finetuning_type", kind, kinds, sizeof kinds / sizeof *kinds);
     if (known && strcmp(kind, "lora") != 0 && strcmp(kind, "full") != 0)
         sail__import_say(x, "finetuning_type", "there are lora and full here; every parameter is trained");
     if (strcmp(kind, "lora") != 0)
@@ -213,7 +213,7 @@ static void lengths(sail__import *x)
     const char *mode = sail__import_text(x, "truncation_mode", "keep_start");
     static const char *const modes[] = {"keep_start", "keep_end"};
     if (trl(x) && strcmp(mode, modes[0]) != 0 && strcmp(mode, modes[1]) != 0)
-        sail__import_bad(x, "truncation_mode", modes, 2);
+        sail__import_bad(x, "truncation_mode", mode, modes, 2);
     sail__import_put_number(x, at(x, trl(x) && at(x, "max_prompt_length") ? "max_prompt_length" : whole_key), "data.max_prompt", prompt);
     sail__import_put_number(x, at(x, at(x, "max_completion_length") ? "max_completion_length" : whole_key), "data.max_response", response);
     sail__import_put_text(x, at(x, "truncation_mode"), "data.truncate", trl(x) && strcmp(mode, "keep_end") == 0 ? "start" : "end");
@@ -280,9 +280,11 @@ static void schedule(sail__import *x)
     while (i < ALL && strcmp(name, names[i]) != 0)
         i++;
     if (i == ALL) {
-        sail__import_bad(x, "lr_scheduler_type", names, ALL);
+        sail__import_bad(x, "lr_scheduler_type", name, names, ALL);
         return;
     }
+    if (share >= 1)
+        sail__problem(&x->problems, at(x, "warmup_ratio"), "warmup_ratio", "is %g: a share of the steps below 1 is wanted (warmup_steps counts them)", share);
     if (i >= EXACT)
         sail__import_say(x, "lr_scheduler_type", "there is no %s: %s is the nearest", name, ours[i]);
     sail__import_put_text(x, at(x, "lr_scheduler_type"), "train.schedule.kind", ours[i]);
@@ -378,7 +380,7 @@ static sail_node *loss_slot(sail__import *x, const char *key, const sail_node *f
         }
         return map;
     }
-    sail__import_bad(x, key, names, (size_t)n);
+    sail__import_bad(x, key, name, names, (size_t)n);
     return NULL;
 }
 
@@ -425,7 +427,7 @@ static void contrastive(sail__import *x)
     while (i < 5 && strcmp(name, names[i]) != 0)
         i++;
     if (i == 5) {
-        sail__import_bad(x, "loss_type", names, 5);
+        sail__import_bad(x, "loss_type", name, names, 5);
         return;
     }
     sail_node *map = slot(x, at(x, "loss_type"), simpo ? "simpo" : "cpo");

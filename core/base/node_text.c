@@ -179,7 +179,9 @@ static void yaml_inline(sail_buf *out, const sail_node *n, bool with_origin)
         yaml_scalar(out, n);
     }
     if (with_origin && *n->origin) {
-        sail__buf_printf(out, "  # %s", n->origin);
+        sail__buf_str(out, "  # ");
+        for (const char *c = n->origin; *c; c++)
+            sail__buf_add(out, (unsigned char)*c < ' ' ? " " : c, 1); /* a file's name may hold what ends a comment */
         if (n->line > 0)
             sail__buf_printf(out, ":%d", n->line);
     }
