@@ -329,7 +329,7 @@ static sail_code run(sail__cli *c, sail_err *err)
 {
     job j = {.c = c, .o = c->options};
     SAIL_TRY(sail__cli_not_over(c->args[0], j.o->output, err));
-    SAIL_TRY(sail__cli_not_of_model(c, NULL, j.o->output, err));
+    SAIL_TRY(sail__cli_not_of_model(c, "--output", NULL, j.o->output, err));
     sail_code code = read_questions(&j, c->args[0], err); /* before the model is loaded */
     if (code == SAIL_OK)
         code = sail__cli_open_model(c, &(sail__cli_want){.dtype = -1, .template_name = j.o->template_name}, &j.session, err);
