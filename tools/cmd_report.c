@@ -1,5 +1,5 @@
 /* cmd_report.c - sail report: what runs measured. */
-#include "cli.h"
+#include "cli_model.h"
 #include "io/report.h"
 
 struct report {
@@ -11,18 +11,31 @@ static const char *const formats[] = {"json", "csv", "html", "text", "markdown",
 #define T struct report
 static const sail_opt options[] = {
     SAIL_OPT_CHOICE(T, format, .def = SAIL__REPORT_TEXT, .choices = formats, .help = "json and csv hold every metric of every step"),
-    SAIL_OPT_STR(T, output, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "instead of standard output (html: RUN/report.html)"),
+    SAIL_OPT_STR(T, output, .flags = SAIL_OPT_PATH, .unit = "FILE", .help = "instead of standard output (html: RUN/report.html; of several runs report.html)"),
     SAIL_OPT_STR(T, title, .help = "of the web page"),
     SAIL_OPT_INT(T, samples, .def = 12, .min = 1, .max = 10000, .help = "prompts shown with their responses"),
     {0},
 };
 #undef T
 
+/* A run's own files are not written over. */
+static sail_code not_of_run(sail__cli *c, const char *output, sail_err *err)
+{
+    static const char *const files[] = {"run.db", "run.db-wal", "run.db-shm", "run.db.lock", "recipe.lua", "recipe.yaml", "recipe.resolved.yaml"};
+    for (size_t i = 0; i < c->n_args; i++)
+        for (size_t k = 0; k < sizeof files / sizeof *files; k++)
+            SAIL_TRY(sail__cli_not_over(sail__path_join(c->arena, c->args[i], files[k]), output, err));
+    return SAIL_OK;
+}
+
 static sail_code run(sail__cli *c, sail_err *err)
 {
     const struct report *o = c->options;
     sail__report_options r = {.format = (sail__report_format)o->format, .color = c->color && !o->output, .width = c->width,
                               .samples = (size_t)o->samples, .title = o->title};
+    if (c->json && o->format != SAIL__REPORT_TEXT && o->format != SAIL__REPORT_JSON)
+        return sail_fail(err, SAIL_E_USAGE, "--json is --format json: leave one of --json and --format %s out", formats[o->format]);
+    SAIL_TRY(not_of_run(c, o->output, err));
     if (c->json)
         r.format = SAIL__REPORT_JSON;
     const char *output = o->output;

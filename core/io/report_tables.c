@@ -174,6 +174,14 @@ static void pad(sail_buf *out, const char *text, size_t width, bool right)
         sail__buf_printf(out, "%*s", (int)left, "");
 }
 
+/* What would end the line, or move the cursor, is a space. */
+static void flatten(sail_buf *text, size_t from)
+{
+    for (size_t i = from; i < text->len; i++)
+        if ((unsigned char)text->data[i] < ' ')
+            text->data[i] = ' ';
+}
+
 static void text_table(const report_data *d, size_t run, size_t fact, size_t index, const sail__table *t, sail_buf *out)
 {
     (void)index;
@@ -190,14 +198,18 @@ static void text_table(const report_data *d, size_t run, size_t fact, size_t ind
             width[c] = n > width[c] ? n : width[c];
         }
     }
-    sail__buf_printf(out, "\n%s%s%s\n%s", color ? "\033[1m" : "", *t->title ? t->title : d->runs[run].keys[fact] + 7, color ? "\033[0m" : "",
-                     color ? "\033[2m" : "");
+    sail__buf_str(out, color ? "\n\033[1m" : "\n");
+    const size_t title = out->len;
+    sail__buf_str(out, *t->title ? t->title : d->runs[run].keys[fact] + 7);
+    flatten(out, title);
+    sail__buf_str(out, color ? "\033[0m\n\033[2m" : "\n");
     for (size_t r = 0; r <= t->n_rows; r++) {
         for (size_t c = 0; c < t->n_columns; c++) {
             cell.len = 0;
             sail__buf_str(&cell, r ? "" : t->columns[c]);
             if (r)
                 sail__table_cell(t, r - 1, c, &cell);
+            flatten(&cell, 0);
             sail__buf_str(out, c ? "  " : "");
             pad(out, cell.len ? cell.data : "", width[c], t->numeric[c]);
         }

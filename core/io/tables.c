@@ -43,7 +43,8 @@ static sail_code read_rows(const sail_node *rows, size_t i, sail__table *t, sail
     t->n_rows = rows->list.n;
     for (size_t r = 0; r < t->n_rows; r++) {
         if (t->rows[r]->kind != SAIL_NODE_LIST || t->rows[r]->list.n != t->n_columns)
-            return sail_fail(err, SAIL_E_RECIPE, "table %zu: row %zu must be a list of %zu cells, one for each column; it has %zu", i + 1, r + 1,
+            return sail_fail(err, SAIL_E_RECIPE, "table %zu: row %zu must be a list of %zu cells, one for each column; it has %zu "
+                             "(nil is no cell: sail.null is an empty one)", i + 1, r + 1,
                              t->n_columns, t->rows[r]->kind == SAIL_NODE_LIST ? t->rows[r]->list.n : (size_t)0);
         for (size_t c = 0; c < t->n_columns; c++) {
             sail_node_kind kind = t->rows[r]->list.items[c]->kind;
@@ -158,8 +159,11 @@ static void cell_text(sail_buf *out, const char *text)
 
 void sail__table_markdown(const sail__table *t, sail_buf *out)
 {
-    if (*t->title)
-        sail__buf_printf(out, "## %s\n\n", t->title);
+    for (const char *p = t->title; *p; p++) {
+        sail__buf_str(out, p == t->title ? "## " : "");
+        sail__buf_add(out, *p == '\n' || *p == '\r' ? " " : p, 1);
+    }
+    sail__buf_str(out, *t->title ? "\n\n" : "");
     for (size_t c = 0; c < t->n_columns; c++) {
         sail__buf_str(out, c ? " | " : "| ");
         cell_text(out, t->columns[c]);
