@@ -143,10 +143,11 @@ static sail_code run(sail__cli *c, sail_err *err)
     }
     progress p = {.c = c};
     sail__run_options x = {.ctx = c->ctx, .recipe = r, .force = o->force, .overrides = c->args + 1, .n_overrides = c->n_args - 1,
-                           .on_stage = on_stage, .on_step = on_step, .user = &p, .on_profile = o->profile ? on_profile : NULL};
+                           .on_stage = c->quiet ? NULL : on_stage, .on_step = c->quiet ? NULL : on_step, .user = &p,
+                           .on_profile = o->profile ? on_profile : NULL};
     sail_code code = sail__run(&x, NULL, err);
     sail__cli_clear(c);
-    if (code == SAIL_OK)
+    if (code == SAIL_OK && !c->quiet)
         sail__cli_line(c, "done: %s", sail__run_dir(r));
     else if (code == SAIL_E_CANCEL || code == SAIL_E_WAIT)
         sail__cli_line(c, "stopped and saved; go on with: sail resume %s", sail__run_dir(r));
@@ -162,10 +163,11 @@ static sail_code resume(sail__cli *c, sail_err *err)
     if (sail__run_recipe(c->ctx, c->args[0], &problems, &r, err) != SAIL_OK)
         return tell(c, &problems, err);
     progress p = {.c = c};
-    sail__run_options x = {.ctx = c->ctx, .recipe = r, .resume = true, .on_stage = on_stage, .on_step = on_step, .user = &p};
+    sail__run_options x = {.ctx = c->ctx, .recipe = r, .resume = true,
+                           .on_stage = c->quiet ? NULL : on_stage, .on_step = c->quiet ? NULL : on_step, .user = &p};
     sail_code code = sail__run(&x, &finished, err);
     sail__cli_clear(c);
-    if (code == SAIL_OK)
+    if (code == SAIL_OK && !c->quiet)
         sail__cli_line(c, finished ? "%s is finished: nothing to do" : "done: %s", sail__run_dir(r));
     else if (code == SAIL_E_CANCEL || code == SAIL_E_WAIT)
         sail__cli_line(c, "stopped and saved; go on with: sail resume %s", sail__run_dir(r));

@@ -67,7 +67,7 @@ static sail_code count_steps(sail__trainer *t, sail_err *err)
     if (t->steps == 0 && s->epochs > 0)
         t->steps = (int64_t)ceil(s->epochs * (double)t->stream.train.n / (double)s->batch);
     if (t->steps > 0 && t->stream.train.n == 0)
-        return sail_fail(err, SAIL_E_ARG, "data.train has no usable row");
+        return sail_fail(err, SAIL_E_ARG, "data.train has no usable row%s", t->o.stage->data.share ? " in the part that data.share takes" : "");
     return t->steps > 0 ? SAIL_OK : sail_fail(err, SAIL_E_RECIPE, "train.steps or train.epochs must be above 0");
 }
 

@@ -245,6 +245,17 @@ static void in_short(const sail__trainer *t, const sail__watched *w, char *out, 
              *w->rows ? "; rows " : "", w->rows);
 }
 
+static bool has_checkpoint(const sail__trainer *t)
+{
+    sail_arena *a = sail__arena_new();
+    sail__checkpoint *c;
+    sail_err ignored = {0};
+    size_t n = 0;
+    const bool any = a && sail__checkpoint_list(a, t->checkpoints, &c, &n, &ignored) == SAIL_OK && n > 0;
+    sail__arena_free(a);
+    return any;
+}
+
 sail_code sail__watch_stop(const sail__trainer *t, const sail__watched *w, sail_err *err)
 {
     const sail__guard_section *o = &t->o.stage->guard;
@@ -255,7 +266,7 @@ sail_code sail__watch_stop(const sail__trainer *t, const sail__watched *w, sail_
                  (long long)t->guards.ladder.healthy);
     else if (o->rollbacks > 0 && w->cause != SAIL__EMPTY && t->state.step > 0)
         snprintf(tried, sizeof tried, " there is no healthy checkpoint to go back to (checkpoint.every);");
-    return sail_fail(err, SAIL_E_NUMERIC, "%s;%s the last checkpoint is whole; %s", why, tried, causes[w->cause].advice);
+    return sail_fail(err, SAIL_E_NUMERIC, "%s;%s%s %s", why, tried, has_checkpoint(t) ? " the last checkpoint is whole;" : "", causes[w->cause].advice);
 }
 
 sail_code sail__watch_go_back(sail__trainer *t, const sail__watched *w, sail_err *err)
