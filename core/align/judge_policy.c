@@ -3,6 +3,8 @@
  *
  * The policy is a frozen one, with the reference that it was trained from: an earlier stage's, or a model and adapter on the disk. What the
  * policy that is being trained prefers itself is no judge but a route that it labels (labeller: policy), on its own tokens. */
+#include <string.h>
+
 #include "judges.h"
 
 #include "judge_scorer.h"
@@ -18,8 +20,9 @@ enum { LARGER, DRAWN };
 #define T struct policy
 static const char *const dtypes[] = {"f32", "bf16", NULL}, *const labels[] = {"larger", "drawn", NULL};
 static const sail_opt opts[] = {
-    SAIL_OPT_STR(T, path, .flags = SAIL_OPT_PATH, .help = "frozen language model, or \"@STAGE\" of an earlier stage, with the reference that it was "
-                                                          "trained from. (What the trained policy itself prefers is a route's labeller: policy)"),
+    SAIL_OPT_STR(T, path, .flags = SAIL_OPT_REQUIRED | SAIL_OPT_PATH,
+                 .help = "frozen language model, or \"@STAGE\" of an earlier stage, with the reference that it was trained from. (What the policy in "
+                         "training prefers itself is no judge but a route's labeller: policy, as in ddp and dpp)"),
     SAIL_OPT_STR(T, adapter, .flags = SAIL_OPT_PATH, .help = "PEFT adapter on it"),
     SAIL_OPT_STR(T, reference, .flags = SAIL_OPT_PATH, .help = "what implicit rewards are measured from: a model of the same shape, an adapter on the same "
                                                                "model, or \"@STAGE\"; unset: the model without its adapter, or what \"@STAGE\" began with"),
@@ -47,9 +50,9 @@ static sail_code open_policy(const void *self, sail_ctx *ctx, void **out, sail_e
                                              .dtype = o->dtype, .policy = true, .reference = o->reference, .beta = o->beta},
                                     .backend = o->backend, .threads = o->threads, .max_tokens = o->max_tokens, .margin = o->margin,
                                     .preference = o->preference, .drawn = o->labels == DRAWN, .seed = (uint64_t)o->seed};
-    if (!o->path)
-        return sail_fail(err, SAIL_E_RECIPE, "judge policy: path is not set: a frozen model, or \"@STAGE\". What the policy that is trained prefers itself is "
-                         "no judge but a route: {writer: policy, labeller: policy, coef: 0}, or ddp and dpp");
+    if (o->reference && !o->adapter && strcmp(o->path, o->reference) == 0)
+        return sail_fail(err, SAIL_E_RECIPE, "judge policy: path and reference are both %s: every implicit reward would be 0; name the model that it was "
+                         "trained from", o->path);
     return sail__scorer_judge_open(ctx, &how, out, err);
 }
 
