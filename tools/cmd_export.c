@@ -1,4 +1,6 @@
 /* cmd_export.c - sail export: a model or adapter in the forms that others read. */
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli_model.h"
@@ -28,6 +30,12 @@ struct form {
 };
 static const struct form table[] = {{"hf", false, false}, {"peft", false, true}, {"gguf", true, false}, {"gguf-lora", true, true}};
 
+static bool same(const char *a, const char *b)
+{
+    char x[PATH_MAX], y[PATH_MAX];
+    return realpath(a, x) && realpath(b, y) && strcmp(x, y) == 0;
+}
+
 static sail_code room(sail__cli *c, const struct export_options *o, const struct form *f, sail_err *err)
 {
     char **names;
@@ -36,6 +44,8 @@ static sail_code room(sail__cli *c, const struct export_options *o, const struct
         return sail_fail(err, SAIL_E_USAGE, "--output - is no file: a GGUF file is not written to standard output");
     if (f->file && sail__is_dir(o->output))
         return sail_fail(err, SAIL_E_EXISTS, "%s is a directory; --output names a file", o->output);
+    if (!f->adapter && !f->file && c->model.adapter && same(o->output, c->model.adapter))
+        return sail_fail(err, SAIL_E_USAGE, "--output %s is the adapter's directory: name another", o->output);
     if (o->force || (!sail__file_exists(o->output) && !sail__is_dir(o->output)))
         return f->file ? sail__cli_not_of_model(c, "--output", NULL, o->output, err) : SAIL_OK;
     if (f->file)

@@ -296,6 +296,11 @@ sail_code sail__config_from_gguf(sail_arena *a, const sail__gguf *g, sail__model
 {
     struct reader r = {g, "", err, SAIL_OK};
     *c = (sail__model_config){.bos_id = -1, .pad_id = -1};
+    const char *type;
+    SAIL_TRY(sail__gguf_text(g, "general.type", "model", false, &type, err));
+    if (strcmp(type, "adapter") == 0)
+        return sail_fail(err, SAIL_E_FORMAT, "%s: is an adapter (general.type), and a model is wanted: adapters are read from the directories that PEFT "
+                         "writes", sail__gguf_path(g));
     SAIL_TRY(sail__gguf_text(g, "general.architecture", NULL, true, &r.arch, err));
     c->family = strlen(r.arch) < 64 ? sail__family_by_gguf(r.arch) : NULL;
     if (!c->family)

@@ -172,7 +172,7 @@ static sail_code read_config(sail_arena *a, const char *path, sail__peft *p, sai
     SAIL_TRY(sail__node_as_int(r, "r", &p->rank, err));
     SAIL_TRY(sail__node_as_double(alpha, "lora_alpha", &p->alpha, err));
     if (p->rank < 1 || p->rank > 1 << 20 || !(p->alpha > 0 && p->alpha < 1e9))
-        return sail_fail(err, SAIL_E_FORMAT, "%s: r and lora_alpha should be positive", path);
+        return sail_fail(err, SAIL_E_FORMAT, "%s: r should be from 1 to %d, and lora_alpha positive and below 1e9", path, 1 << 20);
     if (dropout && dropout->kind != SAIL_NODE_NULL)
         SAIL_TRY(sail__node_as_double(dropout, "lora_dropout", &p->dropout, err));
     if (!(p->dropout >= 0 && p->dropout < 1))
@@ -332,7 +332,8 @@ sail_code sail__peft_read(sail_arena *a, const char *dir, sail__peft *out, sail_
     if (!config || !path || !pickle)
         return no_memory(dir, err);
     if (!sail__file_exists(config))
-        return sail_fail(err, SAIL_E_NOTFOUND, "%s: no adapter_config.json in it; a PEFT adapter was expected", dir);
+        return sail_fail(err, SAIL_E_NOTFOUND, sail__file_exists(dir) && !sail__is_dir(dir) ? "%s: a file; the directory of a PEFT adapter was expected"
+                         : "%s: no adapter_config.json in it; a PEFT adapter was expected", dir);
     if (!sail__file_exists(path) && sail__file_exists(pickle))
         return sail_fail(err, SAIL_E_FORMAT,
                          "%s: a PyTorch file is a Python pickle, which can run code when it is read: it is "
