@@ -105,7 +105,13 @@ static int explain(lua_State *L)
     if (sail__lua_of(L)->stopped)
         return 1;
     const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : luaL_tolstring(L, 1, NULL);
+    static const char nowhere[] = "\nstack traceback:\n\t[C]: in ?"; /* no line of Lua's was running */
+    const size_t end = sizeof nowhere - 1;
+    size_t n;
     luaL_traceback(L, L, text, 1);
+    const char *whole = lua_tolstring(L, -1, &n);
+    if (n > end && strcmp(whole + n - end, nowhere) == 0)
+        lua_pushlstring(L, whole, n - end);
     return 1;
 }
 
