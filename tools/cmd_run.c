@@ -12,7 +12,8 @@ struct run_options {
 #define T struct run_options
 static const sail_opt run_table[] = {
     SAIL_OPT_BOOL(T, force, .help = "remove a run of this name first"),
-    SAIL_OPT_BOOL(T, dry_run, .help = "print the resolved recipe with the origin of every value, and what each stage will take of memory and time, and stop"),
+    SAIL_OPT_BOOL(T, dry_run, .help = "print the resolved recipe with the origin of every value, what each stage will take of memory and time, and what is "
+                                        "to be fetched, and stop"),
     SAIL_OPT_BOOL(T, profile, .help = "print where the time of the steps goes: each kernel with its time, flops, bytes and fraction of the device's "
                                       "limits, and what crosses between host and device; kept as profile.json in the stage's directory"),
     {0},
@@ -135,6 +136,12 @@ static sail_code run(sail__cli *c, sail_err *err)
         sail_buf b = {0};
         sail__recipe_print(r, true, &b);
         sail_code code = sail__estimate(c, r, &b, err);
+        for (size_t i = 0; i < r->absent.n; i++)
+            sail__buf_printf(&b, "# to be fetched: %s\n", r->absent.items[i].message);
+        sail__recipe_missing(r, &problems);
+        for (size_t i = 0; i < problems.n; i++)
+            sail_log(c->ctx, SAIL_LOG_WARN, "%s%s%s: %s", problems.items[i].where, *problems.items[i].where ? ": " : "", problems.items[i].path,
+                     problems.items[i].message);
         if (code == SAIL_OK)
             code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, NULL, b.data, b.len, err);
         sail__buf_free(&b);
