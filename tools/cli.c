@@ -428,8 +428,11 @@ static int run_command(sail__cli *c, int argc, char **argv, sail_err *err)
     c->signals = c->command->flags & SAIL__CLI_SIGNALS && !common.help ? sail__signals_start(c->ctx) : NULL;
     code = common.help ? show_help(c, c->command, err) : c->command->run(c, err);
     int came = sail__signals_stop(c->signals);
-    if (code == SAIL_OK && fflush(stdout) != 0)
+    const int lost = fflush(stdout) != 0 ? errno : sail__screen_lost(c->screen);
+    if (code == SAIL_OK && lost && !c->only_progress) {
+        errno = lost;
         code = output_failed(err);
+    }
     return report(c, code, err, came);
 }
 

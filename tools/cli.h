@@ -76,6 +76,7 @@ struct sail__cli {
     const sail__command *command;
     const char *const *args;
     size_t n_args;
+    bool only_progress;    /* a line that standard output does not take is no failure: what the command does is elsewhere */
     void *options;         /* the command's struct */
     sail__cli_model model; /* with SAIL__CLI_MODEL */
     sail__cli_sampling sampling; /* with SAIL__CLI_SAMPLING */

@@ -29,6 +29,7 @@ const char *sail__command_group(const sail__command *cmd);
 struct sail__screen *sail__screen_new(sail__cli *c);
 void sail__screen_free(struct sail__screen *s);
 void sail__screen_line(struct sail__screen *s, FILE *to, const char *text);
+int sail__screen_lost(const struct sail__screen *s); /* why the first line that was lost could not be written, an errno; 0: none was */
 void sail__screen_status(struct sail__screen *s, const char *text);
 void sail__screen_clear(struct sail__screen *s);
 

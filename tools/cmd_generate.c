@@ -48,6 +48,7 @@ typedef struct job {
     bool as_rows;      /* not as text */
     size_t n, turn, finished;
     bool failed; /* standard output is gone */
+    sail_err why;
 } job;
 
 static bool is_end(const job *j, int32_t id)
@@ -60,10 +61,9 @@ static bool is_end(const job *j, int32_t id)
 
 static void flush(job *j)
 {
-    sail_err err = {0};
     while (j->turn < j->n) {
         printer *p = &j->printers[j->turn];
-        if (p->text.len && !j->as_rows && sail__cli_output(j->c, NULL, p->text.data, p->text.len, &err) != SAIL_OK)
+        if (p->text.len && !j->as_rows && sail__cli_output(j->c, NULL, p->text.data, p->text.len, &j->why) != SAIL_OK)
             j->failed = true;
         p->text.len = 0;
         if (!p->done)
@@ -203,7 +203,7 @@ static sail_code generate(job *j, sail_err *err)
     }
     sail__cli_clear(j->c);
     if (code == SAIL_OK && j->failed)
-        code = sail_fail(err, SAIL_E_IO, "standard output was closed");
+        code = (*err = j->why).code;
     if (code == SAIL_OK && j->as_rows)
         code = write_rows(j, out, n, err);
     if (code == SAIL_OK && k.seconds > 0)

@@ -148,6 +148,7 @@ static sail_code run(sail__cli *c, sail_err *err)
         sail__recipe_free(r);
         return code;
     }
+    c->only_progress = true;
     progress p = {.c = c};
     sail__run_options x = {.ctx = c->ctx, .recipe = r, .force = o->force, .overrides = c->args + 1, .n_overrides = c->n_args - 1,
                            .on_stage = c->quiet ? NULL : on_stage, .on_step = c->quiet ? NULL : on_step, .user = &p,
@@ -169,6 +170,7 @@ static sail_code resume(sail__cli *c, sail_err *err)
     bool finished;
     if (sail__run_recipe(c->ctx, c->args[0], &problems, &r, err) != SAIL_OK)
         return tell(c, &problems, err);
+    c->only_progress = true;
     progress p = {.c = c};
     sail__run_options x = {.ctx = c->ctx, .recipe = r, .resume = true,
                            .on_stage = c->quiet ? NULL : on_stage, .on_step = c->quiet ? NULL : on_step, .user = &p};

@@ -16,6 +16,8 @@ static const sail_opt options[] = {
 static sail_code run(sail__cli *c, sail_err *err)
 {
     const sail__world_options *o = c->options;
+    if (!*c->args[0])
+        return sail_fail(err, SAIL_E_USAGE, "DIR is empty: name a directory");
     SAIL_TRY(sail__world_write(o, c->args[0], err));
     sail__cli_line(c, "%s: %lld demonstrations, %lld pairs, %lld pairs for evaluation", c->args[0], (long long)o->demonstrations,
                    (long long)o->pairs, (long long)o->eval);

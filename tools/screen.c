@@ -2,6 +2,7 @@
  *
  * On a terminal the outermost thing in progress is a bar with rate and ETA, what goes on inside it a few words behind; elsewhere
  * there is a plain line now and then. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -24,6 +25,7 @@ struct sail__screen {
     char status[256];
     double drawn_at;
     bool drawn;
+    int lost; /* errno of the first line that standard output did not take */
 };
 
 static void erase(struct sail__screen *s)
@@ -192,10 +194,12 @@ void sail__screen_line(struct sail__screen *s, FILE *to, const char *text)
     pthread_mutex_lock(&s->lock);
     erase(s);
     fflush(stderr);
-    fprintf(to, "%s\n", text);
-    fflush(to);
+    if ((fprintf(to, "%s\n", text) < 0 || fflush(to) != 0) && to == stdout && !s->lost)
+        s->lost = errno;
     pthread_mutex_unlock(&s->lock);
 }
+
+int sail__screen_lost(const struct sail__screen *s) { return s->lost; }
 
 void sail__screen_status(struct sail__screen *s, const char *text)
 {
