@@ -37,6 +37,20 @@ static int conversation(const sail_json *v)
     return role && strcmp(role, "assistant") != 0;
 }
 
+static int has(const sail_json *record, const char *field)
+{
+    return sail_json_kind_of(sail_json_get(record, field)) != SAIL_JSON_ABSENT;
+}
+
+/* A record that another reader takes. */
+static const char *reader_of(const sail_json *record)
+{
+    return has(record, "responses")                               ? "ranked"
+           : has(record, "completion") && has(record, "label")    ? "unpaired"
+           : has(record, "completion") || has(record, "messages") ? "sft"
+                                                                  : NULL;
+}
+
 static sail_code read_row(const void *self, const sail_json *record, sail_row *row, sail_err *err)
 {
     const struct preference *o = self;
@@ -50,6 +64,9 @@ static sail_code read_row(const void *self, const sail_json *record, sail_row *r
         return ready_ids(record, row, err);
     const sail_json *prompt = sail_json_get(record, o->prompt), *chosen = sail_json_get(record, o->chosen),
                     *rejected = sail_json_get(record, o->rejected);
+    if (!has(record, o->chosen) && !has(record, o->rejected) && reader_of(record))
+        return sail_fail(err, SAIL_E_PARSE, "'%s' is missing; the reader `%s` takes records like this one", o->chosen,
+                         reader_of(record));
     sail_code code = sail_row_value(row, SAIL_PART_CHOSEN, chosen, o->chosen, err);
     if (code == SAIL_OK)
         code = sail_row_value(row, SAIL_PART_REJECTED, rejected, o->rejected, err);

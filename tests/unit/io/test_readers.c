@@ -39,6 +39,8 @@ static void ranked_records_become_pairs(void **state)
           "more.jsonl:1", "3 numbers for 2 responses");
     FAILS("ranked", "null.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"ranking\": [1, null]}", SAIL_E_PARSE,
           "null.jsonl:1", "'ranking': item 2 must be a number");
+    FAILS("preference", "ranked.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1, 2]}", SAIL_E_PARSE, "the reader `ranked` takes");
+    FAILS("preference", "single.jsonl", "{\"prompt\": \"p\", \"completion\": \"x\", \"label\": true}", SAIL_E_PARSE, "the reader `unpaired` takes");
     FAILS("ranked", "none.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"]}", SAIL_E_PARSE, "'ranking' or 'scores' is missing");
     FAILS("ranked", "nan.jsonl", "{\"prompt\": \"p\", \"responses\": [\"x\", \"y\"], \"scores\": [1, \"a\"]}", SAIL_E_PARSE,
           "item 2");
