@@ -23,7 +23,10 @@ static void need_files(sail_problems *p, const char *stage, const char *key, con
         const sail_node *one = files->kind == SAIL_NODE_LIST ? files->list.items[i] : files;
         sail__data_options found;
         sail_err err = {0};
-        if (one->kind == SAIL_NODE_STRING && (sail__hub_is_name(one->string.data) || !strpbrk(one->string.data, "*?[")))
+        if (one->kind == SAIL_NODE_STRING && sail__is_dir(one->string.data))
+            sail__problem(p, one, sail__arena_printf(p->arena, "%s.%s", stage, key), "%s is a directory; name a file of rows, or a pattern such as %s/*.jsonl",
+                          one->string.data, one->string.data);
+        else if (one->kind == SAIL_NODE_STRING && (sail__hub_is_name(one->string.data) || !strpbrk(one->string.data, "*?[")))
             need_file(p, one, stage, key, one->string.data);
         else if (sail__data_files(p->arena, one, key, &found, &err) != SAIL_OK)
             sail__problem_of(p, one, sail__arena_printf(p->arena, "%s.%s", stage, key), &err);
