@@ -60,6 +60,21 @@ return function(o)
       eval = { models = models, against = { "base", "dpo" }, generate = 64, temperature = 0.7, judge = judge },
     }
   end
+  stages[#stages + 1] = {
+    stage = "tables", name = "set-up",
+    tables = { make = function(run)
+      local function of(stage) return run:metric(stage, "eval_rewards/accuracies") or sail.null end
+      return {
+        title = "Set-up", columns = { "what", "value" },
+        rows = {
+          { "tokens of a prompt, of a response, at most", o.data.max_prompt .. ", " .. o.data.max_response },
+          { "steps, pairs a step", "60, 4" }, { "LoRA rank, learning rate", "16, 1e-4" }, { "seeds", seeds },
+          { "accuracy on held-out pairs of the reward model that labels DPR's", of "labeller" },
+          { "of the one that judges", of "assessor" },
+        },
+      }
+    end },
+  }
   stages[#stages + 1] = { stage = "report", name = "report" }
   return {
     title = o.title, name = o.name, seed = 1,
