@@ -363,12 +363,12 @@ static bool percent_value(sail__jvm *vm, spec *f, const sail__jv *v, sail__jbuf 
     }
     if (f->type == 'c' && v->kind == SAIL__J_STRING)
         return sail__jv_str(vm, v, b);
-    double x = v->kind == SAIL__J_FLOAT ? v->number : v->kind == SAIL__J_INT ? (double)v->integer : v->boolean;
     if (v->kind != SAIL__J_FLOAT && v->kind != SAIL__J_INT && v->kind != SAIL__J_BOOL)
         return v->kind == SAIL__J_UNDEFINED
                    ? sail__jundefined_used(vm, v)
                    : sail__jfail(vm, SAIL__JINJA_RUNTIME, "%%%c format: a real number is required, not %s", f->type,
                                  sail__jtype(v));
+    double x = v->kind == SAIL__J_FLOAT ? v->number : v->kind == SAIL__J_INT ? (double)v->integer : v->boolean;
     if (f->align != '<')
         f->align = 0;
     if (strchr("eEfFgG", f->type))
