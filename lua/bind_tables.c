@@ -1,9 +1,6 @@
 /* bind_tables.c - what a recipe's functions for the stage `tables` see of the run: the metrics of its stages. */
 #include "state.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "io/store.h"
 
 typedef struct tables_call {

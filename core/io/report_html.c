@@ -5,16 +5,15 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* A picture shows some hundred points; many pictures share a page that should open at once. */
 enum { POINTS = 600, POINTS_LEAST = 50, POINTS_OF_PAGE = 24000, STAGES_MOST = 256 };
 
 /* ---- escaping ---- */
 
-void sail__report_escape(sail_buf *out, const char *text)
+void sail__report_escape_part(sail_buf *out, const char *text, size_t n)
 {
-    for (; text && *text; text++)
+    for (; n; n--, text++)
         switch (*text) {
         case '&': sail__buf_str(out, "&amp;"); break;
         case '<': sail__buf_str(out, "&lt;"); break;
@@ -23,6 +22,12 @@ void sail__report_escape(sail_buf *out, const char *text)
         case '\'': sail__buf_str(out, "&#39;"); break;
         default: sail__buf_add(out, text, 1);
         }
+}
+
+void sail__report_escape(sail_buf *out, const char *text)
+{
+    if (text)
+        sail__report_escape_part(out, text, strlen(text));
 }
 
 static void html(sail_buf *out, const char *text) { sail__report_escape(out, text); }
@@ -297,9 +302,10 @@ static void run_card(const report_run *r, size_t index, sail_buf *out)
     html(out, r->name);
     sail__buf_str(out, "</h3><dl>");
     fact(out, "title", sail__report_fact(r, "title"));
-    static const char *const machinery[] = {"title", "name", "synced", "directory", "recipe_hash"}; /* shown elsewhere, or nobody's */
+    /* shown elsewhere, or nobody's; so is what a program reads: KIND/STAGE */
+    static const char *const machinery[] = {"title", "name", "synced", "directory", "recipe_hash"};
     for (size_t i = 0; i < r->n_facts; i++) {
-        bool shown = strlen(r->values[i]) < 400 && strncmp(r->keys[i], "comparison/", 11) != 0 && strncmp(r->keys[i], "tables/", 7) != 0 && strcmp(r->values[i], "[]") != 0;
+        bool shown = strlen(r->values[i]) < 400 && !strchr(r->keys[i], '/') && strcmp(r->values[i], "[]") != 0;
         for (size_t k = 0; k < sizeof machinery / sizeof machinery[0]; k++)
             shown = shown && strcmp(r->keys[i], machinery[k]) != 0;
         if (shown)
@@ -308,13 +314,9 @@ static void run_card(const report_run *r, size_t index, sail_buf *out)
     snprintf(text, sizeof text, "%lld", (long long)steps);
     fact(out, "last step", text);
     if (end > begin) {
-        time_t t = (time_t)begin;
-        struct tm tm;
         long seconds = (long)(end - begin);
         snprintf(text, sizeof text, "%ld:%02ld:%02ld", seconds / 3600, seconds / 60 % 60, seconds % 60);
         fact(out, "time", text);
-        if (!sail__report_fact(r, "began") && gmtime_r(&t, &tm) && strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &tm))
-            fact(out, "began", text);
     }
     sail__buf_str(out, "</dl></div>\n");
 }
@@ -462,21 +464,30 @@ static void stage_part(const report_data *d, const stage_list *stages, size_t in
 
 /* ---- samples ---- */
 
+/* Whether it is known what both models say of each token, and where in the text it stands. */
+static bool has_ratios(const sail__sample_response *a)
+{
+    if (!a->text || !a->ends || !a->logps || !a->ref)
+        return false;
+    for (size_t i = 1; i < a->n; i++)
+        if (a->ends[i] < a->ends[i - 1])
+            return false;
+    return a->n > 0 && a->ends[a->n - 1] == strlen(a->text);
+}
+
 /* Each token on a ground that says how much likelier (green) or less likely (red) the policy finds it than the reference: full at e^3. */
 static void coloured_text(const sail__sample_response *a, size_t skip, sail_buf *out)
 {
-    for (size_t i = 0, from = skip; i < a->n; from = a->ends[i] > from ? a->ends[i] : from, i++) {
+    for (size_t i = 0, from = skip; i < a->n; i++) {
         const double ratio = (double)a->logps[i] - (double)a->ref[i];
-        char piece[1024];
         if (a->ends[i] <= from)
             continue;
-        snprintf(piece, sizeof piece, "%.*s", (int)(a->ends[i] - from), a->text + from);
         if (isfinite(ratio))
             sail__buf_printf(out, "<i class='t' title='%+.2f' style='--c:var(--%s);--w:%.0f%%'>", ratio, ratio < 0 ? "bad" : "good",
                              45 * fmin(1, fabs(ratio) / 3));
-        html(out, piece);
-        if (isfinite(ratio))
-            sail__buf_str(out, "</i>");
+        sail__report_escape_part(out, a->text + from, a->ends[i] - from);
+        sail__buf_str(out, isfinite(ratio) ? "</i>" : "");
+        from = a->ends[i];
     }
 }
 
@@ -515,7 +526,7 @@ static void answer(const report_data *d, const report_run *r, const sail__sample
         sail__buf_str(out, p->outcome == 2 ? "<span class='badge'>tie</span>" : "<span class='badge win'>preferred</span>");
     sail__buf_printf(out, "<span>%zu tokens</span></header><p>", a->n);
     const size_t skip = a->text && a->text[0] == ' ' && a->text[1] > ' '; /* the space before a continuation's first word */
-    if (a->text && *a->text && a->ends && a->logps && a->ref && a->ends[a->n - 1] == strlen(a->text))
+    if (has_ratios(a) && *a->text)
         coloured_text(a, skip, out);
     else if (a->text && *a->text)
         html(out, a->text + skip);
@@ -575,7 +586,7 @@ static bool shown_before(const report_data *d, size_t run, size_t at)
 static void samples(const report_data *d, sail_buf *out)
 {
     size_t left = d->options->samples ? d->options->samples : 12;
-    bool begun = false;
+    bool begun = false, ratios = false;
     for (size_t i = 0; i < d->n && left; i++)
         for (size_t k = 0; k < d->runs[i].n_samples && left; k++) {
             const sail__sample *p = &d->runs[i].samples[k];
@@ -593,14 +604,16 @@ static void samples(const report_data *d, sail_buf *out)
                 for (size_t j = 0; j < d->runs[r].n_samples; j++) {
                     const sail__sample *q = &d->runs[r].samples[j];
                     for (int a = 0; same_prompt(p, q) && at_the_ends(&d->runs[r], q) && a < q->k; a++)
-                        if (!said_before(&d->runs[r], j, a))
+                        if (!said_before(&d->runs[r], j, a)) {
                             answer(d, &d->runs[r], q, a, out);
+                            ratios = ratios || has_ratios(&q->responses[a]);
+                        }
                 }
             sail__buf_str(out, "</div></div>\n");
         }
     if (begun)
-        sail__buf_str(out, "<p class='note'>Where words have a ground, it is their log-ratio: green where the policy finds them likelier than the "
-                           "reference, red where less; point at one for the number.</p></section>\n");
+        sail__buf_printf(out, "%s</section>\n", !ratios ? "" : "<p class='note'>Words on a ground: their log-ratio, green where the policy finds them "
+                                                               "likelier than the reference, red where less; point at one for the number.</p>");
 }
 
 /* ---- events ---- */

@@ -68,6 +68,7 @@ void sail__report_tables_text(const report_data *d, size_t run, sail_buf *out);
 sail_code sail__report_recipes_html(const report_data *d, bool folded, sail_buf *out, sail_err *err);
 
 void sail__report_escape(sail_buf *out, const char *text); /* for HTML */
+void sail__report_escape_part(sail_buf *out, const char *text, size_t n);
 void sail__report_script_text(sail_buf *out, const char *text); /* a JSON string inside a script element */
 
 bool sail__report_is_eval(const char *name); /* eval_… */

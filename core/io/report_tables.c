@@ -2,9 +2,7 @@
 #include "report_impl.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "tables.h"
 
@@ -108,12 +106,22 @@ void sail__report_tables_html(const report_data *d, sail_buf *out)
         each(d, i, html_table, out);
 }
 
-static void axis(sail_buf *out, const sail__table *t, size_t column, bool logarithmic)
+static double at(const sail__table *t, size_t row, size_t column, bool logarithmic)
 {
+    double v = sail__table_number(t, row, column);
+    return logarithmic ? log10(v) : v;
+}
+
+/* The rows' values of a column, null where there is none; rows that have no place on the axis x are left out. */
+static void values(const sail__table *t, size_t column, bool logarithmic, sail_buf *out)
+{
+    bool some = false;
     for (size_t r = 0; r < t->n_rows; r++) {
-        double v = sail__table_number(t, r, column);
-        v = logarithmic ? log10(v) : v;
-        sail__buf_str(out, r ? "," : "");
+        if (!isfinite(at(t, r, t->x, t->log_x)))
+            continue;
+        double v = at(t, r, column, logarithmic);
+        sail__buf_str(out, some ? "," : "");
+        some = true;
         if (isfinite(v))
             sail__buf_printf(out, "%.6g", v);
         else
@@ -139,9 +147,9 @@ static void chart(const report_data *d, size_t run, size_t fact, size_t index, c
         sail__buf_printf(out, "%s{\"run\":%zu,\"color\":%zu,\"part\":\"\",\"dash\":0,\"label\":", k ? "," : "", run, k);
         sail__report_script_text(out, t->columns[t->y[k]]);
         sail__buf_str(out, ",\"x\":[");
-        axis(out, t, t->x, t->log_x);
+        values(t, t->x, t->log_x, out);
         sail__buf_str(out, "],\"y\":[");
-        axis(out, t, t->y[k], t->log_y);
+        values(t, t->y[k], t->log_y, out);
         sail__buf_str(out, "]}");
     }
     sail__buf_str(out, "]}");
@@ -237,25 +245,17 @@ static void plain(sail_buf *out, const char *text)
         sail__buf_add(out, *text == '\n' ? " " : text, 1);
 }
 
-/* A run of an older sail has not kept when it began: its first metric says so. */
 static void when(const report_run *r, sail_buf *out)
 {
-    double begin = INFINITY;
-    char text[64];
-    struct tm tm;
-    for (size_t i = 0; i < r->n_metrics; i++)
-        begin = fmin(begin, r->metrics[i].time);
-    time_t t = isfinite(begin) ? (time_t)begin : 0;
-    const char *version = sail__report_fact(r, "version"), *began = sail__report_fact(r, "began");
+    const char *const facts[] = {"began", "version"}, *const before[] = {", ", ", sail "};
     sail__buf_str(out, "Run `");
     plain(out, r->name);
-    sail__buf_str(out, "`, ");
-    if (began)
-        plain(out, began);
-    else if (t && gmtime_r(&t, &tm) && strftime(text, sizeof text, "%Y-%m-%d", &tm))
-        sail__buf_str(out, text);
-    if (version)
-        sail__buf_printf(out, ", sail %s", version);
+    sail__buf_str(out, "`");
+    for (int i = 0; i < 2; i++) {
+        const char *fact = sail__report_fact(r, facts[i]);
+        sail__buf_str(out, fact ? before[i] : "");
+        plain(out, fact ? fact : "");
+    }
     sail__buf_str(out, ".\n\n");
 }
 

@@ -2,31 +2,25 @@
 #include "tables.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "report_impl.h"
 
-static sail_code wrong(size_t i, sail_err *err, const char *what)
-{
-    return sail_fail(err, SAIL_E_RECIPE, "table %zu: %s", i + 1, what);
-}
-
-static sail_code text_of(const sail_node *t, const char *key, size_t i, const char **out, sail_err *err)
+static sail_code text_of(const sail_node *t, const char *key, const char **out, sail_err *err)
 {
     const sail_node *n = sail__node_get(t, key);
     *out = n && n->kind == SAIL_NODE_STRING ? n->string.data : "";
     return !n || n->kind == SAIL_NODE_STRING || n->kind == SAIL_NODE_NULL
                ? SAIL_OK
-               : sail_fail(err, SAIL_E_RECIPE, "table %zu: %s must be text", i + 1, key);
+               : sail_fail(err, SAIL_E_RECIPE, "%s must be text", key);
 }
 
-static sail_code column_of(const sail__table *t, const sail_node *n, const char *what, size_t i, size_t *out, sail_err *err)
+static sail_code column_of(const sail__table *t, const sail_node *n, const char *what, size_t *out, sail_err *err)
 {
     for (*out = 0; n && n->kind == SAIL_NODE_STRING && *out < t->n_columns; ++*out)
         if (!strcmp(t->columns[*out], n->string.data))
             return SAIL_OK;
-    return sail_fail(err, SAIL_E_RECIPE, "table %zu: %s must name a column; there is no column `%s`", i + 1, what,
+    return sail_fail(err, SAIL_E_RECIPE, "%s must name a column; there is no column `%s`", what,
                      n && n->kind == SAIL_NODE_STRING ? n->string.data : n ? sail__node_kind_name(n->kind) : "(nothing)");
 }
 
@@ -35,39 +29,39 @@ static bool is_list(const sail_node *n, size_t most)
     return n && n->kind == SAIL_NODE_LIST && n->list.n > 0 && n->list.n <= most;
 }
 
-static sail_code read_rows(const sail_node *rows, size_t i, sail__table *t, sail_err *err)
+static sail_code read_rows(const sail_node *rows, sail__table *t, sail_err *err)
 {
     if (!is_list(rows, SAIL__TABLE_ROWS))
-        return sail_fail(err, SAIL_E_RECIPE, "table %zu: rows must be a list of 1 to %d lists of cells", i + 1, SAIL__TABLE_ROWS);
+        return sail_fail(err, SAIL_E_RECIPE, "rows must be a list of 1 to %d lists of cells", SAIL__TABLE_ROWS);
     t->rows = (const sail_node *const *)rows->list.items;
     t->n_rows = rows->list.n;
     for (size_t r = 0; r < t->n_rows; r++) {
         if (t->rows[r]->kind != SAIL_NODE_LIST || t->rows[r]->list.n != t->n_columns)
-            return sail_fail(err, SAIL_E_RECIPE, "table %zu: row %zu must be a list of %zu cells, one for each column; it has %zu "
-                             "(nil is no cell: sail.null is an empty one)", i + 1, r + 1,
-                             t->n_columns, t->rows[r]->kind == SAIL_NODE_LIST ? t->rows[r]->list.n : (size_t)0);
+            return sail_fail(err, SAIL_E_RECIPE, "row %zu must be a list of %zu cells, one for each column; it has %zu "
+                             "(nil is no cell: sail.null is an empty one)", r + 1, t->n_columns,
+                             t->rows[r]->kind == SAIL_NODE_LIST ? t->rows[r]->list.n : (size_t)0);
         for (size_t c = 0; c < t->n_columns; c++) {
             sail_node_kind kind = t->rows[r]->list.items[c]->kind;
             if (kind == SAIL_NODE_LIST || kind == SAIL_NODE_MAP || kind == SAIL_NODE_FUNCTION)
-                return sail_fail(err, SAIL_E_RECIPE, "table %zu: row %zu, column `%s`: a cell is a number, text, true or false, or nothing; "
-                                                     "this is %s", i + 1, r + 1, t->columns[c], sail__node_kind_name(kind));
+                return sail_fail(err, SAIL_E_RECIPE, "row %zu, column `%s`: a cell is a number, text, true or false, or nothing; "
+                                                     "this is %s", r + 1, t->columns[c], sail__node_kind_name(kind));
         }
     }
     return SAIL_OK;
 }
 
-static sail_code read_plot(const sail_node *plot, size_t i, sail__table *t, sail_err *err)
+static sail_code read_plot(const sail_node *plot, sail__table *t, sail_err *err)
 {
     if (!plot || plot->kind == SAIL_NODE_NULL)
         return SAIL_OK;
     const sail_node *y = sail__node_get(plot, "y"), *axes = sail__node_get(plot, "log");
-    SAIL_TRY(column_of(t, sail__node_get(plot, "x"), "plot.x", i, &t->x, err));
+    SAIL_TRY(column_of(t, sail__node_get(plot, "x"), "plot.x", &t->x, err));
     if (!is_list(y, SAIL__TABLE_COLUMNS))
-        return wrong(i, err, "plot.y must be a list of columns");
+        return sail_fail(err, SAIL_E_RECIPE, "plot.y must be a list of columns");
     for (size_t k = 0; k < y->list.n; k++)
-        SAIL_TRY(column_of(t, y->list.items[k], "plot.y", i, &t->y[t->n_y++], err));
+        SAIL_TRY(column_of(t, y->list.items[k], "plot.y", &t->y[t->n_y++], err));
     if (axes && (axes->kind != SAIL_NODE_STRING || (strcmp(axes->string.data, "x") && strcmp(axes->string.data, "y") && strcmp(axes->string.data, "xy"))))
-        return wrong(i, err, "plot.log must be \"x\", \"y\" or \"xy\"");
+        return sail_fail(err, SAIL_E_RECIPE, "plot.log must be \"x\", \"y\" or \"xy\"");
     t->log_x = axes && strchr(axes->string.data, 'x');
     t->log_y = axes && strchr(axes->string.data, 'y');
     return SAIL_OK;
@@ -86,43 +80,47 @@ static bool is_numeric(const sail__table *t, size_t column)
     return some;
 }
 
-sail_code sail__table_read(const sail_node *list, size_t i, sail__table *t, sail_err *err)
+static sail_code read_table(const sail_node *n, sail__table *t, sail_err *err)
 {
     static const char *const keys[] = {"title", "note", "columns", "rows", "shade", "plot"};
     enum { KEYS = sizeof keys / sizeof *keys };
-    const sail_node *n = list->list.items[i];
     memset(t, 0, sizeof *t);
     if (n->kind != SAIL_NODE_MAP)
-        return wrong(i, err, "must be {title = …, columns = {…}, rows = {{…}, …}}");
+        return sail_fail(err, SAIL_E_RECIPE, "must be {title = …, columns = {…}, rows = {{…}, …}}");
     for (size_t k = 0; k < n->list.n; k++) {
         bool known = false;
         for (size_t j = 0; j < KEYS; j++)
             known = known || !strcmp(n->list.keys[k], keys[j]);
         const char *near = sail__nearest(n->list.keys[k], keys, KEYS);
         if (!known)
-            return sail_fail(err, SAIL_E_RECIPE, "table %zu: there is no `%s`%s%s%s", i + 1, n->list.keys[k], near ? "; did you mean `" : "",
+            return sail_fail(err, SAIL_E_RECIPE, "there is no `%s`%s%s%s", n->list.keys[k], near ? "; did you mean `" : "",
                              near ? near : "", near ? "`?" : "");
     }
-    SAIL_TRY(text_of(n, "title", i, &t->title, err));
-    SAIL_TRY(text_of(n, "note", i, &t->note, err));
+    SAIL_TRY(text_of(n, "title", &t->title, err));
+    SAIL_TRY(text_of(n, "note", &t->note, err));
     const sail_node *columns = sail__node_get(n, "columns"), *shade = sail__node_get(n, "shade");
     if (!is_list(columns, SAIL__TABLE_COLUMNS))
-        return sail_fail(err, SAIL_E_RECIPE, "table %zu: columns must be a list of 1 to %d names", i + 1, SAIL__TABLE_COLUMNS);
+        return sail_fail(err, SAIL_E_RECIPE, "columns must be a list of 1 to %d names", SAIL__TABLE_COLUMNS);
     for (size_t c = 0; c < columns->list.n; c++) {
         if (columns->list.items[c]->kind != SAIL_NODE_STRING)
-            return wrong(i, err, "the names of columns must be text");
+            return sail_fail(err, SAIL_E_RECIPE, "the names of columns must be text");
         t->columns[t->n_columns++] = columns->list.items[c]->string.data;
     }
-    SAIL_TRY(read_rows(sail__node_get(n, "rows"), i, t, err));
+    SAIL_TRY(read_rows(sail__node_get(n, "rows"), t, err));
     for (size_t c = 0; c < t->n_columns; c++)
         t->numeric[c] = is_numeric(t, c);
     if (shade && !is_list(shade, SAIL__TABLE_COLUMNS))
-        return wrong(i, err, "shade must be a list of columns");
+        return sail_fail(err, SAIL_E_RECIPE, "shade must be a list of columns");
     for (size_t k = 0, c; shade && k < shade->list.n; k++) {
-        SAIL_TRY(column_of(t, shade->list.items[k], "shade", i, &c, err));
+        SAIL_TRY(column_of(t, shade->list.items[k], "shade", &c, err));
         t->shaded[c] = true;
     }
-    return read_plot(sail__node_get(n, "plot"), i, t, err);
+    return read_plot(sail__node_get(n, "plot"), t, err);
+}
+
+sail_code sail__table_read(const sail_node *list, size_t i, sail__table *t, sail_err *err)
+{
+    return read_table(list->list.items[i], t, err) == SAIL_OK ? SAIL_OK : sail_fail_in(err, "table %zu", i + 1);
 }
 
 double sail__table_number(const sail__table *t, size_t row, size_t column)

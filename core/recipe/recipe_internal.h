@@ -44,6 +44,13 @@ extern const char *const sail__recipe_root_keys[];
 /* By file and line; what several stages have in common is told once. */
 void sail__problems_sort(sail_problems *p);
 
+/* A stage's output is there at once and whole: at/output with these files. */
+typedef struct sail__stage_file {
+    const char *name;
+    const sail_buf *text;
+} sail__stage_file;
+sail_code sail__stage_output(sail_arena *a, const char *at, const sail__stage_file *files, size_t n, sail_err *err);
+
 /* Stage `tables` into the directory `at`: to the run's fact "tables/STAGE" and to at/output. */
 struct sail__store;
 sail_code sail__tables_stage(const sail__recipe *r, const sail__stage *s, const char *at, struct sail__store *store, sail_err *err);

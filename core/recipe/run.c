@@ -382,21 +382,27 @@ static sail_code tell_models(const sail__recipe *r, const sail__stage *s, const 
     return code;
 }
 
+sail_code sail__stage_output(sail_arena *a, const char *at, const sail__stage_file *files, size_t n, sail_err *err)
+{
+    char *part = sail__path_join(a, at, "output.part"), *output = sail__path_join(a, at, "output");
+    if (!part || !output)
+        return sail_fail(err, SAIL_E_NOMEM, "out of memory");
+    SAIL_TRY(sail__remove_tree(part, err));
+    SAIL_TRY(sail__make_dirs(part, err));
+    for (size_t i = 0; i < n; i++)
+        SAIL_TRY(write_text(sail__path_join(a, part, files[i].name), files[i].text, err));
+    return rename(part, output) == 0 ? SAIL_OK : sail_fail(err, SAIL_E_IO, "%s: %s", output, strerror(errno));
+}
+
 /* The output is a file, there as soon as all figures are in the store. */
 static sail_code eval_output(const char *at, const sail__metrics *m, sail_err *err)
 {
-    char *part = sail__path_join(m->arena, at, "output.part"), *output = sail__path_join(m->arena, at, "output");
     sail_buf b = {0};
     for (size_t i = 0; i < m->n; i++)
         sail__buf_printf(&b, "%s\n \"%s\": %.17g", i ? "," : "{", m->items[i].name, sail__metric_value(&m->items[i]));
     sail__buf_str(&b, m->n ? "\n}\n" : "{}\n");
-    sail_code code = sail__remove_tree(part, err);
-    if (code == SAIL_OK)
-        code = sail__make_dirs(part, err);
-    if (code == SAIL_OK)
-        code = write_text(sail__path_join(m->arena, part, "results.json"), &b, err);
-    if (code == SAIL_OK && rename(part, output) != 0)
-        code = sail_fail(err, SAIL_E_IO, "%s: %s", output, strerror(errno));
+    const sail__stage_file file = {"results.json", &b};
+    sail_code code = sail__stage_output(m->arena, at, &file, 1, err);
     sail__buf_free(&b);
     return code;
 }
