@@ -13,8 +13,9 @@ typedef struct entry {
     const char *path, *value;
 } entry;
 typedef struct entries {
-    entry *items;
+    entry *items; /* in the order of the recipe */
     size_t n, cap;
+    const entry **by_path;
 } entries;
 
 typedef struct level {
@@ -100,12 +101,24 @@ static bool flatten(sail_arena *a, const char *text, entries *e, sail_err *err)
     return true;
 }
 
+static int compare_paths(const void *a, const void *b) { return strcmp((*(const entry *const *)a)->path, (*(const entry *const *)b)->path); }
+
+/* A recipe of a hundred stages has ten thousand keys. */
+static bool sort_paths(sail_arena *a, entries *e)
+{
+    e->by_path = sail__arena_array(a, e->n + 1, sizeof *e->by_path);
+    for (size_t i = 0; e->by_path && i < e->n; i++)
+        e->by_path[i] = &e->items[i];
+    if (e->by_path)
+        qsort(e->by_path, e->n, sizeof *e->by_path, compare_paths);
+    return e->by_path != NULL;
+}
+
 static const char *value_of(const entries *e, const char *path)
 {
-    for (size_t i = 0; i < e->n; i++)
-        if (!strcmp(e->items[i].path, path))
-            return e->items[i].value;
-    return NULL;
+    const entry wanted = {path, NULL}, *key = &wanted;
+    const entry **found = bsearch(&key, e->by_path, e->n, sizeof *e->by_path, compare_paths);
+    return found ? (*found)->value : NULL;
 }
 
 /* Where runs are kept and what they are called is different always. */
@@ -188,7 +201,7 @@ sail_code sail__report_recipes_html(const report_data *d, bool folded, sail_buf 
     entries *all = sail__arena_array(d->arena, d->n + 1, sizeof *all);
     bool ok = all != NULL;
     for (size_t r = 0; ok && d->n > 1 && r < d->n; r++)
-        ok = flatten(d->arena, d->runs[r].recipe, &all[r], err);
+        ok = flatten(d->arena, d->runs[r].recipe, &all[r], err) && sort_paths(d->arena, &all[r]);
     if (ok && d->n > 1)
         differences(d, all, out);
     for (size_t r = 0; all && r < d->n; r++)

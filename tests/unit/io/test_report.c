@@ -157,6 +157,34 @@ static void html_lets_nothing_out(void **state)
     }
 }
 
+static void tokens_are_coloured_whole_and_only_where_their_places_are_known(void **state)
+{
+    fixture *f = *state;
+    static const int32_t ids[] = {3, 4};
+    static const float logps[] = {-1, -2}, ref[] = {-1.5f, -1};
+    char text[3002], path[128];
+    memset(text, 'a', 3000);
+    strcpy(text + 3000, "b");
+    const uint32_t ends[][2] = {{3000, 3001}, {5000, 3001}};
+    for (int i = 0; i < 2; i++) {
+        sail__store *s;
+        sail__sample_response r = {ids, 2, text, logps, "policy", NAN, ref, ends[i]};
+        sail__sample p = {.stage = "align", .step = 9, .kind = "eval", .route = "", .prompt_ids = ids, .n_prompt = 2, .prompt = "long", .outcome = -1,
+                          .k = 1, .responses = &r};
+        snprintf(path, sizeof path, "%s/run.db", f->runs[0]);
+        ok(f, sail__store_open(path, SAIL__STORE_WRITE, &s, &f->err));
+        ok(f, sail__store_add_samples(s, &p, 1, &f->err));
+        sail__store_close(s);
+        make(f, SAIL__REPORT_HTML, 1);
+        const char *at = strstr(f->out.data, "<p class='prompt'>long</p>");
+        assert_non_null(at);
+        const size_t coloured = count(at, "<i class='t'");
+        assert_int_equal(coloured, i == 0 ? 2 : 0);
+        at = strstr(at, "aaa");
+        assert_int_equal(strspn(at, "a"), 3000);
+    }
+}
+
 static void recipes_are_compared_key_by_key(void **state)
 {
     fixture *f = *state;
@@ -283,6 +311,7 @@ int main(void)
         T(json_holds_every_value),
         T(csv_has_a_row_a_value),
         T(html_lets_nothing_out),
+        T(tokens_are_coloured_whole_and_only_where_their_places_are_known),
         T(recipes_are_compared_key_by_key),
         T(text_has_curves_and_no_control_characters),
         T(win_rates_stand_first_then_curves_then_samples),
