@@ -90,7 +90,7 @@ static const sail__example examples[] = {
 };
 const sail__command sail__cmd_pull = {
     .name = "pull",
-    .args = "[datasets/]OWNER/NAME[@REVISION]",
+    .args = "[datasets/]OWNER/NAME[@REVISION][/FILE]",
     .summary = "fetch a model of the Hugging Face hub into its cache",
     .doc = "Fetches what sail needs of a model (config, tokenizer, chat template, safetensors) into the cache that "
            "Hugging Face's tools use, too; "
