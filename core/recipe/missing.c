@@ -3,64 +3,69 @@
 
 #include "../io/data.h"
 #include "../io/hub.h"
-#include "recipe.h"
+#include "recipe_internal.h"
 
-static void need_file(sail_problems *p, const sail_node *at, const char *stage, const char *key, const char *path)
+typedef struct search {
+    sail_problems *problems;
+    const char *stage;
+} search;
+
+/* Once each: many stages may read one file. */
+static void tell(const search *s, const sail_node *at, const char *key, const char *message)
 {
-    if (!path || *path == '@' || sail__hub_is_name(path) || sail__file_exists(path) || sail__is_dir(path))
-        return;
-    const char *message = sail__arena_printf(p->arena, "there is no file or directory %s", path);
-    for (size_t i = 0; message && i < p->n; i++)
-        if (!strcmp(p->items[i].message, message)) /* many stages may read one file */
-            return;
-    sail__problem(p, at, sail__arena_printf(p->arena, "%s.%s", stage, key), "%s", message ? message : path);
+    if (message && !sail__problems_told(s->problems, message))
+        sail__problem(s->problems, at, sail__arena_printf(s->problems->arena, "%s.%s", s->stage, key), "%s", message);
 }
 
-static void need_files(sail_problems *p, const char *stage, const char *key, const sail_node *files)
+static void need_file(const search *s, const sail_node *at, const char *key, const char *path)
 {
-    size_t n = !files ? 0 : files->kind == SAIL_NODE_LIST ? files->list.n : 1;
-    for (size_t i = 0; i < n; i++) {
-        const sail_node *one = files->kind == SAIL_NODE_LIST ? files->list.items[i] : files;
+    if (*path != '@' && !sail__hub_is_name(path) && !sail__file_exists(path) && !sail__is_dir(path))
+        tell(s, at, key, sail__arena_printf(s->problems->arena, "there is no file or directory %s", path));
+}
+
+/* A file or directory, or several by name, each with one or a list of them. */
+static void need_paths(const search *s, const char *key, const sail_node *n)
+{
+    if (n->kind == SAIL_NODE_STRING)
+        need_file(s, n, key, n->string.data);
+    for (size_t i = 0; (n->kind == SAIL_NODE_LIST || n->kind == SAIL_NODE_MAP) && i < n->list.n; i++)
+        need_paths(s, key, n->list.items[i]);
+}
+
+/* Files of rows: one or a list of them, each a path, a pattern or {path, weight}. */
+static void need_rows(const search *s, const char *key, const sail_node *files)
+{
+    sail_arena *a = s->problems->arena;
+    const bool list = files->kind == SAIL_NODE_LIST;
+    for (size_t i = 0; i < (list ? files->list.n : 1); i++) {
+        const sail_node *one = list ? files->list.items[i] : files;
+        const char *path = one->kind == SAIL_NODE_STRING ? one->string.data : NULL;
         sail__data_options found;
         sail_err err = {0};
-        if (one->kind == SAIL_NODE_STRING && sail__is_dir(one->string.data))
-            sail__problem(p, one, sail__arena_printf(p->arena, "%s.%s", stage, key), "%s is a directory; name a file of rows, or a pattern such as %s/*.jsonl",
-                          one->string.data, one->string.data);
-        else if (one->kind == SAIL_NODE_STRING && (sail__hub_is_name(one->string.data) || !strpbrk(one->string.data, "*?[")))
-            need_file(p, one, stage, key, one->string.data);
-        else if (sail__data_files(p->arena, one, key, &found, &err) != SAIL_OK)
-            sail__problem_of(p, one, sail__arena_printf(p->arena, "%s.%s", stage, key), &err);
+        if (path && sail__is_dir(path))
+            tell(s, one, key, sail__arena_printf(a, "%s is a directory; name a file of rows, or a pattern such as %s/*.jsonl", path, path));
+        else if (path && (sail__hub_is_name(path) || !strpbrk(path, "*?[")))
+            need_file(s, one, key, path);
+        else if (sail__data_files(a, one, key, &found, &err) != SAIL_OK)
+            sail__problem_of(s->problems, one, sail__arena_printf(a, "%s.%s", s->stage, key), &err);
         else
             for (size_t k = 0; k < found.n_paths; k++)
-                need_file(p, one, stage, key, found.paths[k]);
+                need_file(s, one, key, found.paths[k]);
     }
 }
 
-/* A plugin's own paths. */
-static void slot_files(sail_problems *p, const sail__stage *s, const char *key, const sail_slot *slot)
+static bool need(void *user, const sail_opt *row, const char *key, sail_node *n)
 {
-    const sail_node *node = slot->loaded ? sail__node_find(s->node, key) : NULL;
-    for (const sail_opt *o = slot->loaded ? slot->loaded->plugin.opts : NULL; node && node->kind == SAIL_NODE_MAP && o && o->name; o++) {
-        const sail_node *at = o->flags & SAIL_OPT_PATH ? sail__node_get(node, o->name) : NULL;
-        if (at && at->kind == SAIL_NODE_STRING)
-            need_file(p, at, s->name, sail__arena_printf(p->arena, "%s.%s", key, o->name), at->string.data);
-    }
+    const bool rows = row->type == SAIL_OPT_TYPE_NODE && strcmp(key, "eval.models") != 0;
+    if (n->kind != SAIL_NODE_NULL)
+        (rows ? need_rows : need_paths)(user, key, n);
+    return true;
 }
 
 void sail__recipe_missing(const sail__recipe *r, sail_problems *p)
 {
     for (size_t i = 0; i < r->n_stages; i++) {
-        const sail__stage *s = &r->stages[i];
-        const char *const keys[] = {"path", "adapter_path", "tokenizer"};
-        const char *const values[] = {s->model.path, s->model.adapter_path, s->model.tokenizer};
-        for (size_t k = 0; k < 3; k++) {
-            const char *key = sail__arena_printf(p->arena, "model.%s", keys[k]);
-            need_file(p, key ? sail__node_find(s->node, key) : NULL, s->name, key, values[k]);
-        }
-        slot_files(p, s, "method.judge", &s->judge);
-        slot_files(p, s, "eval.judge", &s->eval_judge);
-        need_files(p, s->name, "data.train", s->data.train);
-        need_files(p, s->name, "data.eval", s->data.eval);
-        need_files(p, s->name, "generate.prompts", s->generate.prompts);
+        search s = {p, r->stages[i].name};
+        sail__recipe_each_path(r->ctx, p->arena, r->stages[i].node, need, &s); /* false: p's arena remembers */
     }
 }

@@ -31,6 +31,14 @@ static int by_place(const void *x, const void *y)
     return c ? c : strcmp(a->message, b->message);
 }
 
+bool sail__problems_told(const sail_problems *p, const char *message)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (!strcmp(p->items[i].message, message))
+            return true;
+    return false;
+}
+
 void sail__problems_sort(sail_problems *p)
 {
     if (p->n < 2)

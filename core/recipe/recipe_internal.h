@@ -24,10 +24,14 @@ sail__override *sail__overrides_parse(sail_arena *a, const char *const *texts, s
 bool sail__recipe_merge(sail_arena *a, sail_node *base, const sail_node *over);
 
 /* Make every path in a map of sections absolute: relative to the file it is written in, or to the working directory; hf:OWNER/NAME is
- * looked up in the Hugging Face cache, and one that is not there stays as it is and is told in absent; a malformed one is a problem. Either list may be NULL. False: out of
- * memory. */
+ * looked up in the Hugging Face cache, and one that is not there stays as it is and is told in absent; a malformed one is a problem.
+ * Either list may be NULL. False: out of memory. */
 bool sail__recipe_paths(sail_ctx *ctx, sail_arena *a, sail_node *node, sail_problems *problems, sail_problems *absent);
-/* The same for one string. */
+/* Call visit for every option of a map of sections that is a path, or paths, and is there; those of plugins, too. key: "SECTION.OPTION",
+ * "SECTION.SLOT.OPTION". False: there was no memory for a key, or visit gave false. */
+typedef bool sail__path_visit(void *user, const sail_opt *row, const char *key, sail_node *n);
+bool sail__recipe_each_path(sail_ctx *ctx, sail_arena *a, const sail_node *node, sail__path_visit *visit, void *user);
+/* sail__recipe_paths for one string. */
 const char *sail__recipe_path(sail_arena *a, const sail_node *n);
 
 /* The row SECTION.KEY of the tables; NULL: none. */
@@ -43,6 +47,8 @@ extern const char *const sail__recipe_root_keys[];
 
 /* By file and line; what several stages have in common is told once. */
 void sail__problems_sort(sail_problems *p);
+/* Whether one of them has this message. */
+bool sail__problems_told(const sail_problems *p, const char *message);
 
 /* A stage's output is there at once and whole: at/output with these files. */
 typedef struct sail__stage_file {
