@@ -141,14 +141,9 @@ static const char *one_line(sail__import *x, const char *text)
     return copy;
 }
 
-void sail__import_say(sail__import *x, const char *key, const char *fmt, ...)
+static void note(sail__import *x, const char *key, bool doubt, const char *made)
 {
-    va_list ap;
     const sail_node *at = *key ? sail__node_get(x->source, key) : NULL;
-    char made[1024];
-    va_start(ap, fmt);
-    vsnprintf(made, sizeof made, fmt, ap);
-    va_end(ap);
     const char *text = one_line(x, made);
     key = one_line(x, key);
     for (size_t i = 0; text && i < x->n_notes; i++)
@@ -168,7 +163,17 @@ void sail__import_say(sail__import *x, const char *key, const char *fmt, ...)
     if (!text || !key || x->n_notes == x->cap_notes)
         x->problems.oom = true;
     else
-        x->notes[x->n_notes++] = (sail__import_note){key, at ? at->line : 0, text};
+        x->notes[x->n_notes++] = (sail__import_note){key, at ? at->line : 0, text, doubt};
+}
+
+void sail__import_say(sail__import *x, const char *key, const char *fmt, ...)
+{
+    va_list ap;
+    char text[1024];
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    note(x, key, false, text);
 }
 
 /* ---- which program, which of its trainers ---- */
@@ -277,12 +282,10 @@ static void unknown(sail__import *x, const char *key)
         if (r->from & x->from)
             names[n++] = r->key;
     const char *near = sail__nearest(key, names, n);
+    char text[256] = "not known, and left out: `sail help recipe` lists what a recipe can say";
     if (near)
-        sail__import_say(x, key, "not known, and left out; did you mean `%s`?", near);
-    else
-        sail__import_say(x, key, "not known, and left out: `sail help recipe` lists what a recipe can say");
-    if (x->n_notes)
-        x->notes[x->n_notes - 1].doubt = true;
+        snprintf(text, sizeof text, "not known, and left out; did you mean `%s`?", near);
+    note(x, key, true, text);
 }
 
 static void go_through(sail__import *x)
