@@ -235,11 +235,12 @@ static sail_code write_answer(talk *t, sail_arena *a, const sail__ids *ids, sail
     return add_message(t, "assistant", t->text.data ? t->text.data : "", t->text.len, err);
 }
 
-/* A question that gets no answer is taken back. */
+/* A question that gets no answer is taken back, and what was left out for it. */
 static sail_code ask(talk *t, const char *text, size_t len, sail_err *err)
 {
     sail_arena *a = sail__arena_new();
     sail__ids ids = {0};
+    const size_t first = t->first;
     SAIL_TRY(add_message(t, "user", text, len, err));
     t->text.len = 0;
     t->started = t->interrupted = false;
@@ -247,8 +248,10 @@ static sail_code ask(talk *t, const char *text, size_t len, sail_err *err)
     sail_code code = a ? fit(t, a, &ids, err) : sail_fail(err, SAIL_E_NOMEM, "out of memory");
     if (code == SAIL_OK)
         code = write_answer(t, a, &ids, err);
-    if (code != SAIL_OK)
+    if (code != SAIL_OK) {
         take_back(t);
+        t->first = first;
+    }
     sail__ids_free(&ids);
     sail__arena_free(a);
     return code;
