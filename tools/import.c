@@ -93,6 +93,16 @@ void sail__import_bad(sail__import *x, const char *key, const char *text, const 
     sail__buf_free(&all);
 }
 
+int sail__import_choice(sail__import *x, const char *key, const char *without, const char *const *names, int n)
+{
+    const char *text = sail__import_text(x, key, without);
+    for (int i = 0; i < n; i++)
+        if (strcmp(text, names[i]) == 0)
+            return i;
+    sail__import_bad(x, key, text, names, (size_t)n);
+    return -1;
+}
+
 /* ---- the recipe ---- */
 
 static const char *their_default(const sail__import *x) { return x->from == SAIL__FROM_TRL ? "TRL's default" : "LLaMA-Factory's default"; }
@@ -110,14 +120,19 @@ void sail__import_put(sail__import *x, const char *to, const sail_node *value)
         x->problems.oom = true;
 }
 
-void sail__import_put_text(sail__import *x, const sail_node *at, const char *to, const char *text)
+sail_node *sail__import_string(sail__import *x, const sail_node *at, const char *text)
 {
-    sail_node *n = node_at(x, at, SAIL_NODE_STRING);
-    if (n && text) {
+    sail_node *n = text ? node_at(x, at, SAIL_NODE_STRING) : NULL;
+    if (n) {
         n->string.data = text;
         n->string.len = strlen(text);
     }
-    sail__import_put(x, to, text ? n : NULL);
+    return n;
+}
+
+void sail__import_put_text(sail__import *x, const sail_node *at, const char *to, const char *text)
+{
+    sail__import_put(x, to, sail__import_string(x, at, text));
 }
 
 void sail__import_put_number(sail__import *x, const sail_node *at, const char *to, double value)
@@ -202,23 +217,18 @@ static bool stage_of(const char *word, sail__import_stage *out)
 /* LLaMA-Factory says it: `stage`. */
 static sail_code their_stage(sail__import *x, sail_err *err)
 {
-    static const struct {
-        const char *name;
-        sail__import_stage stage;
-    } known[] = {{"dpo", SAIL__IMPORT_DPO}, {"kto", SAIL__IMPORT_KTO}, {"sft", SAIL__IMPORT_SFT}, {"rm", SAIL__IMPORT_REWARD}, {"pt", SAIL__IMPORT_SFT}};
     static const char *const names[] = {"dpo", "kto", "sft", "rm", "pt"};
-    const char *stage = sail__import_text(x, "stage", "sft");
-    if (strcmp(stage, "ppo") == 0)
+    static const sail__import_stage stages[] = {SAIL__IMPORT_DPO, SAIL__IMPORT_KTO, SAIL__IMPORT_SFT, SAIL__IMPORT_REWARD, SAIL__IMPORT_SFT};
+    enum { NAMES = sizeof names / sizeof *names, PRETRAINING = NAMES - 1 };
+    const sail_node *said = sail__node_get(x->source, "stage");
+    if (said && said->kind == SAIL_NODE_STRING && strcmp(said->string.data, "ppo") == 0)
         return sail_fail(err, SAIL_E_OPTION, "%s: PPO is not here: for learning from what the model writes under a reward model see recipes/sail-dpr.yaml "
-                         "and recipes/variants/rloo.lua", sail__node_where(x->c->arena, sail__node_get(x->source, "stage")));
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(stage, known[i].name) == 0) {
-            x->stage = known[i].stage;
-            if (strcmp(stage, "pt") == 0)
-                sail__import_say(x, "stage", "pretraining on plain text is written as sft: rows need a `completion`, and a `prompt` of at least a token");
-            return SAIL_OK;
-        }
-    sail__import_bad(x, "stage", stage, names, sizeof names / sizeof *names);
+                         "and recipes/variants/rloo.lua", sail__node_where(x->c->arena, said));
+    const int i = sail__import_choice(x, "stage", "sft", names, NAMES);
+    if (i >= 0)
+        x->stage = stages[i];
+    if (i == PRETRAINING)
+        sail__import_say(x, "stage", "pretraining on plain text is written as sft: rows need a `completion`, and a `prompt` of at least a token");
     return SAIL_OK;
 }
 

@@ -79,8 +79,11 @@ bool sail__import_off(const sail_node *n);
 double sail__import_number(sail__import *x, const char *key, double without);
 bool sail__import_flag(sail__import *x, const char *key, bool without);
 const char *sail__import_text(sail__import *x, const char *key, const char *without);
+/* Which of n names the value is; without: where there is none. -1: it is none of them, a problem. */
+int sail__import_choice(sail__import *x, const char *key, const char *without, const char *const *names, int n);
 /* A value at `to`; at: where it comes from (NULL: the other's default). */
 void sail__import_put(sail__import *x, const char *to, const sail_node *value);
+sail_node *sail__import_string(sail__import *x, const sail_node *at, const char *text); /* NULL: out of memory, or text is NULL */
 void sail__import_put_text(sail__import *x, const sail_node *at, const char *to, const char *text);
 void sail__import_put_number(sail__import *x, const sail_node *at, const char *to, double value);
 void sail__import_say(sail__import *x, const char *key, const char *fmt, ...) SAIL_PRINTF(3, 4);

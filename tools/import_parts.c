@@ -11,6 +11,13 @@ static const sail_node *at(const sail__import *x, const char *key) { return sail
 /* One of two keys, the first where both are there; "" where neither is. */
 static const char *either(sail__import *x, const char *a, const char *b) { return sail__import_get(x, a) ? a : sail__import_get(x, b) ? b : ""; }
 
+static void add_text(sail__import *x, sail_node *list, const sail_node *from, const char *text)
+{
+    sail_node *n = sail__import_string(x, from, text);
+    if (n && list)
+        sail__node_append(x->c->arena, list, n);
+}
+
 /* A file of the other's: from here, or from beside its configuration; NULL: neither is there. */
 static const char *local(sail__import *x, const char *name)
 {
@@ -63,10 +70,8 @@ static void targets(sail__import *x, const char *key)
     sail_node *list = sail__cli_list(x->c);
     for (const char *s = text ? text : "q_proj,v_proj"; *s; s += strspn(s, ", ")) {
         const size_t len = strcspn(s, ", ");
-        const char *name = sail__arena_strndup(x->c->arena, s, len);
-        sail_node *one = name && len ? sail__node_string(x->c->arena, name, x->path) : NULL;
-        if (list && one)
-            sail__node_append(x->c->arena, list, one);
+        if (len)
+            add_text(x, list, n, sail__arena_strndup(x->c->arena, s, len));
         s += len;
     }
     sail__import_put(x, "model.adapter.targets", list);
@@ -75,16 +80,12 @@ static void targets(sail__import *x, const char *key)
 static void adapter(sail__import *x)
 {
     static const char *const kinds[] = {"lora", "full", "freeze", "oft"};
-    const char *kind = trl(x) ? (sail__import_flag(x, "use_peft", false) ? "lora" : "full") : sail__import_text(x, "finetuning_type", "lora");
+    enum { LORA, FULL, KINDS = sizeof kinds / sizeof *kinds };
+    const int kind = !trl(x) ? sail__import_choice(x, "finetuning_type", "lora", kinds, KINDS) : sail__import_flag(x, "use_peft", false) ? LORA : FULL;
     const char *rank_key = trl(x) ? "lora_r" : "lora_rank";
-    bool known = false;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        known = known || strcmp(kind, kinds[i]) == 0;
-    if (!known)
-        sail__import_bad(x, "finetuning_type", kind, kinds, sizeof kinds / sizeof *kinds);
-    if (known && strcmp(kind, "lora") != 0 && strcmp(kind, "full") != 0)
+    if (kind > FULL)
         sail__import_say(x, "finetuning_type", "there are lora and full here; every parameter is trained");
-    if (strcmp(kind, "lora") != 0)
+    if (kind != LORA)
         return;
     const double rank = sail__import_number(x, rank_key, trl(x) ? 16 : 8), alpha = sail__import_number(x, "lora_alpha", trl(x) ? 32 : 2 * rank);
     sail__import_put_text(x, at(x, trl(x) ? "use_peft" : "finetuning_type"), "model.adapter.kind", "lora");
@@ -125,16 +126,6 @@ static void model(sail__import *x)
 
 /* ---- data ---- */
 
-static void add_file(sail__import *x, sail_node *list, const sail_node *from, const char *path)
-{
-    sail_node *n = sail__node_new(x->c->arena, SAIL_NODE_STRING, from->origin, from->line, 0);
-    if (!n || !path || !list)
-        return;
-    n->string.data = path;
-    n->string.len = strlen(path);
-    sail__node_append(x->c->arena, list, n);
-}
-
 static const char *column(const sail_node *columns, const char *name, const char *without)
 {
     const sail_node *n = sail__node_get(columns, name);
@@ -150,8 +141,8 @@ static void fields(sail__import *x, const sail_node *info)
     if (strcmp(format, "alpaca") != 0)
         return;
     sail_node *prompt = sail__cli_list(x->c);
-    add_file(x, prompt, info, column(columns, "prompt", "instruction"));
-    add_file(x, prompt, info, column(columns, "query", "input"));
+    add_text(x, prompt, info, column(columns, "prompt", "instruction"));
+    add_text(x, prompt, info, column(columns, "query", "input"));
     sail__import_put(x, "data.fields.prompt", prompt);
     sail__import_put_text(x, info, pairs ? "data.fields.chosen" : "data.fields.completion",
                           pairs ? column(columns, "chosen", "chosen") : column(columns, "response", "output"));
@@ -182,7 +173,7 @@ static void named(sail__import *x, const char *key, const char *to)
             sail__import_say(x, key, "%s has no file in %s/dataset_info.json: put it into a file of its own (JSONL, JSON), and name that here", name, dir);
         else if (strcmp(key, "dataset") == 0 && s == names)
             fields(x, one);
-        add_file(x, list, from, path);
+        add_text(x, list, from, path);
         s += len;
     }
     sail__import_put(x, to, list && list->list.n == 1 ? list->list.items[0] : list);
@@ -197,7 +188,7 @@ static void mixture(sail__import *x)
         if (path && !found)
             sail__import_say(x, "datasets", "%s is not here: put it into a file (JSONL, JSON), and name that in data.train", path);
         if (path)
-            add_file(x, list, all->list.items[i], found ? found : path);
+            add_text(x, list, all->list.items[i], found ? found : path);
     }
     if (list && list->list.n)
         sail__import_put(x, "data.train", list);
@@ -210,21 +201,25 @@ static void lengths(sail__import *x)
     const double whole = sail__import_number(x, whole_key, trl(x) ? 1024 : 2048);
     const double prompt = sail__import_number(x, "max_prompt_length", whole > 1 ? (double)((int64_t)whole / 2) : 1);
     const double response = sail__import_number(x, "max_completion_length", whole - prompt > 1 ? whole - prompt : 1);
-    const char *mode = sail__import_text(x, "truncation_mode", "keep_start");
     static const char *const modes[] = {"keep_start", "keep_end"};
-    if (trl(x) && strcmp(mode, modes[0]) != 0 && strcmp(mode, modes[1]) != 0)
-        sail__import_bad(x, "truncation_mode", mode, modes, 2);
+    enum { KEEP_END = 1, MODES };
+    const int mode = trl(x) ? sail__import_choice(x, "truncation_mode", modes[0], modes, MODES) : 0;
     sail__import_put_number(x, at(x, trl(x) && at(x, "max_prompt_length") ? "max_prompt_length" : whole_key), "data.max_prompt", prompt);
     sail__import_put_number(x, at(x, at(x, "max_completion_length") ? "max_completion_length" : whole_key), "data.max_response", response);
-    sail__import_put_text(x, at(x, "truncation_mode"), "data.truncate", trl(x) && strcmp(mode, "keep_end") == 0 ? "start" : "end");
+    sail__import_put_text(x, at(x, "truncation_mode"), "data.truncate", mode == KEEP_END ? "start" : "end");
     if (!at(x, "max_completion_length"))
         sail__import_say(x, at(x, whole_key) ? whole_key : "", "%s cuts prompt and response together at %g tokens; here each has a limit of its own, "
                          "data.max_prompt and data.max_response", trl(x) ? "TRL" : "LLaMA-Factory", whole);
 }
 
+/* When something is done now and then. */
+enum { NEVER, BY_STEPS, BY_EPOCH, IF_BEST };
+static const char *const strategies[] = {"no", "steps", "epoch", "best"};
+
 static void evaluation(sail__import *x)
 {
-    const char *key = either(x, "eval_strategy", "evaluation_strategy"), *how = *key ? sail__import_text(x, key, "no") : "no";
+    const char *key = either(x, "eval_strategy", "evaluation_strategy");
+    const int when = sail__import_choice(x, key, "no", strategies, IF_BEST);
     const double share = sail__import_number(x, "val_size", 0);
     if (!trl(x) && share > 0 && share < 1)
         sail__import_put(x, "data.held_out", at(x, "val_size"));
@@ -232,12 +227,12 @@ static void evaluation(sail__import *x)
         sail__import_say(x, "val_size", "a number of rows; data.held_out is a share of the prompts");
     if (!trl(x))
         named(x, "eval_dataset", "data.eval");
-    if (strcmp(how, "steps") == 0)
+    if (when == BY_STEPS)
         sail__import_put_number(x, at(x, at(x, "eval_steps") ? "eval_steps" : key), "eval.every",
                                 sail__import_number(x, "eval_steps", sail__import_number(x, "logging_steps", 500)));
-    else if (strcmp(how, "epoch") == 0)
+    else if (when == BY_EPOCH)
         sail__import_say(x, key, "eval.every is a number of steps; before and after there is an evaluation anyway");
-    if (trl(x) && strcmp(how, "no") != 0) {
+    if (trl(x) && when > NEVER) {
         sail__import_put_number(x, at(x, key), "data.held_out", 0.05);
         sail__import_say(x, key, "one prompt of twenty is held out of data.train for it; data.eval names a file");
     }
@@ -274,15 +269,11 @@ static void schedule(sail__import *x)
                                         "inverse_sqrt", "reduce_lr_on_plateau", "warmup_stable_decay"};
     static const char *const ours[] = {"linear", "cosine", "constant", "constant", "cosine", "cosine", "linear", "constant", "constant", "linear"};
     enum { EXACT = 5, ALL = sizeof names / sizeof *names };
-    const char *name = sail__import_text(x, "lr_scheduler_type", "linear");
+    const int i = sail__import_choice(x, "lr_scheduler_type", names[0], names, ALL);
     const double steps = sail__import_number(x, "warmup_steps", 0), share = sail__import_number(x, "warmup_ratio", 0);
-    int i = 0;
-    while (i < ALL && strcmp(name, names[i]) != 0)
-        i++;
-    if (i == ALL) {
-        sail__import_bad(x, "lr_scheduler_type", name, names, ALL);
+    if (i < 0)
         return;
-    }
+    const char *name = names[i];
     if (share >= 1)
         sail__problem(&x->problems, at(x, "warmup_ratio"), "warmup_ratio", "is %g: a share of the steps below 1 is wanted (warmup_steps counts them)", share);
     if (i >= EXACT)
@@ -337,11 +328,9 @@ enum { LOSSES = sizeof losses / sizeof *losses, TRL_LOSSES = 16 };
 
 static sail_node *slot(sail__import *x, const sail_node *from, const char *kind)
 {
-    sail_node *map = sail__cli_map(x->c), *name = sail__node_new(x->c->arena, SAIL_NODE_STRING, from ? from->origin : x->path, from ? from->line : 0, 0);
+    sail_node *map = sail__cli_map(x->c), *name = sail__import_string(x, from, kind);
     if (!map || !name)
         return NULL;
-    name->string.data = kind;
-    name->string.len = strlen(kind);
     sail__cli_put(x->c, map, "kind", name);
     return map;
 }
@@ -421,15 +410,11 @@ static void pairs(sail__import *x)
 static void contrastive(sail__import *x)
 {
     static const char *const names[] = {"sigmoid", "hinge", "ipo", "simpo", "alphapo"};
-    const char *name = sail__import_text(x, "loss_type", "sigmoid");
-    const bool simpo = strcmp(name, "simpo") == 0 || strcmp(name, "alphapo") == 0;
-    size_t i = 0;
-    while (i < 5 && strcmp(name, names[i]) != 0)
-        i++;
-    if (i == 5) {
-        sail__import_bad(x, "loss_type", name, names, 5);
+    enum { SIMPO = 3, NAMES = sizeof names / sizeof *names };
+    const int i = sail__import_choice(x, "loss_type", names[0], names, NAMES);
+    if (i < 0)
         return;
-    }
+    const bool simpo = i >= SIMPO;
     sail_node *map = slot(x, at(x, "loss_type"), simpo ? "simpo" : "cpo");
     if (!simpo && at(x, "loss_type"))
         option(x, map, "loss_type", "loss_type");
@@ -493,10 +478,10 @@ static void name(sail__import *x)
 
 static void steps_between(sail__import *x)
 {
-    const char *save = sail__import_text(x, "save_strategy", "steps");
-    if (strcmp(save, "steps") != 0) {
+    const int when = sail__import_choice(x, "save_strategy", "steps", strategies, IF_BEST + 1);
+    if (when != BY_STEPS) {
         sail__node_unset(sail__node_get(x->recipe, "checkpoint"), "every");
-        if (strcmp(save, "no") != 0)
+        if (when > NEVER)
             sail__import_say(x, "save_strategy", "checkpoint.every is a number of steps; at the end there is one anyway");
     } else if (sail__import_get(x, "save_steps")) {
         sail__import_put(x, "checkpoint.every", sail__import_get(x, "save_steps"));
