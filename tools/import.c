@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/hub.h"
 #include "recipe/recipe.h"
 
 const char *const sail__import_stage_names[] = {"dpo", "kto", "cpo", "orpo", "sft", "reward", NULL};
@@ -344,7 +345,7 @@ static void sort(sail_node *recipe)
 }
 
 /* What a recipe may hold is for the recipe's own reader to say; a value's line is still that of the source. Model and data may be named
- * where the recipe is run. */
+ * where the recipe is run, and fetched before. */
 static void check(sail__import *x)
 {
     static const char *const named[] = {"model.path", "data.train"};
@@ -352,9 +353,11 @@ static void check(sail__import *x)
     sail_err ignored = {0};
     sail_node *whole = sail__node_copy(x->c->arena, x->recipe);
     for (size_t i = 0; whole && i < sizeof named / sizeof *named; i++) {
-        if (sail__node_find(x->recipe, named[i]))
+        const sail_node *given = sail__node_find(x->recipe, named[i]);
+        if (given && (given->kind != SAIL_NODE_STRING || !sail__hub_is_name(given->string.data)))
             continue;
-        sail__import_say(x, "", "%s is not said: name it in the recipe, or as %s=… on the command line", named[i], named[i]);
+        if (!given)
+            sail__import_say(x, "", "%s is not said: name it in the recipe, or as %s=… on the command line", named[i], named[i]);
         if (sail__node_put(x->c->arena, whole, named[i], sail__node_string(x->c->arena, "later", x->path), &ignored) != SAIL_OK)
             x->problems.oom = true;
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "import.h"
+#include "io/hub.h"
 
 static bool trl(const sail__import *x) { return x->from == SAIL__FROM_TRL; }
 static const sail_node *at(const sail__import *x, const char *key) { return sail__node_get(x->source, key); }
@@ -37,6 +38,24 @@ static void put_path(sail__import *x, const char *key, const char *to, const cha
     if (!found)
         sail__import_say(x, key, "%s is not here: %s", name, otherwise);
     sail__import_put_text(x, at(x, key), to, found ? found : name);
+}
+
+/* OWNER/NAME that is not here is the hub's, as it is to them. */
+static void base(sail__import *x)
+{
+    const char *key = "model_name_or_path", *name = sail__import_text(x, key, NULL), *revision = sail__import_text(x, "model_revision", "main");
+    const char *whole = name ? sail__arena_printf(x->c->arena, "%s@%s", name, revision) : NULL;
+    sail__hub_name hub = {0};
+    sail_err ignored = {0};
+    if (whole && !local(x, name) && sail__hub_parse(x->c->arena, whole, &hub, &ignored) == SAIL_OK && !hub.dataset && !hub.file) {
+        const char *text = sail__hub_text(x->c->arena, &hub);
+        sail__import_put_text(x, at(x, key), "model.path", text ? sail__arena_printf(x->c->arena, "hf:%s", text) : NULL);
+        sail__import_say(x, key, "%s is taken from the Hugging Face cache: `sail pull %s` puts it there", name, text ? text : name);
+        return;
+    }
+    put_path(x, key, "model.path", "name a Hugging Face directory or a GGUF file in model.path");
+    if (at(x, "model_revision"))
+        sail__import_say(x, "model_revision", "a model on disk is what it is: see that it is this revision");
 }
 
 static void dtype(sail__import *x)
@@ -116,7 +135,7 @@ static void template(sail__import *x)
 
 static void model(sail__import *x)
 {
-    put_path(x, "model_name_or_path", "model.path", "download the model and name its directory (or a GGUF file) in model.path");
+    base(x);
     if (!trl(x))
         put_path(x, "adapter_name_or_path", "model.adapter_path", "name a PEFT directory");
     dtype(x);

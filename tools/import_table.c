@@ -27,6 +27,7 @@
 const sail__import_row sail__import_rows[] = {
     /* model */
     PART("model_name_or_path", BOTH),
+    PART("model_revision", BOTH),
     PART("adapter_name_or_path", FACTORY),
     PART("use_peft", TRL),
     PART("finetuning_type", FACTORY),
@@ -57,7 +58,6 @@ const sail__import_row sail__import_rows[] = {
     NOTE("use_bnb_nested_quant", TRL, QUANTISED),
     NOTE("quantization_bit", FACTORY, QUANTISED),
     NOTE("quantization_method", FACTORY, QUANTISED),
-    NOTE("model_revision", TRL, "models are read from disk as they are: download this revision"),
     NOTE("trust_remote_code", BOTH, "no code of a model is run; `sail help` and README list the families"),
     NOTE("attn_implementation", TRL, KERNELS),
     NOTE("flash_attn", FACTORY, KERNELS),
