@@ -277,15 +277,15 @@ static sail_code match(sail__weights *w, sail_err *err)
     return SAIL_OK;
 }
 
-static bool wanted_gguf(const sail__weights *w, const char *name)
+/* Whether a slot reads it (fused ones begin where q's does), or the config did. */
+static bool wanted_gguf(const sail__weights *w, const sail__gguf_tensor *t)
 {
     static const char *const rotary[] = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"};
     for (size_t i = 0; i < sizeof rotary / sizeof rotary[0]; i++)
-        if (!strcmp(name, rotary[i]))
+        if (!strcmp(t->name, rotary[i]))
             return true;
-    struct found own;
     for (size_t i = 0; i < w->n; i++)
-        if (find_gguf(w, &w->params[i], &own) && !strcmp(own.name, name))
+        if (w->slots[i].data == t->data)
             return true;
     return false;
 }
@@ -294,9 +294,8 @@ static void warn_extra(const sail__weights *w)
 {
     static const char text[] = "is none of the model's parameters and is ignored";
     if (w->gguf) {
-        bool extra = sail__gguf_count(w->gguf) != w->n; /* the search below is slow, and mostly not needed */
-        for (size_t i = 0; extra && i < sail__gguf_count(w->gguf); i++)
-            if (!wanted_gguf(w, sail__gguf_at(w->gguf, i)->name))
+        for (size_t i = 0; i < sail__gguf_count(w->gguf); i++)
+            if (!wanted_gguf(w, sail__gguf_at(w->gguf, i)))
                 warn(w, text, sail__gguf_at(w->gguf, i)->name, w->path);
         return;
     }

@@ -447,6 +447,7 @@ static void what_cannot_be_written_leaves_no_file(void **state)
 /* A copy of a file with one key or tensor changed, read. */
 struct change {
     const char *family, *key, *tensor; /* what is left out; NULL: nothing */
+    const char *added;                 /* a tensor */
     const char *text_key, *text;       /* a key with another text */
     const char *word;
 };
@@ -465,15 +466,19 @@ static void rewrite(const char *from, const char *to, const struct change *x, sa
             sail__gguf_put_copy(&k, kv);
     if (x->text_key)
         sail__gguf_put_text(&k, x->text_key, x->text);
-    sail__gguf_entry *e = sail__arena_array(a, sail__gguf_count(g), sizeof *e);
+    sail__gguf_entry *e = sail__arena_array(a, sail__gguf_count(g) + 1, sizeof *e);
     for (size_t i = 0; i < sail__gguf_count(g); i++) {
         const sail__gguf_tensor *t = sail__gguf_at(g, i);
         if (!(x->tensor && !strcmp(t->name, x->tensor)))
             e[n++] = (sail__gguf_entry){t->name, t->dtype, t->rank, {t->dims[0], t->dims[1]}};
     }
-    ok(sail__gguf_begin(to, &k, e, n, &w, &err), &err);
+    if (x->added)
+        e[n] = (sail__gguf_entry){x->added, SAIL_F32, 1, {4, 1}};
+    ok(sail__gguf_begin(to, &k, e, n + (x->added != NULL), &w, &err), &err);
     for (size_t i = 0; i < n; i++)
         ok(sail__gguf_write(w, sail__gguf_find(g, e[i].name)->data, sail__gguf_find(g, e[i].name)->bytes, &err), &err);
+    if (x->added)
+        ok(sail__gguf_write(w, (float[4]){0}, 4 * sizeof(float), &err), &err);
     ok(sail__gguf_commit(w, &err), &err);
     sail__gguf_keys_free(&k);
     sail__gguf_close(g);
@@ -503,6 +508,57 @@ static void a_damaged_file_is_refused_with_the_reason(void **state)
         if (code == SAIL_OK || !strstr(err.message, cases[i].word) || !strstr(err.message, changed))
             fail_msg("\"%s\" should hold \"%s\" and %s", err.message, cases[i].word, changed);
         sail__weights_close(again);
+        sail__weights_close(w);
+        assert_int_equal(unlink(path) + unlink(changed), 0);
+        sail__arena_free(a);
+    }
+}
+
+struct warnings {
+    int n;
+    char last[1024];
+};
+
+static void keep_warning(void *user, sail_log_level level, const char *message)
+{
+    struct warnings *w = user;
+    if (level != SAIL_LOG_WARN)
+        return;
+    w->n++;
+    snprintf(w->last, sizeof w->last, "%s", message);
+}
+
+static struct warnings warnings_of(const char *path)
+{
+    struct warnings out = {0};
+    sail_err err = {0};
+    sail__weights *w;
+    sail_ctx *ctx = sail_ctx_new();
+    sail_ctx_set_log(ctx, SAIL_LOG_WARN, keep_warning, &out);
+    ok(sail__weights_open(ctx, path, &w, &err), &err);
+    sail__weights_close(w);
+    sail_ctx_free(ctx);
+    return out;
+}
+
+static void a_tensor_that_is_not_read_is_told(void **state)
+{
+    static const struct change cases[] = {{"llama_rope3"}, {"phi3_longrope"}, {"llama_rope3", .added = "blk.0.adapter.weight"},
+                                          {"phi3_longrope", .added = "output.scale"}};
+    (void)state;
+    GOLDEN_OR_SKIP();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sail_arena *a = sail__arena_new();
+        sail_err err = {0};
+        sail__weights *w = open_ok(golden_path(sail__arena_printf(a, "models/families/%s", cases[i].family)));
+        const char *path = sail__arena_strdup(a, new_path()), *changed = sail__arena_strdup(a, new_path());
+        sail__export e = export_of(w, SAIL_F32);
+        ok(sail__export_gguf(path, &e, &err), &err);
+        rewrite(path, changed, &cases[i], a);
+        const struct warnings told = warnings_of(changed);
+        assert_int_equal(told.n, cases[i].added != NULL);
+        if (cases[i].added && (!strstr(told.last, cases[i].added) || !strstr(told.last, changed)))
+            fail_msg("\"%s\" should hold %s and %s", told.last, cases[i].added, changed);
         sail__weights_close(w);
         assert_int_equal(unlink(path) + unlink(changed), 0);
         sail__arena_free(a);
@@ -563,6 +619,7 @@ static void fused_projections_read_the_same(void **state)
     rig_load(&r, &(rig_spec){.path = fused});
     assert_null(sail__gguf_find(sail__weights_gguf(r.weights), "blk.0.attn_q.weight"));
     compare_logits(&r, "phi");
+    assert_int_equal(warnings_of(fused).n, 0);
     rig_report(&r, "fused q, k and v");
     assert_int_equal(unlink(path) + unlink(fused), 0);
     sail__weights_close(w);
@@ -584,6 +641,7 @@ int main(void)
         cmocka_unit_test(what_the_architecture_cannot_say_is_refused),
         cmocka_unit_test(what_cannot_be_written_leaves_no_file),
         cmocka_unit_test(a_damaged_file_is_refused_with_the_reason),
+        cmocka_unit_test(a_tensor_that_is_not_read_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
