@@ -41,6 +41,16 @@ static sail_code close_out(struct out *o, sail_code code)
     return code;
 }
 
+static sail_code put_values(struct out *o, const sail__gguf_entry *e, const float *v, size_t count)
+{
+    for (size_t i = 0; e->dtype == SAIL_F16 && i < count; i++)
+        if (fabsf(v[i]) > largest_f16)
+            return sail_fail(o->err, SAIL_E_NUMERIC, "%s: f16 has no number as large as %g; bf16 does", e->name, (double)v[i]);
+    if (sail_from_f32(e->dtype, v, o->bytes, count, o->err) != SAIL_OK)
+        return sail_fail_in(o->err, "%s", e->name);
+    return sail__gguf_write(o->w, o->bytes, sail_dtype_bytes(e->dtype, count), o->err);
+}
+
 /* Rows [first, first + n) in o->values, of a role's matrix (or the n entries of its vector, each a row of one), go out. They are whole
  * heads where the file has another order. */
 static sail_code put_rows(struct out *o, sail__role role, const sail__gguf_entry *e, int64_t first, int64_t n, int64_t cols, double factor)
@@ -54,14 +64,9 @@ static sail_code put_rows(struct out *o, sail__role role, const sail__gguf_entry
         memcpy(o->moved + at * cols, o->values + from * cols, (size_t)cols * sizeof(float));
         v = o->moved;
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         v[i] = (float)((v[i] + plus) * factor);
-        if (e->dtype == SAIL_F16 && fabsf(v[i]) > largest_f16)
-            return sail_fail(o->err, SAIL_E_NUMERIC, "%s: f16 has no number as large as %g; bf16 does", e->name, (double)v[i]);
-    }
-    if (sail_from_f32(e->dtype, v, o->bytes, count, o->err) != SAIL_OK)
-        return sail_fail_in(o->err, "%s", e->name);
-    return sail__gguf_write(o->w, o->bytes, sail_dtype_bytes(e->dtype, count), o->err);
+    return put_values(o, e, v, count);
 }
 
 /* ---- a model ---- */
@@ -272,9 +277,7 @@ static sail_code plan_adapter(struct job *j, const sail__peft *p, const sail__pa
 /* The file has one alpha, and readers scale by alpha / rank: what a module's own scale is beyond that goes into B. */
 static sail_code put_module(struct out *o, const sail__peft *p, const sail__lora_module *m, const sail__param *of, const sail__gguf_entry *e)
 {
-    const size_t n = (size_t)(m->rank * m->in);
-    SAIL_TRY(sail_from_f32(e[0].dtype, m->a, o->bytes, n, o->err));
-    SAIL_TRY(sail__gguf_write(o->w, o->bytes, sail_dtype_bytes(e[0].dtype, n), o->err));
+    SAIL_TRY(put_values(o, &e[0], m->a, (size_t)(m->rank * m->in)));
     memcpy(o->values, m->b, (size_t)(m->out * m->rank) * sizeof(float));
     return put_rows(o, of->role, &e[1], 0, m->out, m->rank, m->scale * (double)m->rank / p->alpha);
 }

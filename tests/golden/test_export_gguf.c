@@ -436,6 +436,8 @@ static void what_cannot_be_written_leaves_no_file(void **state)
     ok(sail__peft_read(a, golden_path("models/training/lora_head"), &p, &err), &err);
     refusal(sail__export_gguf_lora(path, &e, &p, &err), &err, SAIL_E_FORMAT, "lm_head.weight whole", path);
     p = an_adapter(a, sail__weights_config(w));
+    ((float *)(uintptr_t)p.modules[0].a)[2] = 8e4f; /* the test's own numbers */
+    refusal(sail__export_gguf_lora(path, &e, &p, &err), &err, SAIL_E_NUMERIC, "lora_a: f16 has no number as large as 80000", path);
     e.dtype = SAIL_Q8_0;
     refusal(sail__export_gguf_lora(path, &e, &p, &err), &err, SAIL_E_ARG, "not q8_0", path);
     sail__weights_close(w), sail__weights_close(reward);
