@@ -65,12 +65,10 @@ static sail_code adapter_numbers(sail__cli *c, const sail__stage *s, const sail_
         SAIL_TRY(sail__node_as_string(t->list.items[i], "model.adapter.targets", &targets[i], err));
     SAIL_TRY(sail__linear_modules(c->arena, m, targets, n_targets, &modules, &n_modules, err));
     *out = 0;
-    for (size_t i = 0; i < n_modules; i++)
-        for (size_t k = 0; k < n; k++) {
-            const size_t len = strlen(modules[i]);
-            if (strncmp(p[k].name, modules[i], len) == 0 && strcmp(p[k].name + len, ".weight") == 0)
-                *out += (double)s->adapter.rank * (double)(p[k].rows + p[k].cols);
-        }
+    for (size_t i = 0; i < n_modules; i++) {
+        const sail__param *w = sail__weight_of(p, n, modules[i]);
+        *out += w ? (double)s->adapter.rank * (double)(w->rows + w->cols) : 0;
+    }
     return SAIL_OK;
 }
 

@@ -247,21 +247,12 @@ sail_code sail__export_gguf(const char *path, const sail__export *e, sail_err *e
 
 /* ---- an adapter ---- */
 
-static const sail__param *param_of(const struct job *j, const sail__lora_module *m)
-{
-    const size_t n = strlen(m->module);
-    for (size_t i = 0; i < j->n; i++)
-        if (!strncmp(j->params[i].name, m->module, n) && !strcmp(j->params[i].name + n, ".weight"))
-            return &j->params[i];
-    return NULL;
-}
-
 static sail_code plan_adapter(struct job *j, const sail__peft *p, const sail__param **of, size_t *room)
 {
     for (size_t i = 0; i < p->n_modules; i++) {
         const sail__lora_module *m = &p->modules[i];
         sail__gguf_entry *a = &j->entries[2 * i], *b = a + 1;
-        of[i] = param_of(j, m);
+        of[i] = sail__weight_of(j->params, j->n, m->module);
         if (!of[i])
             return sail_fail(j->err, SAIL_E_FORMAT, "%s: the model has no module %s", j->path, m->module);
         *a = (sail__gguf_entry){NULL, j->e->dtype, 2, {m->in, m->rank}};

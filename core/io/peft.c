@@ -349,11 +349,10 @@ sail_code sail__peft_read(sail_arena *a, const char *dir, sail__peft *out, sail_
 
 /* ---- against a model ---- */
 
-static const sail__param *find(const sail__param *params, size_t n, const char *name, const char *end)
+static const sail__param *find(const sail__param *params, size_t n, const char *name)
 {
-    size_t k = strlen(name);
     for (size_t i = 0; i < n; i++)
-        if (!strncmp(params[i].name, name, k) && !strcmp(params[i].name + k, end))
+        if (!strcmp(params[i].name, name))
             return &params[i];
     return NULL;
 }
@@ -380,7 +379,7 @@ sail_code sail__peft_fits(const sail__peft *p, const sail__param *params, size_t
 {
     for (size_t i = 0; i < p->n_modules; i++) {
         const sail__lora_module *m = &p->modules[i];
-        const sail__param *w = find(params, n, m->module, ".weight");
+        const sail__param *w = sail__weight_of(params, n, m->module);
         if (!w || w->vector)
             return sail_fail(err, SAIL_E_SHAPE, "%s: the model has no linear layer %s", dir, m->module);
         if (w->rows != m->out || w->cols != m->in)
@@ -390,7 +389,7 @@ sail_code sail__peft_fits(const sail__peft *p, const sail__param *params, size_t
     }
     for (size_t i = 0; i < p->n_saved; i++) {
         const sail__saved_module *s = &p->saved[i];
-        const sail__param *w = find(params, n, s->name, "");
+        const sail__param *w = find(params, n, s->name);
         if (!w)
             return sail_fail(err, SAIL_E_SHAPE, "%s: the model has no parameter %s", dir, s->name);
         if (w->rows != s->rows || w->cols != s->cols || w->vector != s->vector)
@@ -423,13 +422,13 @@ sail_code sail__peft_reorder(sail_arena *a, sail__peft *p, const sail__model_con
     if (!modules || !whole)
         return no_memory("adapter", err);
     for (size_t i = 0; i < p->n_modules; i++) {
-        const sail__param *w = find(params, n, p->modules[i].module, ".weight");
+        const sail__param *w = sail__weight_of(params, n, p->modules[i].module);
         modules[i] = p->modules[i];
         if (w && sail__param_reordered(c, w->role))
             SAIL_TRY(reorder(a, &modules[i].b, modules[i].out, modules[i].rank, c, w->role, to_file, err));
     }
     for (size_t i = 0; i < p->n_saved; i++) {
-        const sail__param *w = find(params, n, p->saved[i].name, "");
+        const sail__param *w = find(params, n, p->saved[i].name);
         whole[i] = p->saved[i];
         if (w && sail__param_reordered(c, w->role))
             SAIL_TRY(reorder(a, &whole[i].data, w->vector ? w->cols : w->rows, w->vector ? 1 : w->cols, c, w->role, to_file, err));

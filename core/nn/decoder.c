@@ -48,15 +48,9 @@ static sail_value need(builder *b, sail__role role, int layer, int *index)
 
 static const sail__lora_layer *lora_of(const builder *b, int param_index)
 {
-    const char *name = b->spec->params[param_index].name;
-    size_t n = strlen(name);
-    if (n < 7)
-        return NULL;
-    for (size_t i = 0; i < b->spec->n_lora; i++) {
-        const char *m = b->spec->lora[i].module;
-        if (strlen(m) == n - 7 && strncmp(m, name, n - 7) == 0 && strcmp(name + n - 7, ".weight") == 0)
+    for (size_t i = 0; i < b->spec->n_lora; i++)
+        if (sail__is_weight_of(b->spec->params[param_index].name, b->spec->lora[i].module))
             return &b->spec->lora[i];
-    }
     return NULL;
 }
 

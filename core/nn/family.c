@@ -347,6 +347,20 @@ sail_code sail__model_params(sail_arena *a, const sail__model_config *c, sail__p
     return SAIL_OK;
 }
 
+bool sail__is_weight_of(const char *param, const char *module)
+{
+    const size_t n = strlen(module);
+    return strncmp(param, module, n) == 0 && strcmp(param + n, ".weight") == 0;
+}
+
+const sail__param *sail__weight_of(const sail__param *params, size_t n, const char *module)
+{
+    for (size_t i = 0; i < n; i++)
+        if (sail__is_weight_of(params[i].name, module))
+            return &params[i];
+    return NULL;
+}
+
 bool sail__param_reordered(const sail__model_config *c, sail__role role)
 {
     return c->per_head_qkv && (role == SAIL__ROLE_QKV || role == SAIL__ROLE_QKV_BIAS);

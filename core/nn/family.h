@@ -85,6 +85,10 @@ bool sail__param_wanted(const sail__model_config *c, sail__role role);
  * final norm, head. In the arena. Nothing is read. */
 sail_code sail__model_params(sail_arena *a, const sail__model_config *c, sail__param **out, size_t *n, sail_err *err);
 
+/* Whether a parameter of this name is the weight of a module, "model.layers.0.mlp.up_proj"; and the one that is (NULL: none). */
+bool sail__is_weight_of(const char *param, const char *module);
+const sail__param *sail__weight_of(const sail__param *params, size_t n, const char *module);
+
 /* Row i (of a vector: entry i) of a parameter lies at this row of the family's Hugging Face files, and the other way round. They
  * differ where the files keep q, k and v per head. */
 bool sail__param_reordered(const sail__model_config *c, sail__role role);

@@ -47,12 +47,10 @@ static need need_of(const sail__model *m, sail_dtype dtype, bool as_stored, sail
 static double adapter_numbers(const sail__model *m, const sail__adapter *a)
 {
     double n = 0;
-    for (size_t i = 0; a && i < a->n_layers; i++)
-        for (size_t k = 0; k < m->n_params; k++) {
-            const size_t len = strlen(a->layers[i].module);
-            if (!strncmp(m->params[k].name, a->layers[i].module, len) && !strcmp(m->params[k].name + len, ".weight"))
-                n += (double)a->layers[i].rank * (double)(m->params[k].rows + m->params[k].cols);
-        }
+    for (size_t i = 0; a && i < a->n_layers; i++) {
+        const sail__param *p = sail__weight_of(m->params, m->n_params, a->layers[i].module);
+        n += p ? (double)a->layers[i].rank * (double)(p->rows + p->cols) : 0;
+    }
     for (size_t i = 0; a && i < a->n_saved; i++)
         for (size_t k = 0; k < m->n_params; k++)
             if (!strcmp(m->params[k].name, a->saved[i].name))

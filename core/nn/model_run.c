@@ -264,8 +264,7 @@ sail_code sail__model_read(sail__model *m, sail__role_kind role, const char *nam
     SAIL_TRY(sail__tensor_get_f32(m->rt, &t, out, err));
     for (size_t k = 0; merged && k < m->n_lora[role]; k++) {
         const sail__lora_layer *l = &m->lora[role][k];
-        size_t n = strlen(l->module);
-        if (strncmp(name, l->module, n) == 0 && strcmp(name + n, ".weight") == 0)
+        if (sail__is_weight_of(name, l->module))
             return add_update(m, l, first, count, out, err);
     }
     return SAIL_OK;

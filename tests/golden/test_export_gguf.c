@@ -248,9 +248,8 @@ static sail__peft an_adapter(sail_arena *a, const sail__model_config *c)
     ok(sail__model_params(a, c, &params, &n_params, &err), &err);
     sail__lora_module *m = sail__arena_array(a, n, sizeof *m);
     for (size_t i = 0; i < n; i++) {
-        const sail__param *p = params;
-        while (strncmp(p->name, names[i], strlen(names[i])) || strcmp(p->name + strlen(names[i]), ".weight"))
-            p++;
+        const sail__param *p = sail__weight_of(params, n_params, names[i]);
+        assert_non_null(p);
         m[i] = (sail__lora_module){.module = names[i], .rank = 2 + (int64_t)(i % 2), .in = p->cols, .out = p->rows, .scale = 1 + 0.25 * (double)i};
         float *wa = sail__arena_array(a, (size_t)(m[i].rank * m[i].in), sizeof *wa), *wb = sail__arena_array(a, (size_t)(m[i].rank * m[i].out), sizeof *wb);
         for (int64_t k = 0; k < m[i].rank * m[i].in; k++)
@@ -273,8 +272,7 @@ static sail_code merged_rows(void *user, const sail__param *p, int64_t first, in
     SAIL_TRY(from_weights(m->w, p, first, count, out, err));
     for (size_t i = 0; i < m->p->n_modules; i++) {
         const sail__lora_module *l = &m->p->modules[i];
-        const size_t n = strlen(l->module);
-        if (strncmp(p->name, l->module, n) || strcmp(p->name + n, ".weight"))
+        if (!sail__is_weight_of(p->name, l->module))
             continue;
         for (int64_t r = 0; r < count; r++)
             for (int64_t c = 0; c < p->cols; c++)
