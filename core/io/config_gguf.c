@@ -64,17 +64,12 @@ static bool has(const struct reader *r, sail__role role)
     return sail__gguf_name(role, 0, name, sizeof name) && sail__gguf_find(r->g, name);
 }
 
-static bool later_gemma(const sail__model_config *c)
-{
-    return !strcmp(c->model_type, "gemma2") || !strcmp(c->model_type, "gemma3_text");
-}
-
 static void refused(struct reader *r, const sail__model_config *c)
 {
     static const char *const keys[] = {"attn_logit_softcapping", "final_logit_softcapping", "expert_count",   "attention.scale",
                                        "logit_scale",            "residual_scale",          "embedding_scale"};
     char name[160];
-    for (size_t i = later_gemma(c) ? 2 : 0; i < sizeof keys / sizeof keys[0] && r->code == SAIL_OK; i++) {
+    for (size_t i = sail__later_gemma(c) ? 2 : 0; i < sizeof keys / sizeof keys[0] && r->code == SAIL_OK; i++) {
         const sail__gguf_kv *kv = sail__gguf_get(r->g, key_of(r, keys[i], name));
         if (kv && sail__gguf_double_at(kv, 0) != 0)
             r->code = sail_fail(r->err, SAIL_E_FORMAT, "%s: key %s is not supported", sail__gguf_path(r->g), name);
@@ -245,7 +240,7 @@ static void computation(struct reader *r, sail__model_config *c)
     c->tied = !sail__gguf_find(r->g, "output.weight");
     if (!strcmp(c->model_type, "gpt_neox") && r->code == SAIL_OK)
         r->code = sail__gguf_bool(r->g, key_of(r, "use_parallel_residual", name), &parallel, &c->parallel, r->err);
-    if (later_gemma(c)) {
+    if (sail__later_gemma(c)) {
         c->attention_scale = sail__gguf_attention_scale(c);
         c->attention_softcap = number(r, "attn_logit_softcapping", gemma2 ? &gemma2_attention : &none);
         c->final_softcap = number(r, "final_logit_softcapping", gemma2 ? &gemma2_final : &none);

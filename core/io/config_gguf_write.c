@@ -37,15 +37,10 @@ static bool is(const sail__model_config *c, const char *type)
     return !strcmp(c->model_type, type);
 }
 
-static bool scales_itself(const sail__model_config *c)
-{
-    return is(c, "gemma2") || is(c, "gemma3_text");
-}
-
 double sail__gguf_factor(const sail__model_config *c, sail__role role)
 {
     const bool q = role == (c->qk_norm ? SAIL__ROLE_Q_NORM : SAIL__ROLE_Q);
-    return q && scales_itself(c) ? c->attention_scale / sail__gguf_attention_scale(c) : 1;
+    return q && sail__later_gemma(c) ? c->attention_scale / sail__gguf_attention_scale(c) : 1;
 }
 
 /* ---- what an architecture cannot say ---- */

@@ -234,7 +234,7 @@ static void computation(struct writer *w, const sail__model_config *c, sail_node
     static const char *const activations[] = {[SAIL_ACT_SILU] = "silu", [SAIL_ACT_GELU] = "gelu", [SAIL_ACT_RELU] = "relu",
                                               [SAIL_ACT_GELU_TANH] = "gelu_pytorch_tanh"};
     static const char *const biased[] = {"llama", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt_neox", NULL};
-    const bool later_gemma = !strcmp(c->model_type, "gemma2") || !strcmp(c->model_type, "gemma3_text");
+    const bool later_gemma = sail__later_gemma(c);
     const bool phi = !strcmp(c->model_type, "phi");
     text(w, root, later_gemma ? "hidden_activation" : "hidden_act",
          phi && c->activation == SAIL_ACT_GELU_TANH ? "gelu_new" : activations[c->activation]);

@@ -440,8 +440,7 @@ static void refused(struct reader *r)
 static void family_rules(struct reader *r, sail__model_config *c)
 {
     const char *t = c->model_type;
-    bool gemma = !strncmp(t, "gemma", 5), later_gemma = gemma && t[5] != '\0';
-    bool neox = !strcmp(t, "gpt_neox"), phi = !strcmp(t, "phi"), qwen2 = !strcmp(t, "qwen2");
+    bool gemma = !strncmp(t, "gemma", 5), neox = !strcmp(t, "gpt_neox"), phi = !strcmp(t, "phi"), qwen2 = !strcmp(t, "qwen2");
     bool llama = !strcmp(t, "llama"), bias = boolean(r, "attention_bias", neox);
     sail__family_rules(c);
     const char *eps = c->layer_norm ? "layer_norm_eps" : "rms_norm_eps";
@@ -453,7 +452,7 @@ static void family_rules(struct reader *r, sail__model_config *c)
     c->mlp_bias = neox || phi || (llama && boolean(r, "mlp_bias", false));
     c->parallel = phi || (neox && boolean(r, "use_parallel_residual", true));
     c->activation = activation(r, c);
-    if (later_gemma) {
+    if (sail__later_gemma(c)) {
         c->attention_scale = 1 / sqrt(number(r, r->root, "query_pre_attn_scalar", 256, 1e-6));
         c->attention_softcap = number(r, r->root, "attn_logit_softcapping", 0, 0);
         c->final_softcap = number(r, r->root, "final_logit_softcapping", 0, 0);

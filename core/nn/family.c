@@ -139,14 +139,19 @@ const char *sail__role_name(sail__role role)
     return names[role];
 }
 
+bool sail__later_gemma(const sail__model_config *c)
+{
+    return !strcmp(c->model_type, "gemma2") || !strcmp(c->model_type, "gemma3_text");
+}
+
 void sail__family_rules(sail__model_config *c)
 {
     const char *t = c->model_type;
-    const bool gemma = !strncmp(t, "gemma", 5), later_gemma = gemma && t[5] != '\0';
+    const bool gemma = !strncmp(t, "gemma", 5);
     const bool neox = !strcmp(t, "gpt_neox"), phi = !strcmp(t, "phi"), phi3 = !strcmp(t, "phi3");
     c->layer_norm = neox || phi;
     c->norm_plus = gemma ? 1 : 0;
-    c->post_norms = later_gemma;
+    c->post_norms = sail__later_gemma(c);
     c->qk_norm = !strcmp(t, "qwen3") || !strcmp(t, "gemma3_text");
     c->head_bias = phi;
     c->fused_qkv = neox || phi3;

@@ -67,6 +67,9 @@ bool sail__gguf_name(sail__role role, int layer, char *out, size_t size);
 bool sail__role_per_layer(sail__role role);
 const char *sail__role_name(sail__role role); /* "Q_BIAS" */
 
+/* Gemma 2 and 3, whose scores of attention have a scale and a cap of their own. */
+bool sail__later_gemma(const sail__model_config *c);
+
 /* Fill in what the family alone decides; family, model_type, width and head_dim are there. Biases and caps are not among it. */
 void sail__family_rules(sail__model_config *c);
 
