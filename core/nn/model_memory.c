@@ -73,8 +73,9 @@ sail_code sail__model_fits(const sail__model *m, sail_err *err)
     const sail__model_spec *s = &m->spec;
     const double have = (double)m->rt->info.memory;
     const int states = s->optimizer ? s->optimizer->states : 0;
-    const double adapter = adapter_numbers(m, s->adapter), frozen = adapter_numbers(m, s->reference_adapter);
-    const need n = need_of(m, s->dtype, s->as_stored, s->train, adapter, frozen + (s->train == SAIL__TRAIN_NOTHING ? adapter : 0), s->reference_copy, states);
+    const double adapter = adapter_numbers(m, s->adapter);
+    const double frozen = adapter_numbers(m, s->reference_adapter) + (s->train == SAIL__TRAIN_NOTHING ? adapter : 0);
+    const need n = need_of(m, s->dtype, s->as_stored, s->train, adapter, frozen, s->reference_copy, states);
     if (have <= 0 || all(&n) <= have)
         return SAIL_OK;
     const need kept = need_of(m, s->dtype, true, s->train, adapter, frozen, s->reference_copy, states);

@@ -88,6 +88,31 @@ static void a_quantised_base_fits_where_its_values_do_not(void **state)
     rig_close(&r);
 }
 
+/* What is said to fit is what fits, to the byte; the adapter of a model of which nothing is trained is part of it. */
+static void what_is_said_to_fit_does(void **state)
+{
+    rig r;
+    sail_err err = {0};
+    uint64_t too_little = 1, enough = 1u << 30;
+    GOLDEN_OR_SKIP();
+    rig_open(&r, (int)(intptr_t)*state);
+    const rig_spec spec = {.path = sail__path_join(r.arena, golden_dir(), "method/model"),
+                           .adapter = sail__path_join(r.arena, golden_dir(), "method/trajectories/lora_initial")};
+    r.variant.dtype = SAIL_BF16;
+    while (enough - too_little > 1) {
+        r.rt->info.memory = (too_little + enough) / 2;
+        *(rig_try(&r, &spec, &err) == SAIL_OK ? &enough : &too_little) = r.rt->info.memory;
+    }
+    r.variant.dtype = SAIL_F32;
+    for (int i = 0; i < 2; i++) {
+        r.rt->info.memory = i ? enough : too_little;
+        assert_int_equal(rig_try(&r, &spec, &err), SAIL_E_NOMEM);
+        if ((strstr(err.message, "what fits: bf16 (") != NULL) != i)
+            fail_msg("%llu bytes: %s", (unsigned long long)r.rt->info.memory, err.message);
+    }
+    rig_close(&r);
+}
+
 /* The vocabulary of every file: recorded texts to ids and back. */
 static void vocabulary(void **state)
 {
@@ -138,6 +163,7 @@ int main(void)
         VARIANT(logits, 1, "ref, strict"),
         VARIANT(logits, 2, "cpu f32"),
         VARIANT(a_quantised_base_fits_where_its_values_do_not, 2, "cpu f32"),
+        VARIANT(what_is_said_to_fit_does, 2, "cpu f32"),
         cmocka_unit_test(vocabulary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
