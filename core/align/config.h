@@ -6,7 +6,6 @@
 #define SAIL_CONFIG_H
 
 #include "../backend/registry.h"
-#include "../io/data.h"
 #include "../sail/judge.h"
 #include "../sail/objective.h"
 #include "../sail/strategy.h"

@@ -53,8 +53,7 @@ static sail_code load_rows(sail__stream *st, const sail__stage *stage, const sai
     e.n_closing = closing.n;
     sail_code code = sail__rows_load(&o, &e, out, err);
     sail__ids_free(&closing);
-    SAIL_TRY(code);
-    return SAIL_OK;
+    return code;
 }
 
 static sail_code check_ids(const sail__stream *st, const sail__rows *r, sail_err *err)

@@ -260,8 +260,6 @@ static sail_code evaluate(sail__trainer *t, const sail__stage *live, sail__watch
 
 /* ---- a step ---- */
 
-/* The step's groups, and the gradient of their loss. */
-
 static sail_code update(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail__watched *w, sail__metrics *m, sail_err *err)
 {
     sail__train_state *s = &t->state;
@@ -372,6 +370,7 @@ static sail_code timing(sail__trainer *t, double start, double flops, const sail
     return sail__metrics_mean(m, "memory/peak_mib", sail__rss_peak_mib(), 1, err);
 }
 
+/* The step's groups, and the gradient of their loss. */
 static sail_code gradients(sail__trainer *t, const sail__stage *live, sail__step *s, sail__watched *w, sail__metrics *m, sail_err *err)
 {
     bool numeric;

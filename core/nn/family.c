@@ -411,6 +411,5 @@ int64_t sail__gguf_row_of_file(const sail__model_config *c, sail__role role, int
 
 double sail__gguf_plus(const sail__model_config *c, sail__role role)
 {
-    const char *name = sail__role_name(role);
-    return strlen(name) > 4 && !strcmp(name + strlen(name) - 5, "_NORM") ? c->norm_plus : 0;
+    return sail__ends_with(sail__role_name(role), "_NORM") ? c->norm_plus : 0;
 }

@@ -283,9 +283,8 @@ static sail_code open_run(const sail__run_options *o, const char *dir, sail__sto
         if (missing.n || sail__problems_oom(&missing))
             return sail__problems_fail(&missing, SAIL_E_NOTFOUND, err);
         SAIL_TRY(keep_inputs(r, dir, err));
-    }
-    if (taken)
         SAIL_TRY(remove_run(r->arena, dir, db, err));
+    }
     SAIL_TRY(sail__make_dirs(dir, err));
     SAIL_TRY(sail__store_open(db, SAIL__STORE_CREATE, store, err));
     return describe(o, dir, *store, err);

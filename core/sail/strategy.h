@@ -52,8 +52,8 @@ typedef struct sail_prompt {
     uint64_t id;     /* of its text: stable over runs */
     int64_t tokens;
     int64_t visits;  /* how often it has been learned from */
-    double margin;   /* at the last of these, nats: implicit reward of what won less that of what lost; of a ranking the first less the last, of
-                      * several pairs of one prompt's responses (rollout.pairing: all) that of the last pair. NaN: none yet, or nobody won */
+    double margin;   /* at the last of these, nats: implicit reward of what won less that of what lost; of a ranking the first less the last, or
+                      * less one that it leaves out; of several pairs of one prompt's responses (rollout.pairing: all) that of the last pair. NaN: none yet, or nobody won */
     double gap;      /* of the data's pair: its score of the chosen response less that of the rejected one. NaN: it has none */
 } sail_prompt;
 
