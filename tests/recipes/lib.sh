@@ -6,6 +6,18 @@ run() { # NAME SETTING…
 }
 hash() { "$world" hash "runs/$1"; }
 weights() { sha256sum <"runs/$1/align/output/adapter_model.safetensors"; }
+say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+check() { # WHAT CONDITION of awk
+    checks=$((checks + 1))
+    awk "BEGIN { exit !($2) }" || say "$1: $2"
+}
+finite() { # WHAT RUN [none]: every file of weights and moments in the run, which has some unless none may be
+    local files
+    checks=$((checks + 1))
+    files=$(find "runs/$2" -name '*.safetensors')
+    [ -n "$files" ] || { [ "${3-}" = none ] || say "$1: nothing was saved"; return; }
+    "$world" finite $files || say "$1: a number that is not finite was saved"
+}
 # close A B LIMIT: every recorded number of the two runs that is not a time agrees to LIMIT of its size (of 1 where it is less)
 close() {
     checks=$((checks + 1))
