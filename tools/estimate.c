@@ -15,9 +15,9 @@ typedef struct estimate {
     sail__cli *c;
     const sail__recipe *recipe;
     sail_buf *out;
-    char measured_for[64]; /* the backend and dtype that `can` is of */
+    const sail__stage *measured; /* whose device and dtype `can` is of; NULL: none yet */
     sail__calibration can;
-    double memory;         /* of that device, bytes */
+    double memory; /* of that device, bytes */
 } estimate;
 
 /* Where a stage's weights come from in the end: what it names, or what the stage that it names began with. NULL: made by the run. */
@@ -35,14 +35,7 @@ static const char *base_of(const estimate *e, const sail__stage *s)
     return NULL;
 }
 
-static bool writes(const sail__stage *s)
-{
-    for (int i = 0; i < s->n_routes; i++)
-        if (s->routes[i].writer == SAIL_BY_POLICY && s->routes[i].probability > 0)
-            return true;
-    return false;
-}
-
+/* Of the pairs, those whose responses the policy writes. */
 static double share_written(const sail__stage *s)
 {
     double sum = 0;
@@ -72,20 +65,24 @@ static sail_code adapter_numbers(sail__cli *c, const sail__stage *s, const sail_
     return SAIL_OK;
 }
 
+static bool same_device(const sail__model_section *a, const sail__model_section *b)
+{
+    const char *at = a->device ? a->device : "", *to = b->device ? b->device : "";
+    const bool same_backend = a->backend == b->backend || (a->backend && b->backend && sail__node_equal(a->backend, b->backend));
+    return same_backend && strcmp(at, to) == 0 && a->threads == b->threads && a->dtype == b->dtype;
+}
+
 static sail_code measure(estimate *e, const sail__stage *s, sail_err *err)
 {
-    char key[64];
     sail_runtime *rt;
-    const sail_dtype t = s->model.dtype == SAIL__BF16 ? SAIL_BF16 : SAIL_F32;
-    snprintf(key, sizeof key, "%.40s %s", s->backend.loaded->plugin.name, sail_dtype_name(t));
-    if (strcmp(key, e->measured_for) == 0)
+    if (e->measured && same_device(&e->measured->model, &s->model))
         return SAIL_OK;
     SAIL_TRY(sail__runtime_open(e->c->ctx, &s->backend, s->model.device, &rt, err));
     e->memory = (double)rt->info.memory;
-    const sail_code code = sail__calibrate(rt, t, &e->can, err);
+    const sail_code code = sail__calibrate(rt, s->model.dtype == SAIL__BF16 ? SAIL_BF16 : SAIL_F32, &e->can, err);
     sail__runtime_close(rt);
     if (code == SAIL_OK)
-        memcpy(e->measured_for, key, sizeof key);
+        e->measured = s;
     return code;
 }
 
@@ -118,12 +115,12 @@ static sail_code memory(estimate *e, const sail__stage *s, const sail__model_con
     else
         trained = numbers;
     const double training = sail__trained_bytes(trained, plan.states, t);
-    const double copy = !s->has_adapter && s->kind == SAIL__ALIGN && (s->model.reference == SAIL__REF_COPY || writes(s)) ? weights : 0;
+    const double copy = !s->has_adapter && s->kind == SAIL__ALIGN && (s->model.reference == SAIL__REF_COPY || share_written(s) > 0) ? weights : 0;
     /* what a backward pass needs of each layer: in and out of its products, both halves of the gated unit, two residuals in float32 */
     const double tokens = fmin((double)s->train.max_tokens, (double)s->train.batch * pair);
     const double layer = size * (6.0 * m->width + 2.0 * m->kv_heads * m->head_dim + 3.0 * m->ff) + 8.0 * m->width;
     const double activations = tokens * (s->model.recompute ? layer + 4.0 * m->width * m->layers : layer * (m->layers + 1));
-    const double kv = writes(s) ? (double)s->rollout.batch * (double)(s->data.max_prompt + s->data.max_response) * 2 * size * m->layers * m->kv_heads * m->head_dim : 0;
+    const double kv = share_written(s) > 0 ? (double)s->rollout.batch * (double)(s->data.max_prompt + s->data.max_response) * 2 * size * m->layers * m->kv_heads * m->head_dim : 0;
     const double all = (s->has_adapter ? weights : 0) + training + copy + activations + kv;
     sail__buf_printf(e->out, "# %s: memory about %.4g MiB: ", s->name, all / 0x1p20);
     if (s->has_adapter)
