@@ -2,10 +2,11 @@
  *
  * usage: hub_server PORT_FILE STATS_FILE DIR [SETTING=VALUE …]
  * It listens on a free port of the loopback, writes its number to PORT_FILE, and on SIGTERM what it saw to STATS_FILE.
- * DIR has {models,datasets}/OWNER/NAME/: revision.json and tree.json, which are sent as they are (so lies are written
- * there), and files/PATH. /api/KIND/OWNER/NAME/revision/REV     revision.json /api/KIND/OWNER/NAME/tree/REV tree.json;
- * with page=N in pages, each with a Link to the next
- *   [/datasets]/OWNER/NAME/resolve/REV/PATH
+ * DIR has {models,datasets}/OWNER/NAME/ with revision.json and tree.json, which are sent as they are (so lies are
+ * written there), and files/PATH. Asked for are
+ *   /api/KIND/OWNER/NAME/revision/REV           revision.json
+ *   /api/KIND/OWNER/NAME/tree/REV               tree.json; with page=N in pages, each with a Link to the next
+ *   [/datasets]/OWNER/NAME/resolve/REV/PATH     files/PATH
  * Settings: cdn (1: files are redirected to /cdn/ of this server; other: of a host of another name; down: to where
  * nobody listens), loop=1 (to themselves), ranges=0 (whole files alone), rate (bytes a second), retry_after (of 429),
  * echo=1 (a refusal repeats the token). Faults of the first `times` (default: all) files that are asked for: status
