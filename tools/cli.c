@@ -339,6 +339,12 @@ static sail_code output_failed(sail_err *err)
     return SAIL_E_IO;
 }
 
+void sail__cli_problems(sail__cli *c, sail_log_level level, const sail_problems *p, size_t first)
+{
+    for (size_t i = first; i < p->n; i++)
+        sail_log(c->ctx, level, "%s%s%s: %s", p->items[i].where, *p->items[i].where ? ": " : "", p->items[i].path, p->items[i].message);
+}
+
 sail_code sail__cli_output(sail__cli *c, const char *path, const void *data, size_t size, sail_err *err)
 {
     if (path && strcmp(path, "-") != 0)

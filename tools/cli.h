@@ -108,6 +108,8 @@ void sail__cli_profile(sail__cli *c, const struct sail__profile *p);
 void sail__cli_status(sail__cli *c, const char *text);
 /* Take the bar away (end of a phase). */
 void sail__cli_clear(sail__cli *c);
+/* Tell problems from number `first` on, a message each: FILE:LINE: KEY: what is wrong. */
+void sail__cli_problems(sail__cli *c, sail_log_level level, const sail_problems *p, size_t first);
 /* Write everything to a file ("-" or NULL: standard output), whole or not at all. */
 sail_code sail__cli_output(sail__cli *c, const char *path, const void *data, size_t size, sail_err *err);
 /* A node as JSON with a newline, likewise. */

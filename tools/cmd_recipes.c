@@ -142,8 +142,7 @@ static sail_code told(sail__cli *c, const sail__import *x, const sail_err *first
         *err = *first;
         return err->code;
     }
-    for (size_t i = 0; i < x->problems.n; i++)
-        sail_log(c->ctx, SAIL_LOG_ERROR, "%s: %s: %s", x->problems.items[i].where, x->problems.items[i].path, x->problems.items[i].message);
+    sail__cli_problems(c, SAIL_LOG_ERROR, &x->problems, 0);
     return sail_fail(err, first->code, "%s: %zu values are wrong", x->path, x->problems.n);
 }
 

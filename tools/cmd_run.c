@@ -119,9 +119,8 @@ static void on_profile(void *user, const sail__profile *profile)
 
 static sail_code tell(sail__cli *c, const sail_problems *p, sail_err *err)
 {
-    for (size_t i = 1; i < p->n && err->code != SAIL_E_NOMEM; i++) /* the first is the command's error line */
-        sail_log(c->ctx, SAIL_LOG_ERROR, "%s%s%s: %s", p->items[i].where, *p->items[i].where ? ": " : "",
-                 p->items[i].path, p->items[i].message);
+    if (err->code != SAIL_E_NOMEM)
+        sail__cli_problems(c, SAIL_LOG_ERROR, p, 1); /* the first is the command's error line */
     return err->code;
 }
 
@@ -139,9 +138,7 @@ static sail_code run(sail__cli *c, sail_err *err)
         for (size_t i = 0; i < r->absent.n; i++)
             sail__buf_printf(&b, "# to be fetched: %s\n", r->absent.items[i].message);
         sail__recipe_missing(r, &problems);
-        for (size_t i = 0; i < problems.n; i++)
-            sail_log(c->ctx, SAIL_LOG_WARN, "%s%s%s: %s", problems.items[i].where, *problems.items[i].where ? ": " : "", problems.items[i].path,
-                     problems.items[i].message);
+        sail__cli_problems(c, SAIL_LOG_WARN, &problems, 0);
         if (code == SAIL_OK)
             code = b.oom ? sail_fail(err, SAIL_E_NOMEM, "out of memory") : sail__cli_output(c, NULL, b.data, b.len, err);
         sail__buf_free(&b);
