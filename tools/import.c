@@ -38,10 +38,7 @@ bool sail__import_off(const sail_node *n)
         return true;
     if (n->kind == SAIL_NODE_LIST || n->kind == SAIL_NODE_MAP)
         return n->list.n == 0;
-    for (size_t i = 0; n->kind == SAIL_NODE_STRING && i < sizeof nothing / sizeof *nothing; i++)
-        if (strcmp(n->string.data, nothing[i]) == 0)
-            return true;
-    return false;
+    return n->kind == SAIL_NODE_STRING && sail__among(n->string.data, nothing, sizeof nothing / sizeof *nothing);
 }
 
 static void wrong(sail__import *x, const char *key, const sail_err *err)

@@ -57,6 +57,7 @@ void sail__buf_free(sail_buf *b);
 bool sail__name_equal(const char *a, const char *b);                 /* '-' and '_' alike */
 size_t sail__edit_distance(const char *a, const char *b);            /* for did-you-mean; capped at 32 characters */
 const char *sail__nearest(const char *name, const char *const *names, size_t n); /* NULL when none is near */
+bool sail__among(const char *name, const char *const *names, size_t n);
 bool sail__utf8_valid(const char *s, size_t n);
 int sail__utf8_next(const char *s, size_t n, uint32_t *code_point); /* bytes used (1..4), 0 at the end, -1 invalid */
 bool sail__ends_with(const char *s, const char *end);

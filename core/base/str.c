@@ -109,6 +109,14 @@ size_t sail__edit_distance(const char *a, const char *b)
     return last[m];
 }
 
+bool sail__among(const char *name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 const char *sail__nearest(const char *name, const char *const *names, size_t n)
 {
     const char *best = NULL;

@@ -193,30 +193,25 @@ static sail_code rope(struct writer *w, const sail__model_config *c, sail_node *
     return SAIL_OK;
 }
 
-static bool among(const char *type, const char *const *list)
-{
-    while (*list && strcmp(type, *list))
-        list++;
-    return *list != NULL;
-}
+#define AMONG(types) sail__among(c->model_type, types, sizeof types / sizeof types[0])
 
 static void windows(struct writer *w, const sail__model_config *c, sail_node *root)
 {
-    static const char *const windowless[] = {"llama", "gemma", "gpt_neox", "phi", NULL}, *const alike[] = {"mistral", "phi3", NULL};
-    static const char *const by_depth[] = {"qwen2", "qwen3", NULL};
+    static const char *const windowless[] = {"llama", "gemma", "gpt_neox", "phi"}, *const alike[] = {"mistral", "phi3"};
+    static const char *const by_depth[] = {"qwen2", "qwen3"};
     int32_t window = 0, first = c->layers;
     for (int32_t i = c->layers - 1; i >= 0; i--)
         if (c->layer[i].window)
             window = c->layer[i].window, first = i;
-    if (among(c->model_type, windowless))
+    if (AMONG(windowless))
         return;
     sail_node *n = node(w, window ? SAIL_NODE_INT : SAIL_NODE_NULL);
     if (n && window)
         n->integer = window;
     put(w, root, "sliding_window", n);
-    if (among(c->model_type, alike))
+    if (AMONG(alike))
         return;
-    if (among(c->model_type, by_depth)) {
+    if (AMONG(by_depth)) {
         boolean(w, root, "use_sliding_window", window != 0);
         integer(w, root, "max_window_layers", first);
     }
@@ -233,13 +228,13 @@ static void computation(struct writer *w, const sail__model_config *c, sail_node
 {
     static const char *const activations[] = {[SAIL_ACT_SILU] = "silu", [SAIL_ACT_GELU] = "gelu", [SAIL_ACT_RELU] = "relu",
                                               [SAIL_ACT_GELU_TANH] = "gelu_pytorch_tanh"};
-    static const char *const biased[] = {"llama", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt_neox", NULL};
+    static const char *const biased[] = {"llama", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt_neox"};
     const bool later_gemma = sail__later_gemma(c);
     const bool phi = !strcmp(c->model_type, "phi");
     text(w, root, later_gemma ? "hidden_activation" : "hidden_act",
          phi && c->activation == SAIL_ACT_GELU_TANH ? "gelu_new" : activations[c->activation]);
     number(w, root, c->layer_norm ? "layer_norm_eps" : "rms_norm_eps", c->norm_eps);
-    if (among(c->model_type, biased))
+    if (AMONG(biased))
         boolean(w, root, "attention_bias", c->qkv_bias);
     if (!strcmp(c->model_type, "llama"))
         boolean(w, root, "mlp_bias", c->mlp_bias);

@@ -25,10 +25,7 @@ static sail_code check_members(const json_t *v, sail_err *err)
     json_t *item;
     json_object_foreach((json_t *)v, key, item)
     {
-        bool known = false;
-        for (size_t i = 0; i < sizeof members / sizeof *members && !known; i++)
-            known = strcmp(key, members[i]) == 0;
-        if (known)
+        if (sail__among(key, members, sizeof members / sizeof *members))
             continue;
         const char *near = sail__nearest(key, members, sizeof members / sizeof *members);
         return sail_fail(

@@ -166,14 +166,6 @@ static uint32_t file_type(sail_dtype t) /* llama.cpp's number for "mostly of thi
     return t == SAIL_F16 ? 1 : t == SAIL_Q8_0 ? 7 : t == SAIL_BF16 ? 32 : 0;
 }
 
-static bool among(const char *key, const char *const *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(key, list[i]))
-            return true;
-    return false;
-}
-
 static void put_general(const struct job *j, sail__gguf_keys *k)
 {
     static const char *const own[] = {"general.architecture", "general.type", "general.file_type", "general.quantization_version",
@@ -187,7 +179,7 @@ static void put_general(const struct job *j, sail__gguf_keys *k)
     if (!(base && sail__gguf_get(base, "general.name")) && j->e->name)
         sail__gguf_put_text(k, "general.name", j->e->name);
     for (size_t i = 0; base && (kv = sail__gguf_kv_at(base, i)); i++) /* licence, authors, … go with the model */
-        if (!strncmp(kv->key, "general.", 8) && !among(kv->key, own, sizeof own / sizeof own[0]))
+        if (!strncmp(kv->key, "general.", 8) && !sail__among(kv->key, own, sizeof own / sizeof own[0]))
             sail__gguf_put_copy(k, kv);
 }
 

@@ -63,10 +63,7 @@ static sail_code check_fields(const char *path, const sail_node *config, sail_er
     for (size_t i = 0; i < config->list.n; i++) {
         const char *key = config->list.keys[i];
         const sail_node *n = config->list.items[i];
-        bool is_known = false;
-        for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
-            is_known |= !strcmp(known[k], key);
-        if (!is_known && !nothing(n))
+        if (!sail__among(key, known, sizeof known / sizeof known[0]) && !nothing(n))
             return sail_fail(err, SAIL_E_FORMAT, "%s: %s is set, which is not supported", path, key);
         if (!strcmp(key, "init_lora_weights") && !plain_init(n))
             return sail_fail(err, SAIL_E_FORMAT,

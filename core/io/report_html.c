@@ -305,10 +305,8 @@ static void run_card(const report_run *r, size_t index, sail_buf *out)
     /* shown elsewhere, or nobody's; so is what a program reads: KIND/STAGE */
     static const char *const machinery[] = {"title", "name", "synced", "directory", "recipe_hash"};
     for (size_t i = 0; i < r->n_facts; i++) {
-        bool shown = strlen(r->values[i]) < 400 && !strchr(r->keys[i], '/') && strcmp(r->values[i], "[]") != 0;
-        for (size_t k = 0; k < sizeof machinery / sizeof machinery[0]; k++)
-            shown = shown && strcmp(r->keys[i], machinery[k]) != 0;
-        if (shown)
+        const bool other = strchr(r->keys[i], '/') || sail__among(r->keys[i], machinery, sizeof machinery / sizeof machinery[0]);
+        if (!other && strlen(r->values[i]) < 400 && strcmp(r->values[i], "[]") != 0)
             fact(out, r->keys[i], r->values[i]);
     }
     snprintf(text, sizeof text, "%lld", (long long)steps);

@@ -88,11 +88,8 @@ static sail_code read_table(const sail_node *n, sail__table *t, sail_err *err)
     if (n->kind != SAIL_NODE_MAP)
         return sail_fail(err, SAIL_E_RECIPE, "must be {title = …, columns = {…}, rows = {{…}, …}}");
     for (size_t k = 0; k < n->list.n; k++) {
-        bool known = false;
-        for (size_t j = 0; j < KEYS; j++)
-            known = known || !strcmp(n->list.keys[k], keys[j]);
         const char *near = sail__nearest(n->list.keys[k], keys, KEYS);
-        if (!known)
+        if (!sail__among(n->list.keys[k], keys, KEYS))
             return sail_fail(err, SAIL_E_RECIPE, "there is no `%s`%s%s%s", n->list.keys[k], near ? "; did you mean `" : "",
                              near ? near : "", near ? "`?" : "");
     }

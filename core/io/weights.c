@@ -140,9 +140,8 @@ static bool harmless(const sail__weights *w, const char *name)
         if (n > m && !strcmp(name + n - m, ends[i]))
             return true;
     }
-    for (size_t i = 0; w->config.score_module && i < 3; i++)
-        if (!strcmp(name, normalizer[i]))
-            return true;
+    if (w->config.score_module && sail__among(name, normalizer, sizeof normalizer / sizeof normalizer[0]))
+        return true;
     return w->config.tied && sail__family_name(w->config.family, SAIL__ROLE_HEAD, 0, head, sizeof head) &&
            !strcmp(name, head);
 }
@@ -281,9 +280,8 @@ static sail_code match(sail__weights *w, sail_err *err)
 static bool wanted_gguf(const sail__weights *w, const sail__gguf_tensor *t)
 {
     static const char *const rotary[] = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"};
-    for (size_t i = 0; i < sizeof rotary / sizeof rotary[0]; i++)
-        if (!strcmp(t->name, rotary[i]))
-            return true;
+    if (sail__among(t->name, rotary, sizeof rotary / sizeof rotary[0]))
+        return true;
     for (size_t i = 0; i < w->n; i++)
         if (w->slots[i].data == t->data)
             return true;
