@@ -65,12 +65,13 @@ static sail_code sayable(const sail__model_config *c, sail_err *err)
         {is(c, "gemma3_text") && c->attention_softcap != 0, "capped scores of attention (attn_logit_softcapping)"},
         {c->ropes[0].kind == SAIL__ROPE_LLAMA3 && !llama && !is(c, "mistral"), "rope scaling of the kind llama3"},
         {c->ropes[0].kind == SAIL__ROPE_LONGROPE && !is(c, "phi3"), "rope scaling of the kind longrope"},
+        {(llama || is(c, "mistral")) && c->ropes[0].rotary != c->head_dim, "heads of which a part turns (partial_rotary_factor)"},
         {c->n_ropes == 2 && c->ropes[1].kind != SAIL__ROPE_DEFAULT, "rope scaling in layers with a window"},
         {c->n_ropes == 2 && c->ropes[1].rotary != c->ropes[0].rotary, "rotary parts of two sizes"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         if (cases[i].wrong)
-            return sail_fail(err, SAIL_E_FORMAT, "GGUF's architecture %s has no %s, which this model has; export hf can write it",
+            return sail_fail(err, SAIL_E_FORMAT, "GGUF's architecture %s cannot say %s, which this model has; export hf can write it",
                              c->family->gguf, cases[i].what);
     return SAIL_OK;
 }

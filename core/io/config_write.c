@@ -167,10 +167,16 @@ static sail_node *rope_map(struct writer *w, const sail__model_config *c, const 
     return map;
 }
 
+#define AMONG(types) sail__among(c->model_type, types, sizeof types / sizeof types[0])
+
 static sail_code rope(struct writer *w, const sail__model_config *c, sail_node *root, sail_err *err)
 {
+    static const char *const partly[] = {"gpt_neox", "phi", "phi3"}; /* transformers turns whole heads of the others, whatever the config says */
     const bool neox = !strcmp(c->model_type, "gpt_neox");
     sail__rope r = c->ropes[0];
+    if (r.rotary != c->head_dim && !AMONG(partly))
+        return sail_fail(err, SAIL_E_FORMAT, "%d of the %d entries of a head turn (rope.dimension_count), which a config.json of family %s cannot say",
+                         r.rotary, c->head_dim, c->model_type);
     if (r.divisors && !llama3_from_divisors(w->arena, &c->ropes[0], &r))
         return sail_fail(err, SAIL_E_FORMAT,
                          "the divisors of rope_freqs.weight come from no llama3 scaling: config.json "
@@ -192,8 +198,6 @@ static sail_code rope(struct writer *w, const sail__model_config *c, sail_node *
         integer(w, root, "original_max_position_embeddings", r.original_length);
     return SAIL_OK;
 }
-
-#define AMONG(types) sail__among(c->model_type, types, sizeof types / sizeof types[0])
 
 static void windows(struct writer *w, const sail__model_config *c, sail_node *root)
 {

@@ -349,6 +349,7 @@ static void an_adapter_is_what_merging_adds(void **state)
 
 static void change_rope(sail__model_config *c) { c->ropes[0].kind = SAIL__ROPE_LLAMA3; }
 static void change_longrope(sail__model_config *c) { c->ropes[0].kind = SAIL__ROPE_LONGROPE; }
+static void change_rotary(sail__model_config *c) { c->ropes[0].rotary /= 2; }
 static void change_caps(sail__model_config *c) { c->final_softcap = 0; }
 static void change_attention_cap(sail__model_config *c) { c->attention_softcap = 50; }
 static void change_activation(sail__model_config *c) { c->activation = SAIL_ACT_RELU; }
@@ -370,6 +371,7 @@ static void what_the_architecture_cannot_say_is_refused(void **state)
         const char *word;
     } cases[] = {{"qwen2", change_rope, "llama3"},
                  {"llama", change_longrope, "longrope"},
+                 {"mistral", change_rotary, "of which a part turns"},
                  {"gemma2", change_caps, "not capped"},
                  {"gemma3_text", change_attention_cap, "capped scores"},
                  {"phi", change_activation, "an activation"},

@@ -228,6 +228,26 @@ static void llama3_scaling_is_found_from_divisors(void **state)
     sail__arena_free(a);
 }
 
+/* A file that says so of such a family would be read as one whose heads turn whole. */
+static void heads_that_turn_in_part_are_said_where_they_are_read(void **state)
+{
+    (void)state;
+    GOLDEN_OR_SKIP();
+    static const char *const families[] = {"llama", "gemma3_text", "phi3"};
+    for (int i = 0; i < 3; i++) {
+        sail_arena *a = sail__arena_new();
+        sail_err err = {0};
+        sail__model_config c;
+        sail_node *n;
+        ok(sail__config_from_node(a, family_config(a, families[i]), NULL, &c, &err), &err);
+        c.ropes[0].rotary /= 2;
+        assert_int_equal(sail__config_to_node(a, &c, &n, &err), i == 2 ? SAIL_OK : SAIL_E_FORMAT);
+        if (i < 2)
+            assert_non_null(strstr(err.message, "of the 16 entries of a head turn"));
+        sail__arena_free(a);
+    }
+}
+
 /* ---- whole models that lack something ---- */
 
 struct seen {
@@ -369,6 +389,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wrong_field_is_named),
         cmocka_unit_test(end_tokens_are_the_union),
+        cmocka_unit_test(heads_that_turn_in_part_are_said_where_they_are_read),
         cmocka_unit_test(a_written_config_reads_the_same),
         cmocka_unit_test(llama3_scaling_is_found_from_divisors),
         cmocka_unit_test(missing_and_misshapen_tensors_are_named),
