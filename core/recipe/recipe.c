@@ -249,13 +249,14 @@ static void check_judge(builder *b, const sail__stage *s)
         }
 }
 
-/* A judge may be the model that an earlier stage makes: a reward model's, or for the judge `policy` a language model's. */
+/* A judge may be the model that an earlier stage makes: a reward model's, or for the judge `policy` a language model's. (Not loaded: the stage
+ * has no use for one.) */
 static void check_judge_model(builder *b, size_t i, const char *key, const sail_slot *slot, const char *option)
 {
     const sail_node *judge = sail__node_find(b->r->stages[i].node, key), *path = judge && judge->kind == SAIL_NODE_MAP ? sail__node_get(judge, option) : NULL;
-    const bool policy = slot->loaded && sail__name_equal(slot->loaded->plugin.name, "policy");
-    if (!path || path->kind != SAIL_NODE_STRING || path->string.data[0] != '@')
+    if (!slot->loaded || !path || path->kind != SAIL_NODE_STRING || path->string.data[0] != '@')
         return;
+    const bool policy = sail__name_equal(slot->loaded->plugin.name, "policy");
     for (size_t k = 0; k < i; k++)
         if (sail__name_equal(b->r->stages[k].name, path->string.data + 1)) {
             const sail__stage_kind made = b->r->stages[k].kind;
@@ -263,7 +264,7 @@ static void check_judge_model(builder *b, size_t i, const char *key, const sail_
                 sail__problem(b->problems, path, key, "stage `%s` makes no language model: the %s of the judge policy is the output of `stage: sft` or "
                               "`stage: align`", path->string.data + 1, option);
             else if (!policy && made != SAIL__REWARD)
-                sail__problem(b->problems, path, key, "stage `%s` makes a language model: the path of this judge is the output of a `stage: reward` (a "
+                sail__problem(b->problems, path, key, "stage `%s` makes no reward model: the path of this judge is the output of a `stage: reward` (a "
                               "language model is for the judge `policy`)", path->string.data + 1);
             return;
         }
