@@ -204,12 +204,20 @@ static const char *some(sail_arena *a, const char *const *names, size_t n)
 
 /* ---- finding ---- */
 
+/* What `sail pull` is given to fetch it, for a shell. */
+static const char *to_pull(sail_arena *a, const sail__hub_name *n)
+{
+    const char *repo = sail__hub_text(a, n), *quote = n->file && strpbrk(n->file, "*?[ ") ? "'" : "";
+    const char *whole = repo && n->file ? sail__arena_printf(a, "%s%s/%s%s", quote, repo, n->file, quote) : repo;
+    return whole ? whole : n->repo;
+}
+
 static sail_code not_there(sail_arena *a, const char *text, const sail__hub_name *n, const char *dir, sail_err *err)
 {
     char **commits;
     size_t count;
     sail_err ignored;
-    const char *pull = sail__hub_text(a, n);
+    const char *pull = to_pull(a, n);
     if (!sail__is_dir(dir) ||
         sail__list_dir(a, sail__path_join(a, dir, "snapshots"), &commits, &count, &ignored) != SAIL_OK || count == 0)
         return sail_fail(err, SAIL_E_NOTFOUND, "%s is not in the cache: there is no %s; `sail pull %s` fetches it",
@@ -254,7 +262,7 @@ static sail_code pick(sail_arena *a, const char *text, const sail__hub_name *n, 
     if (*path && !sail__file_exists(*path))
         return sail_fail(err, SAIL_E_NOTFOUND,
                          "%s: %s leads nowhere: its blob is gone; `sail pull %s` fetches it again", text, *path,
-                         sail__hub_text(a, n));
+                         to_pull(a, n));
     return *path ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
 }
 
@@ -264,6 +272,9 @@ sail_code sail__hub_find(sail_arena *a, const char *text, const char **path, sai
     sail__hub_name n;
     const char *root;
     SAIL_TRY(sail__hub_parse(a, text, &n, err));
+    if (n.dataset && !n.file)
+        return sail_fail(err, SAIL_E_USAGE, "%s: which file of the data set? hf:%s/FILE, or a pattern", text,
+                         sail__hub_text(a, &n));
     SAIL_TRY(sail__hub_root(a, &root, err));
     const char *dir = sail__hub_dir(a, root, &n), *commit = dir ? sail__hub_commit(a, dir, n.revision) : NULL;
     if (!dir)
@@ -273,9 +284,6 @@ sail_code sail__hub_find(sail_arena *a, const char *text, const char **path, sai
     *path = sail__path_join(a, sail__path_join(a, dir, "snapshots"), commit);
     if (!*path)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
-    if (n.dataset && !n.file)
-        return sail_fail(err, SAIL_E_USAGE, "%s: which file of the data set? hf:%s/FILE, or a pattern", text,
-                         sail__hub_text(a, &n));
     if (n.dataset && strpbrk(n.file, "*?[")) {
         *path = sail__path_join(a, *path, n.file);
         return *path ? SAIL_OK : sail_fail(err, SAIL_E_NOMEM, "out of memory");
