@@ -191,6 +191,9 @@ sail_code sail__compare(sail__stream *st, const sail_slot *judge, const sail__ro
             d[judged] = (double)(a[i].n - b[i].n);
             y[judged++] = scores[i];
         }
+        if (!judged)
+            sail_log(st->session->ctx, SAIL_LOG_WARN, "judge %s gave no verdict on any of %lld pairs: there is no win rate",
+                     judge->loaded->plugin.name, (long long)n);
         out->low = out->high = out->length_controlled = NAN;
         out->authors = authors_convention(both, n, st->seed, m);
         if (judged > 0)
