@@ -384,7 +384,7 @@ static sail_code gradients(sail__trainer *t, const sail__stage *live, sail__step
     w->cause = sail__watch_before(t, live, s, w->loss, numeric);
     if (live->kind == SAIL__ALIGN && live->train.diagnostics > 0 && s->step % live->train.diagnostics == 0 && !numeric)
         SAIL_TRY(sail__learner_diagnose(&t->learner, live, s, m, err));
-    return numeric ? SAIL_OK : sail__stream_learned(&t->stream, live, s, err);
+    return SAIL_OK;
 }
 
 static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail__lr_schedule *lr, sail_arena *a, sail__watched *w, sail_err *err)
@@ -399,8 +399,11 @@ static sail_code one_step(sail__trainer *t, const sail__stage *live, const sail_
         code = sail__watch_caught(gradients(t, live, &s, w, &m, err), w, err);
     if (code == SAIL_OK)
         code = update(t, live, lr, w, &m, err);
-    if (w->cause != SAIL__FINE) /* what the objective remembers is of steps learned from */
+    /* what objective, strategy and replay remember is of steps learned from */
+    if (w->cause != SAIL__FINE)
         memcpy(t->learner.state, state, sizeof state);
+    else if (code == SAIL_OK)
+        code = sail__stream_learned(&t->stream, live, &s, err);
     if (code == SAIL_OK)
         code = timing(t, start, flops, &s, &m, err);
     if (code == SAIL_OK)
