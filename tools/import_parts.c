@@ -397,6 +397,7 @@ static void pairs(sail__import *x)
 {
     const char *key = trl(x) ? "loss_type" : "pref_loss", *beside = trl(x) ? "rpo_alpha" : "pref_ftx";
     const sail_node *given = sail__import_get(x, key);
+    const sail_node *theirs = trl(x) ? sail__import_get(x, "loss_weights") : NULL;
     const double likelihood = sail__import_number(x, beside, 0);
     sail_node *list = sail__cli_list(x->c), *weights = sail__cli_list(x->c);
     const bool several = given && given->kind == SAIL_NODE_LIST;
@@ -414,16 +415,17 @@ static void pairs(sail__import *x)
         if (!one || !sft)
             return;
         one->integer = 1;
-        for (size_t i = 0; i < list->list.n; i++)
-            sail__node_append(x->c->arena, weights, one);
+        const bool weighed = theirs && theirs->kind == SAIL_NODE_LIST;
+        for (size_t i = 0; i < (weighed ? theirs->list.n : list->list.n); i++)
+            sail__node_append(x->c->arena, weights, weighed ? theirs->list.items[i] : one);
         sail__node_append(x->c->arena, list, sft);
         sail__node_append(x->c->arena, weights, sail__node_copy(x->c->arena, sail__import_get(x, beside)));
     }
     sail__import_put(x, "method.objective", list->list.n == 1 ? list->list.items[0] : list);
     if (weights->list.n)
         sail__import_put(x, "method.loss_weights", weights);
-    else if (trl(x) && sail__import_get(x, "loss_weights"))
-        sail__import_put(x, "method.loss_weights", sail__import_get(x, "loss_weights"));
+    else if (theirs)
+        sail__import_put(x, "method.loss_weights", theirs);
 }
 
 static void contrastive(sail__import *x)
