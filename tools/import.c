@@ -27,6 +27,8 @@ static const sail_node *unquoted(sail__import *x, const sail_node *n)
 const sail_node *sail__import_get(sail__import *x, const char *key)
 {
     const sail_node *n = sail__node_get(x->source, key);
+    for (size_t i = 0; n && i < x->source->list.n; i++)
+        x->asked[i] = x->asked[i] || x->source->list.items[i] == n;
     return n && n->kind != SAIL_NODE_NULL ? unquoted(x, n) : NULL;
 }
 
@@ -301,7 +303,7 @@ static void go_through(sail__import *x)
     for (size_t i = 0; i < x->source->list.n; i++) {
         const char *key = x->source->list.keys[i];
         const sail__import_row *r = row_of(x, key);
-        const sail_node *value = sail__import_get(x, key);
+        const sail_node *value = r && r->how == SAIL__IMPORT_PART ? NULL : sail__import_get(x, key);
         if (!r)
             unknown(x, key);
         else if (r->how == SAIL__IMPORT_COPY && value)
@@ -309,6 +311,14 @@ static void go_through(sail__import *x)
         else if (r->how == SAIL__IMPORT_NOTE && !sail__import_off(value))
             sail__import_say(x, key, "%s", r->text);
     }
+}
+
+/* What another trainer reads, or this one with other values beside it. */
+static void not_asked(sail__import *x)
+{
+    for (size_t i = 0; i < x->source->list.n; i++)
+        if (!x->asked[i] && !sail__import_off(x->source->list.items[i]))
+            sail__import_say(x, x->source->list.keys[i], "means nothing to this trainer with the other values here, and is left out");
 }
 
 static void put_defaults(sail__import *x)
@@ -376,13 +386,15 @@ sail_code sail__import_read(sail__import *x, const char *path, const char *stage
         return sail_fail(err, SAIL_E_PARSE, "%s: is a recipe already: `sail check %s`", path, path);
     x->source = source;
     x->recipe = sail__node_new(x->c->arena, SAIL_NODE_MAP, path, 0, 0);
-    if (!x->recipe)
+    x->asked = sail__arena_array(x->c->arena, source->list.n + 1, sizeof *x->asked);
+    if (!x->recipe || !x->asked)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     choose_program(x);
     SAIL_TRY(choose_stage(x, stage, err));
     put_defaults(x);
     go_through(x);
     SAIL_TRY(sail__import_parts(x, err));
+    not_asked(x);
     sort(x->recipe);
     if (!x->problems.n)
         check(x);

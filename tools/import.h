@@ -31,6 +31,7 @@ typedef struct sail__import {
     sail__cli *c;
     const char *path;
     const sail_node *source;
+    bool *asked; /* of each key of the source: its value was asked for */
     unsigned from;
     sail__import_stage stage;
     sail_node *recipe;
@@ -50,7 +51,7 @@ extern const char *const sail__import_stage_names[]; /* NULL-terminated */
 
 typedef enum sail__import_how {
     SAIL__IMPORT_COPY, /* the value, at `to` */
-    SAIL__IMPORT_PART, /* import_parts.c reads it */
+    SAIL__IMPORT_PART, /* import_parts.c asks for it, or it is told that nothing did */
     SAIL__IMPORT_NOTE, /* has no counterpart; `text` says why, and what to do */
 } sail__import_how;
 

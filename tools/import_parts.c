@@ -302,10 +302,10 @@ static void schedule(sail__import *x)
         sail__import_put(x, "train.schedule.warmup", sail__import_get(x, "warmup_steps"));
     else if (share > 0 && strcmp(name, "constant") != 0)
         sail__import_put(x, "train.schedule.warmup", sail__import_get(x, "warmup_ratio"));
-    const sail_node *floor = sail__node_get(at(x, "lr_scheduler_kwargs"), "min_lr_rate");
+    const sail_node *more = sail__import_get(x, "lr_scheduler_kwargs"), *floor = sail__node_get(more, "min_lr_rate");
     if (floor)
         sail__import_put(x, "train.schedule.floor", floor);
-    else if (!sail__import_off(at(x, "lr_scheduler_kwargs")))
+    else if (!sail__import_off(more))
         sail__import_say(x, "lr_scheduler_kwargs", "train.schedule has kind, warmup and floor (the rate's share at the end)");
 }
 
