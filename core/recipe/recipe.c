@@ -487,13 +487,14 @@ static sail_code plugin_paths(builder *b)
     return SAIL_OK;
 }
 
-/* Where a run is to be, what is absent is a problem. */
+/* Where a run is to be, what is absent is a problem, which outlives the recipe. */
 static void add_absent(builder *b, const sail_problem *absent)
 {
     const size_t at = b->problems->n;
+    const char *where = sail__arena_strdup(b->problems->arena, absent->where);
     sail__problem(b->problems, NULL, absent->path, "%s", absent->message);
-    if (b->problems->n > at)
-        b->problems->items[at].where = absent->where;
+    if (b->problems->n > at && where)
+        b->problems->items[at].where = where;
 }
 
 static sail_code finish(builder *b)

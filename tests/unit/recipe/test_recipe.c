@@ -334,6 +334,21 @@ static void printing_goes_round(void **state)
     }
 }
 
+/* Under a sanitizer: what is told of a refused recipe is not the recipe's, which is gone. */
+static void what_is_not_in_the_cache_is_a_problem_where_it_is_named(void **state)
+{
+    world *w = *state;
+    setenv("HF_HUB_CACHE", w->dir, 1);
+    put(w, "a.yaml", "model: {path: hf:no/one, backend: ref}\n"
+                     "data: {train: hf:datasets/no/data/x.jsonl}\n"
+                     "train: {steps: 5}\n");
+    assert_null(load(w, "a.yaml", NULL));
+    unsetenv("HF_HUB_CACHE");
+    assert_int_equal(w->problems.n, 2);
+    problem(w, 0, "a.yaml:1", "model.path", "hf:no/one is not in the cache");
+    problem(w, 1, "a.yaml:2", "data.train", "hf:datasets/no/data/x.jsonl is not in the cache");
+}
+
 static void a_tree_can_be_a_recipe(void **state)
 {
     world *w = *state;
@@ -407,6 +422,7 @@ int main(void)
         TEST(extends_in_a_circle_is_refused), TEST(the_command_line_wins),          TEST(stages_share_and_override),
         TEST(printing_goes_round),            TEST(a_tree_can_be_a_recipe),         TEST(recipes_that_come_with_sail_load),
         TEST(threads_of_the_model_are_the_backends),
+        TEST(what_is_not_in_the_cache_is_a_problem_where_it_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
