@@ -59,7 +59,7 @@ static sail_code adapted_param(const sail__model *m, const char *module, int *p,
 }
 
 /* Copy a parameter's rows from the source to device memory, some at a time: as they are stored, or as values. */
-static sail_code load_blocks(sail__model *m, const sail__param_source *from, const sail__param *p, const sail_tensor *t, sail_err *err)
+static sail_code load_stored(sail__model *m, const sail__param_source *from, const sail__param *p, const sail_tensor *t, sail_err *err)
 {
     const size_t row = sail_dtype_bytes(t->dtype, (uint64_t)p->cols);
     int64_t step = (int64_t)((4u << 20) / (row ? row : 1));
@@ -104,9 +104,11 @@ static sail_code load(sail__model *m, const sail__param_source *from, const sail
 static sail_code new_base(sail__model *m, const sail__param_source *from, const sail__param *p, sail_dtype type, int *index, sail_err *err)
 {
     sail_tensor t;
+    sail_dtype stored;
+    SAIL_TRY(from->dtype(from->self, p->name, &stored, err));
     SAIL_TRY(sail__tensor_alloc(m->rt, type, p->rows, p->cols, &t, err));
     *index = bind_new(m, t, true);
-    return sail_dtype_is_quantised(type) ? load_blocks(m, from, p, &t, err) : load(m, from, p, &t, err);
+    return stored == type ? load_stored(m, from, p, &t, err) : load(m, from, p, &t, err);
 }
 
 /* Vectors and score heads are float32 whatever the rest is. */

@@ -38,7 +38,7 @@ return function(o)
       stage = "align", name = name .. "-" .. seed, seed = seed,
       data = with(held_out, { share = { 0, 0.6 } }),
       rollout = { temperature = 0.9 },
-      method = { objective = { kind = "sail", importance = "sequence" }, beta = 0.1, routes = routes,
+      method = { objective = { kind = "sail", importance = "token" }, beta = 0.1, routes = routes,
                  judge = routes.dpr and { kind = "reward", path = "@labeller" } or nil },
       train = { steps = 60, batch = 4, lr = 1e-4, schedule = { kind = "cosine", warmup = 0.1 }, log_every = 20 },
       eval = { before = false, pairs = 96, generate = 0 },
