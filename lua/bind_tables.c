@@ -1,6 +1,8 @@
 /* bind_tables.c - what a recipe's functions for the stage `tables` see of the run: the metrics of its stages. */
 #include "state.h"
 
+#include <string.h>
+
 #include "io/store.h"
 
 typedef struct tables_call {
@@ -10,6 +12,28 @@ typedef struct tables_call {
 } tables_call;
 
 static const char call_key; /* address only: the call that runs, in the table `run` */
+
+/* A stage of which nothing is known is a misspelt one, or a later one: raised with those that there are. */
+static void check_stage(lua_State *L, const tables_call *c, const char *stage)
+{
+    sail__metric_row *rows = NULL;
+    size_t n = 0;
+    sail_err err = {0};
+    if (sail__store_metrics(c->store, sail__lua_of(L)->nodes, NULL, NULL, &rows, &n, &err) != SAIL_OK)
+        sail__lua_raise(L, "", &err);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rows[i].stage, stage) == 0)
+            return;
+    luaL_Buffer known;
+    luaL_buffinit(L, &known);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(rows[i - 1].stage, rows[i].stage) != 0) {
+            luaL_addstring(&known, i ? ", " : "");
+            luaL_addstring(&known, rows[i].stage);
+        }
+    luaL_pushresult(&known);
+    luaL_error(L, "no stage `%s` has measured anything so far%s%s", stage, n ? "; stages that have: " : "", lua_tostring(L, -1));
+}
 
 /* The rows of one metric of one stage; raises where the run cannot be read. */
 static sail__metric_row *rows_of(lua_State *L, size_t *n)
@@ -25,6 +49,8 @@ static sail__metric_row *rows_of(lua_State *L, size_t *n)
     lua_pop(L, 1);
     if (sail__store_metrics(c->store, sail__lua_of(L)->nodes, stage, name, &rows, n, &err) != SAIL_OK)
         sail__lua_raise(L, "", &err);
+    if (*n == 0)
+        check_stage(L, c, stage);
     return rows;
 }
 

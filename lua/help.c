@@ -121,7 +121,7 @@ static const entry strategy[] = {
 };
 
 static const entry tables[] = {
-    {"run:metric(STAGE, NAME)", "the last value of a metric of an earlier stage; nil where there is none"},
+    {"run:metric(STAGE, NAME)", "the last value of a metric of an earlier stage; nil where that stage has no such metric"},
     {"run:series(STAGE, NAME)", "two lists: steps, and values"},
     {"title, note", "text above and below; columns and rows must be there, a cell is a number, text, true or false, or sail.null"},
     {"shade = {COLUMN, …}", "cells coloured from the least of the column to the largest"},

@@ -81,7 +81,7 @@ const sail_opt sail__rollout_table[] = {
     SAIL_OPT_F64(T, top_p, .def = 1, .min = 0, .max = 1, .help = "1: off"),
     SAIL_OPT_F64(T, min_p, .min = 0, .max = 1, .help = "0: off"),
     SAIL_OPT_INT(T, top_k, .min = 0, .max = 1e9, .help = "0: off"),
-    SAIL_OPT_INT(T, max_new, .min = 0, .max = 1e7, .unit = "tokens", .help = "0: data.max_response"),
+    SAIL_OPT_INT(T, max_new, .min = 0, .max = 1e7, .unit = "tokens", .help = "of a response, as far as the model's positions go; 0: data.max_response"),
     SAIL_OPT_INT(T, batch, .def = 32, .min = 1, .max = 4096, .help = "sequences decoded together"),
     SAIL_OPT_INT(T, responses, .def = 2, .min = 2, .max = SAIL_MAX_RESPONSES, .help = "to each prompt; at least 2, since preferences compare them"),
     SAIL_OPT_CHOICE(T, pairing, .choices = pairings,

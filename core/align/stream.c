@@ -349,6 +349,13 @@ static void place(const sail__step *step, sail__group *const *of, const sail__ge
                              .score = NAN, .writer = writer, .id = response_id(step, of[r[i].request]->prompt_id, r[i].child)};
 }
 
+/* What the model's positions leave for a response; a prompt that leaves nothing is refused where responses are written. */
+static int64_t room_for(const sail__stream *st, int64_t n_prompt, int64_t max_new)
+{
+    const int64_t room = sail__model_positions(st->session->model) - n_prompt;
+    return room > 0 && room < max_new ? room : max_new;
+}
+
 static sail_code roll_out(sail__stream *st, const sail__stage *live, int responses, sail__step *step, sail_err *err)
 {
     const sail__rollout_section *o = &live->rollout;
@@ -365,7 +372,7 @@ static sail_code roll_out(sail__stream *st, const sail__stage *live, int respons
             continue;
         of[n] = g;
         req[n++] = (sail__gen_request){.prompt = g->prompt, .n_prompt = g->n_prompt, .children = responses - (o->rival != SAIL__RIVAL_POLICY),
-                                       .max_new = o->max_new ? o->max_new : live->data.max_response,
+                                       .max_new = room_for(st, g->n_prompt, o->max_new ? o->max_new : live->data.max_response),
                                        .key = (uint64_t)step->step << 24 | (uint64_t)g->prompt_id,
                                        .sampling = {.temperature = o->temperature, .top_p = o->top_p, .min_p = o->min_p,
                                                     .top_k = o->top_k, .typical = 1, .penalty = 1}};
@@ -396,16 +403,14 @@ sail_code sail__stream_write(sail__stream *st, sail__role_kind role, const sail_
                              const sail__writing *how, sail_arena *a, sail__written **out, size_t *n, sail_err *err)
 {
     sail__gen_request *req = sail__arena_array(a, (size_t)n_rows + 1, sizeof *req);
-    int64_t most = sail__model_positions(st->session->model);
     stopper stop;
     if (!req)
         return sail_fail(err, SAIL_E_NOMEM, "out of memory");
     SAIL_TRY(stop_strings(st, how->stop, a, &stop, err));
     for (int64_t i = 0; i < n_rows; i++) {
         const sail__encoded *x = &rows->encoded[first + i];
-        int64_t room = most - (int64_t)x->n_prompt;
         req[i] = (sail__gen_request){.prompt = x->prompt, .n_prompt = (int64_t)x->n_prompt, .children = how->k,
-                                     .max_new = room > 0 && room < how->max_new ? room : how->max_new,
+                                     .max_new = room_for(st, (int64_t)x->n_prompt, how->max_new),
                                      .key = how->key ^ (uint64_t)(first + i), .sampling = how->sampling,
                                      .penalty_alpha = how->penalty_alpha};
     }

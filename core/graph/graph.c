@@ -249,11 +249,6 @@ int sail_graph_nodes(const sail_graph *g)
     return (int)g->n_nodes;
 }
 
-int sail_graph_values(const sail_graph *g)
-{
-    return (int)g->n_values;
-}
-
 int sail_graph_forward_nodes(const sail_graph *g)
 {
     return g->forward >= 0 ? g->forward : (int)g->n_nodes;

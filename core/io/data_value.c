@@ -161,17 +161,6 @@ sail_code sail_row_message(sail_row *row, sail_part part, const char *role, cons
     return SAIL_OK;
 }
 
-sail_code sail_row_ids(sail_row *row, sail_part part, const int32_t *ids, size_t n, sail_err *err)
-{
-    int32_t *copy = sail__arena_array(row->arena, n + 1, sizeof *copy);
-    if (!copy)
-        return no_memory(err);
-    if (n)
-        memcpy(copy, ids, n * sizeof *copy);
-    *part_of(row, part) = (sail__part){.ids = copy, .n_ids = n};
-    return SAIL_OK;
-}
-
 void sail_row_scores(sail_row *row, double chosen, double rejected)
 {
     row->score[0] = chosen;
@@ -336,15 +325,6 @@ sail_code sail_row_common_prompt(sail_row *row, sail_err *err)
     c->n_messages -= n;
     r->n_messages -= n;
     c->cap_messages = r->cap_messages = 0;
-    return SAIL_OK;
-}
-
-sail_code sail_row_first_messages(sail_row *row, sail_part part, size_t n, sail_err *err)
-{
-    sail__part *p = part_of(row, part);
-    if (n > p->n_messages)
-        return sail_fail(err, SAIL_E_ARG, "a part of %zu messages cannot be cut to %zu", p->n_messages, n);
-    p->n_messages = n;
     return SAIL_OK;
 }
 

@@ -53,7 +53,6 @@ sail_code sail_row_text_between(sail_row *row, sail_part part, const char *befor
                                 const char *after, sail_err *err);
 sail_code sail_row_message(sail_row *row, sail_part part, const char *role, const char *content, size_t len,
                            sail_err *err); /* appends; roles: system, user, assistant, tool */
-sail_code sail_row_ids(sail_row *row, sail_part part, const int32_t *ids, size_t n, sail_err *err);
 void sail_row_scores(sail_row *row, double chosen, double rejected);
 /* The row's one response is desirable, or is not. */
 void sail_row_desirable(sail_row *row, bool desirable);
@@ -72,8 +71,6 @@ sail_code sail_row_id_list(sail_row *row, sail_part part, const sail_json *v, co
 /* Chosen and rejected are whole conversations: the messages they begin with in common become the prompt, the rest stays.
  * Drops the row where there is no such beginning, or nothing behind it. */
 sail_code sail_row_common_prompt(sail_row *row, sail_err *err);
-/* Keep only the first n messages of a part. */
-sail_code sail_row_first_messages(sail_row *row, sail_part part, size_t n, sail_err *err);
 /* A prompt of text becomes one message of the user, where responses are messages. */
 sail_code sail_row_prompt_message(sail_row *row, sail_err *err);
 /* A further row of the same record, with the prompt that `row` has now (a record that ranks several responses is several

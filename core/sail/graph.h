@@ -118,7 +118,6 @@ typedef struct sail_value_info {
     int slot; /* param index, input or output slot */
 } sail_value_info;
 int sail_graph_nodes(const sail_graph *g);
-int sail_graph_values(const sail_graph *g);
 int sail_graph_forward_nodes(const sail_graph *g); /* nodes before the derivative was appended */
 void sail_graph_value_info(const sail_graph *g, sail_value v, sail_value_info *out);
 void sail_graph_print(const sail_graph *g, const sail_dims *dims, void (*line)(void *user, const char *text), void *user);
