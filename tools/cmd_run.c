@@ -147,7 +147,7 @@ static sail_code run(sail__cli *c, sail_err *err)
     }
     c->only_progress = true;
     progress p = {.c = c};
-    sail__run_options x = {.ctx = c->ctx, .recipe = r, .force = o->force, .overrides = c->args + 1, .n_overrides = c->n_args - 1,
+    sail__run_options x = {.ctx = c->ctx, .recipe = r, .force = o->force, .missing = &problems, .overrides = c->args + 1, .n_overrides = c->n_args - 1,
                            .on_stage = c->quiet ? NULL : on_stage, .on_step = c->quiet ? NULL : on_step, .user = &p,
                            .on_profile = o->profile ? on_profile : NULL};
     sail_code code = sail__run(&x, NULL, err);
@@ -156,6 +156,8 @@ static sail_code run(sail__cli *c, sail_err *err)
         sail__cli_line(c, "done: %s", sail__run_dir(r));
     else if (code == SAIL_E_CANCEL || code == SAIL_E_WAIT)
         sail__cli_line(c, "stopped and saved; go on with: sail resume %s", sail__run_dir(r));
+    if (problems.n)
+        code = tell(c, &problems, err);
     sail__recipe_free(r);
     return code;
 }
@@ -191,6 +193,7 @@ const sail__command sail__cmd_run = {
     .args = "RECIPE [key=value …]",
     .summary = "run a recipe's stages",
     .doc = "The run's directory is RUNS/NAME (recipe keys `runs` and `name`). An existing run is never overwritten without --force. "
+           "Files that a stage reads are looked for before the first stage begins. "
            "SIGINT or SIGTERM saves a checkpoint and stops; `sail resume` goes on.",
     .min_args = 1,
     .max_args = -1,

@@ -1,13 +1,15 @@
 /* missing.c - files that a recipe reads and that are not there; its tables know only that they are paths. */
 #include <string.h>
+#include <unistd.h>
 
 #include "../io/data.h"
 #include "../io/hub.h"
 #include "recipe_internal.h"
+#include "run.h"
 
 typedef struct search {
     sail_problems *problems;
-    const char *stage;
+    const char *stage, *run; /* run: its directory, where earlier stages write */
 } search;
 
 /* Once each: many stages may read one file. */
@@ -17,9 +19,15 @@ static void tell(const search *s, const sail_node *at, const char *key, const ch
         sail__problem(s->problems, at, sail__arena_printf(s->problems->arena, "%s.%s", s->stage, key), "%s", message);
 }
 
+static bool written_by_the_run(const search *s, const char *path)
+{
+    const size_t n = strlen(s->run);
+    return strncmp(path, s->run, n) == 0 && path[n] == '/';
+}
+
 static void need_file(const search *s, const sail_node *at, const char *key, const char *path)
 {
-    if (*path != '@' && !sail__hub_is_name(path) && !sail__file_exists(path) && !sail__is_dir(path))
+    if (*path != '@' && !sail__hub_is_name(path) && !sail__file_exists(path) && !sail__is_dir(path) && !written_by_the_run(s, path))
         tell(s, at, key, sail__arena_printf(s->problems->arena, "there is no file or directory %s", path));
 }
 
@@ -64,8 +72,10 @@ static bool need(void *user, const sail_opt *row, const char *key, sail_node *n)
 
 void sail__recipe_missing(const sail__recipe *r, sail_problems *p)
 {
-    for (size_t i = 0; i < r->n_stages; i++) {
-        search s = {p, r->stages[i].name};
+    char here[4096];
+    const char *dir = sail__run_dir(r), *run = dir && getcwd(here, sizeof here) ? sail__path_join(p->arena, here, dir) : NULL;
+    for (size_t i = 0; run && i < r->n_stages; i++) {
+        search s = {p, r->stages[i].name, run};
         sail__recipe_each_path(r->ctx, p->arena, r->stages[i].node, need, &s); /* false: p's arena remembers */
     }
 }

@@ -277,11 +277,10 @@ static sail_code open_run(const sail__run_options *o, const char *dir, sail__sto
         if (!half_made)
             return sail_fail(err, SAIL_E_EXISTS, "%s is no run of sail (it has no run.db): it is not removed", dir);
     }
-    if (taken) { /* a run that could not begin is no reason to lose the one that is there */
-        sail_problems missing = {.arena = r->arena};
-        sail__recipe_missing(r, &missing);
-        if (missing.n || sail__problems_oom(&missing))
-            return sail__problems_fail(&missing, SAIL_E_NOTFOUND, err);
+    sail__recipe_missing(r, o->missing); /* told before the first stage, and before a run that is there is lost */
+    if (o->missing->n || sail__problems_oom(o->missing))
+        return sail__problems_fail(o->missing, SAIL_E_NOTFOUND, err);
+    if (taken) {
         SAIL_TRY(keep_inputs(r, dir, err));
         SAIL_TRY(remove_run(r->arena, dir, db, err));
     }
