@@ -484,6 +484,10 @@ sail_code sail__session_save_gguf(sail__session *s, const char *path, sail_dtype
         }
     if (!s->tokenizer)
         sail_log(s->ctx, SAIL_LOG_WARN, "%s: the model has no tokenizer: what is written takes token ids only", path);
+    const int fits = s->tokenizer && pre ? sail__tokenizer_pre_fits(s->tokenizer, pre) : 1;
+    if (fits != 1)
+        sail_log(s->ctx, SAIL_LOG_WARN, "%s: %s `%s`: whether llama.cpp splits text as this model was taught is for you to see", path,
+                 fits ? "sail knows no pre-tokenizer" : "what tokenizer.json says is not what sail knows as", pre);
     return sail__export_gguf(path, &e, err);
 }
 

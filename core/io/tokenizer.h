@@ -53,6 +53,8 @@ sail_code sail__vocabulary_write(const sail__vocabulary *v, sail_buf *json, sail
 /* A tokenizer as a vocabulary of n tokens; those that it lacks are called [PADi] and unused. Everything is in the arena or the
  * tokenizer. pre: the pre-tokenizer's name; NULL: found by what it does. What a vocabulary cannot say is SAIL_E_FORMAT. */
 sail_code sail__tokenizer_vocabulary(const sail__tokenizer *t, size_t n, const char *pre, sail_arena *a, sail__vocabulary *out, sail_err *err);
+/* Whether the pre-tokenizer of that name does what t's does: 1, 0, or -1: the name is not known here. */
+int sail__tokenizer_pre_fits(const sail__tokenizer *t, const char *pre);
 /* From an opened GGUF file. The vocabulary's lists are in the arena, its strings in the file. */
 struct sail__gguf;
 sail_code sail__vocabulary_from_gguf(const struct sail__gguf *g, sail_arena *a, sail__vocabulary *v, sail_err *err);
