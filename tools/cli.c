@@ -7,6 +7,7 @@
 
 #include "cli_impl.h"
 #include "align/judges.h"
+#include "backend/profile.h"
 #include "io/hub.h"
 #include "../lua/sail_lua.h"
 
@@ -325,6 +326,17 @@ void sail__cli_line(sail__cli *c, const char *fmt, ...)
     }
     va_end(again);
     free(text);
+}
+
+void sail__cli_profile(sail__cli *c, const struct sail__profile *p)
+{
+    sail_buf b = {0};
+    sail__profile_text(p, &b);
+    for (char *line = b.oom ? NULL : b.data, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+        *end = '\0';
+        sail__cli_line(c, "%s", line);
+    }
+    sail__buf_free(&b);
 }
 
 void sail__cli_status(sail__cli *c, const char *text) { sail__screen_status(c->screen, text); }

@@ -1,9 +1,5 @@
-/* values.c - maps and lists for --json; tables. */
+/* values.c - maps and lists for --json. */
 #include "cli_impl.h"
-
-#include <string.h>
-
-#include "backend/profile.h"
 
 static sail_node *node(sail__cli *c, sail_node_kind kind) { return sail__node_new(c->arena, kind, "sail", 0, 0); }
 sail_node *sail__cli_map(sail__cli *c) { return node(c, SAIL_NODE_MAP); }
@@ -42,15 +38,4 @@ void sail__cli_put_bool(sail__cli *c, sail_node *map, const char *key, bool valu
     if (n)
         n->boolean = value;
     sail__cli_put(c, map, key, n);
-}
-
-void sail__cli_profile(sail__cli *c, const struct sail__profile *p)
-{
-    sail_buf b = {0};
-    sail__profile_text(p, &b);
-    for (char *line = b.oom ? NULL : b.data, *end; line && (end = strchr(line, '\n')); line = end + 1) {
-        *end = '\0';
-        sail__cli_line(c, "%s", line);
-    }
-    sail__buf_free(&b);
 }

@@ -9,6 +9,7 @@
 #include "../base/node.h"
 #include "../sail/rng.h"
 #include "http.h"
+#include "hub_page.h"
 #include "pace.h"
 
 enum { MOST_LIST = 64 << 20, MOST_WORDS = 1 << 16, PAGES = 1000, REDIRECTS = 10, LONGEST_PAUSE = 600 };
@@ -302,14 +303,6 @@ static const char *api_url(sail__hub_remote *r, const sail__hub_name *n, const c
 
 /* ---- lists ---- */
 
-static sail_code not_understood(const sail__hub_remote *r, const char *what, sail_err *err)
-{
-    return sail_fail(err, SAIL_E_IO,
-                     "%s does not answer as a hub does: %s; is HF_ENDPOINT right, or does a proxy or a login page "
-                     "answer in its place?",
-                     r->endpoint, what);
-}
-
 static sail_code json_of(asking *q, const char *url, sail__http_reply *reply, sail_node **out, sail_err *err)
 {
     sail_err told;
@@ -317,77 +310,7 @@ static sail_code json_of(asking *q, const char *url, sail__http_reply *reply, sa
     if (sail__json_parse(q->r->arena, reply->body, reply->size, "the reply", 1, out, &told) == SAIL_OK)
         return SAIL_OK;
     return told.code == SAIL_E_NOMEM ? sail_fail(err, SAIL_E_NOMEM, "out of memory")
-                                     : not_understood(q->r, told.message, err);
-}
-
-static const char *text_of(const sail_node *n, const char *key)
-{
-    const sail_node *v = sail__node_get(n, key);
-    return v && v->kind == SAIL_NODE_STRING && strlen(v->string.data) == v->string.len ? v->string.data : NULL;
-}
-
-/* A path that stays below the directory it is put into. */
-static bool stays_inside(const char *path)
-{
-    for (const char *part = path;; part++) {
-        size_t n = strcspn(part, "/");
-        if (n == 0 || n > 255 || (n == 1 && part[0] == '.') || (n == 2 && part[0] == '.' && part[1] == '.'))
-            return false;
-        for (size_t i = 0; i < n; i++)
-            if ((unsigned char)part[i] < ' ' || part[i] == 127 || part[i] == '\\')
-                return false;
-        part += n;
-        if (!*part)
-            return true;
-    }
-}
-
-static sail_code file_of(const sail__hub_remote *r, const sail_node *n, sail__hub_file *out, sail_err *err)
-{
-    const sail_node *lfs = sail__node_get(n, "lfs"), *size;
-    bool large = lfs && lfs->kind == SAIL_NODE_MAP;
-    *out = (sail__hub_file){
-        .path = text_of(n, "path"), .kind = large ? SAIL_SHA256 : SAIL_SHA1, .hash = text_of(large ? lfs : n, "oid")};
-    size = sail__node_get(large ? lfs : n, "size");
-    if (out->hash && strncmp(out->hash, "sha256:", 7) == 0)
-        out->hash += 7;
-    size_t digits = large ? 64 : 40;
-    if (!out->path || !out->hash || !size || size->kind != SAIL_NODE_INT || size->integer < 0)
-        return not_understood(r, "a file in its list has no path, oid or size", err);
-    if (!stays_inside(out->path))
-        return sail_fail(err, SAIL_E_IO,
-                         "%s names a file `%s`, which would not lie inside the model's directory: refused", r->endpoint,
-                         out->path);
-    if (strspn(out->hash, "0123456789abcdef") != digits || out->hash[digits])
-        return sail_fail(err, SAIL_E_IO, "%s gives `%s` as the hash of %s, which is none: refused", r->endpoint,
-                         out->hash, out->path);
-    out->size = (uint64_t)size->integer;
-    return SAIL_OK;
-}
-
-/* <URL>; rel="next" of a Link header; NULL: that was the last page. */
-static const char *next_page(sail__hub_remote *r, const char *link)
-{
-    const char *end = strchr(link, '>'), *begin = strchr(link, '<');
-    return begin && end && end > begin && strstr(end, "rel=\"next\"")
-               ? sail__arena_strndup(r->arena, begin + 1, (size_t)(end - begin - 1))
-               : NULL;
-}
-
-static sail_code add_page(sail__hub_remote *r, const sail_node *list, sail__hub_file **files, size_t *n, size_t *cap,
-                          sail_err *err)
-{
-    if (list->kind != SAIL_NODE_LIST)
-        return not_understood(r, "its list of files is none", err);
-    for (size_t i = 0; i < list->list.n; i++) {
-        const char *type = text_of(list->list.items[i], "type");
-        if (!type || strcmp(type, "file") != 0)
-            continue;
-        SAIL_TRY(sail__grow(files, cap, *n + 1, sizeof **files, err));
-        SAIL_TRY(file_of(r, list->list.items[i], &(*files)[*n], err));
-        ++*n;
-    }
-    return SAIL_OK;
+                                     : sail__hub_strange(q->r->endpoint, told.message, err);
 }
 
 static sail_code all_pages(asking *q, const char *url, sail__hub_file **files, size_t *n, size_t *cap, sail_err *err)
@@ -397,10 +320,10 @@ static sail_code all_pages(asking *q, const char *url, sail__hub_file **files, s
         sail__http_reply reply;
         sail_node *list;
         if (page == PAGES)
-            return not_understood(r, "its list of files has no end", err);
+            return sail__hub_strange(r->endpoint, "its list of files has no end", err);
         SAIL_TRY(json_of(q, url, &reply, &list, err));
-        url = next_page(r, reply.link);
-        SAIL_TRY(add_page(r, list, files, n, cap, err));
+        url = sail__hub_next_page(r->arena, reply.link);
+        SAIL_TRY(sail__hub_page(r->endpoint, list, files, n, cap, err));
     }
     return SAIL_OK;
 }
@@ -418,9 +341,7 @@ sail_code sail__hub_remote_list(sail__hub_remote *r, const sail__hub_name *n, co
     if (!url)
         return err->code;
     SAIL_TRY(json_of(&q, url, &reply, &root, err));
-    *commit = text_of(root, "sha");
-    if (!*commit || !sail__hub_is_commit(*commit))
-        return not_understood(r, "it does not say which commit the revision is", err);
+    SAIL_TRY(sail__hub_page_commit(r->endpoint, root, commit, err));
     if (!(url = api_url(r, n, "tree", *commit, "?recursive=1", err)))
         return err->code;
     sail_code code = all_pages(&q, url, &items, n_files, &cap, err);
