@@ -10,7 +10,10 @@
  *
  * Functions are pure: of their arguments, the options (built anew from the recipe's schedules every step) and, for choices at random,
  * of sail_rng_uniform(at->seed, SAIL_RNG_CHOICE, at->step, at->index, …). So a resumed run makes the same choices. An error of theirs
- * ends the run, after a checkpoint. They run on the training thread; what they are given is valid during the call. */
+ * ends the run, after a checkpoint. They run on the training thread; what they are given is valid during the call.
+ *
+ * The gradient of E[F], F = log q(label), has three terms (arXiv 2406.15567): T2 = E[grad F], what is learned from any pair; T1, since the
+ * policy wrote the responses: E[F grad log pi(y1) pi(y2)]; T3, since it drew the label: E[F grad log q(label)]. */
 #ifndef SAIL_STRATEGY_H
 #define SAIL_STRATEGY_H
 
@@ -25,7 +28,7 @@ typedef struct sail_route {
     const char *name;         /* lives as long as the recipe: "offline", "ddp", … ; metrics are named after it */
     double probability;       /* that a prompt takes this route */
     int writer, labeller;     /* SAIL_BY_DATA or _POLICY; SAIL_BY_DATA, _POLICY or _JUDGE, but not data for what the policy writes */
-    double coefficient;       /* c >= 0 of the extra terms: T1 where the policy writes, T3 where it labels */
+    double coefficient;       /* c >= 0 of the extra terms: T1 where the policy writes, T3 where it labels (above) */
 } sail_route;
 
 /* What a step does; filled with the recipe's own on entry. */
