@@ -216,10 +216,8 @@ static void plan(const void *self, sail_optimizer_plan *out)
 {
     const struct template *o = self;
     out->op = SAIL_OP_ADAMW;
-    out->beta1 = 1 - 1 / o->memory;
-    out->beta2 = 1 - 1 / o->long_memory;
-    out->attr.beta1 = (float)out->beta1;
-    out->attr.beta2 = (float)out->beta2;
+    out->attr.beta1 = (float)(1 - 1 / o->memory);
+    out->attr.beta2 = (float)(1 - 1 / o->long_memory);
     out->attr.adam_eps = 1e-8f;
     out->attr.weight_decay = (float)o->weight_decay;
     out->states = 2;

@@ -163,8 +163,7 @@ sail_code sail__check_optimizer(sail__checking *c)
     }
     if (!check_states(c, &p, required, last))
         return SAIL_OK;
-    const double numbers[] = {p.attr.beta1, p.attr.beta2, p.attr.adam_eps, p.attr.weight_decay, p.attr.momentum,
-                              p.attr.dampening, p.beta1, p.beta2};
+    const double numbers[] = {p.attr.beta1, p.attr.beta2, p.attr.adam_eps, p.attr.weight_decay, p.attr.momentum, p.attr.dampening};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!(numbers[i] >= 0 && numbers[i] < 1e6)) {
             sail__checked(c, "plan", false, "an attribute is %g", numbers[i]);
@@ -172,9 +171,9 @@ sail_code sail__check_optimizer(sail__checking *c)
         }
     if (p.shadow_input != shadow)
         sail__checked(c, "plan", false, "the bf16 copy is operand %d; of this op it is %d", p.shadow_input, shadow);
-    else if (!(p.beta1 < 1 && p.beta2 < 1))
-        sail__checked(c, "plan", false, "betas %g and %g; below 1 is wanted", p.beta1, p.beta2);
-    else if (p.op != again.op || p.states != again.states || p.beta1 != again.beta1 || p.beta2 != again.beta2)
+    else if (!(p.attr.beta1 < 1 && p.attr.beta2 < 1))
+        sail__checked(c, "plan", false, "betas %g and %g; below 1 is wanted", p.attr.beta1, p.attr.beta2);
+    else if (p.op != again.op || p.states != again.states || p.attr.beta1 != again.attr.beta1 || p.attr.beta2 != again.attr.beta2)
         sail__checked(c, "plan", false, "another plan when asked again; it must be a function of the options");
     else
         sail__checked(c, "plan", true, "op %d with %d states a parameter", (int)p.op, p.states);

@@ -182,8 +182,8 @@ sail_code sail__flat_update(sail__flat *f, sail__update *u, sail_err *err)
     control[SAIL_CONTROL_HOST_SKIP] = u->skip;
     control[SAIL_CONTROL_MULTIPLIER] = (float)(u->multiplier != 0 ? u->multiplier : 1);
     control[SAIL_CONTROL_LOSS] = (float)u->loss;
-    control[SAIL_CONTROL_CORRECTION1] = (float)-expm1((double)u->step * log(f->plan.beta1));
-    control[SAIL_CONTROL_CORRECTION2] = (float)-expm1((double)u->step * log(f->plan.beta2));
+    control[SAIL_CONTROL_CORRECTION1] = (float)-expm1((double)u->step * log((double)f->plan.attr.beta1));
+    control[SAIL_CONTROL_CORRECTION2] = (float)-expm1((double)u->step * log((double)f->plan.attr.beta2));
     SAIL_TRY(sail__tensor_put(f->rt, &f->control, control, err));
     for (int i = 0; i < f->n_segments; i++) {
         sail_call sum = {.op = SAIL_OP_SUM_SQUARES, .n_in = 2, .n_out = 1, .attr = {.accumulate = i > 0}};

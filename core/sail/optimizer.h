@@ -35,7 +35,7 @@ enum {
     SAIL_CONTROL_HOST_SKIP = 6,   /* in: not 0: the host wants this step skipped */
     SAIL_CONTROL_MULTIPLIER = 7,  /* in: normally 1 */
     SAIL_CONTROL_LOSS = 8,        /* in: the step's loss */
-    SAIL_CONTROL_CORRECTION1 = 9, /* in: 1 - beta1^step, computed in double */
+    SAIL_CONTROL_CORRECTION1 = 9, /* in: 1 - beta1^step, of the float that the op is given (1 - 0.999f is 1.3e-5 less than 0.001), in double */
     SAIL_CONTROL_CORRECTION2 = 10, /* in: 1 - beta2^step */
     SAIL_CONTROL_SIZE = 16        /* the rest is 0 */
 };
@@ -49,7 +49,6 @@ typedef struct sail_optimizer_plan {
     int state_input[SAIL_MAX_OPTIMIZER_STATES]; /* operand of the op each state is */
     int shadow_input;  /* operand that is the bf16 copy */
     const char *state_name[SAIL_MAX_OPTIMIZER_STATES]; /* static: names in checkpoints, "exp_avg" */
-    double beta1, beta2; /* for the bias corrections; 0: none */
 } sail_optimizer_plan;
 
 typedef struct sail_optimizer {

@@ -29,8 +29,6 @@ static void plan(const void *self, sail_optimizer_plan *out)
     out->shadow_input = 5;
     out->state_name[0] = "exp_avg";
     out->state_name[1] = "exp_avg_sq";
-    out->beta1 = o->beta1;
-    out->beta2 = o->beta2;
 }
 
 static const sail_optimizer ops = {.size = sizeof ops, .plan = plan};
