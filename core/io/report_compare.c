@@ -98,6 +98,17 @@ static bool named(const report_data *d, const report_run *r, report_comparison *
     return true;
 }
 
+static bool same_models(const report_comparison *a, const report_comparison *b)
+{
+    bool same = a->n == b->n;
+    for (size_t i = 0; same && i < a->n; i++) {
+        same = a->c[i].n == b->c[i].n && !strcmp(a->c[i].name, b->c[i].name);
+        for (size_t s = 0; same && s < a->c[i].n; s++)
+            same = !strcmp(a->c[i].stages[s], b->c[i].stages[s]);
+    }
+    return same;
+}
+
 bool sail__report_comparisons(const report_data *d, const report_run *r, report_comparison **out, size_t *n)
 {
     *n = 0;
@@ -110,7 +121,11 @@ bool sail__report_comparisons(const report_data *d, const report_run *r, report_
         *c = (report_comparison){.stage = stage, .prompts = sail__report_value(r, stage, "completions/prompts")};
         if (!told(d, r, c) || !named(d, r, c))
             return false;
+        for (size_t k = 0; k + 1 < *n; k++)
+            c->again = c->again || same_models(&(*out)[k], c);
     }
+    for (size_t i = 0; *out && i < *n; i++)
+        (*out)[i].alone = *n == 1;
     return *out != NULL;
 }
 
@@ -215,6 +230,10 @@ void sail__report_win_rates_html(const report_data *d, const report_run *r, cons
         sail__buf_str(out, ": ");
         sail__report_escape(out, r->name);
     }
+    if (!c->alone) {
+        sail__buf_str(out, d->n > 1 ? ", " : ": ");
+        sail__report_escape(out, c->stage);
+    }
     sail__buf_str(out, "</h2>\n<div class='card wide rates'><table><thead><tr><th>model</th>");
     for (size_t b = 0; b < c->n; b++)
         if (c->c[b].baseline) {
@@ -254,6 +273,8 @@ void sail__report_win_rates_text(const report_data *d, const report_run *r, cons
     for (size_t i = 0; i < c->n; i++)
         width = (int)strlen(c->c[i].name) > width ? (int)strlen(c->c[i].name) : width;
     width = width > 30 ? 30 : width;
+    if (!c->alone)
+        sail__buf_printf(out, "\n%s%s%s", dim, c->stage, off);
     sail__buf_printf(out, "\n%s%-*s%s", bold, width, "win rates", off);
     for (size_t b = 0; b < c->n; b++)
         if (c->c[b].baseline)

@@ -261,7 +261,7 @@ static void method_charts(const report_data *d, run_comparisons *all, sail_buf *
 {
     for (size_t i = 0; i < d->n; i++)
         for (size_t k = 0; k < all[i].n; k++)
-            for (const char *const *name = sail__report_principal; *name; name++)
+            for (const char *const *name = sail__report_principal; *name && !all[i].c[k].again; name++)
                 all[i].charts[k] += method_chart(d, i, &all[i].c[k], k, *name, out, any);
 }
 

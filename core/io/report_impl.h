@@ -43,6 +43,8 @@ typedef struct report_comparison {
     report_contender *c;
     size_t n;
     double prompts; /* NAN: not told */
+    bool alone;     /* the run's only one */
+    bool again;     /* of models that an earlier one compared: how they were trained is told there */
 } report_comparison;
 /* All of a run, in the order of its stages; false: out of memory. */
 bool sail__report_comparisons(const report_data *d, const report_run *r, report_comparison **out, size_t *n);

@@ -202,7 +202,8 @@ static void one_run(const report_data *d, const report_run *r, int columns, sail
     for (size_t i = 0; i < n_compared; i++)
         sail__report_win_rates_text(d, r, &compared[i], out);
     for (size_t i = 0; i < n_compared; i++)
-        methods(d, r, &compared[i], columns, out);
+        if (!compared[i].again)
+            methods(d, r, &compared[i], columns, out);
     for (size_t i = 0; i < r->n_series; i++) {
         const report_series *s = &r->series[i];
         if (sail__report_compared(compared, n_compared, s->stage)) /* told above; csv and json hold each seed */

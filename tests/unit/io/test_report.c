@@ -227,7 +227,7 @@ static void text_has_curves_and_no_control_characters(void **state)
 
 #define METHOD "o<n>"
 /* Two seeds of one method against a base, in the first run. */
-static void add_comparison(fixture *f, const char *info)
+static void add_comparison(fixture *f, const char *stage, const char *info)
 {
     char path[128];
     sail__store *s;
@@ -242,15 +242,15 @@ static void add_comparison(fixture *f, const char *info)
             ok(f, sail__store_add_metrics(s, "on-2", i, train, two, 2, &f->err));
     }
     double v[] = {0.75, 0.625, 0.875, 7.5, 96};
-    ok(f, sail__store_add_metrics(s, "compare", 0, rates, v, 5, &f->err));
-    ok(f, sail__store_set_info(s, "comparison/compare", info, &f->err));
+    ok(f, sail__store_add_metrics(s, stage, 0, rates, v, 5, &f->err));
+    ok(f, sail__store_set_info(s, sail__arena_printf(f->arena, "comparison/%s", stage), info, &f->err));
     sail__store_close(s);
 }
 
 static void win_rates_stand_first_then_curves_then_samples(void **state)
 {
     fixture *f = *state;
-    add_comparison(f, "[{\"name\": \"base\", \"baseline\": true, \"stages\": []}, {\"name\": \"" METHOD "\", \"stages\": [\"on-1\", \"on-2\"]}]");
+    add_comparison(f, "compare", "[{\"name\": \"base\", \"baseline\": true, \"stages\": []}, {\"name\": \"" METHOD "\", \"stages\": [\"on-1\", \"on-2\"]}]");
     make(f, SAIL__REPORT_HTML, 1);
     const char *at = f->out.data, *order[] = {"Win rates", "against base", "0.750", "0.625 to 0.875", "2 seeds", "id='m0-0'", "<h2>Samples", "Stage by stage"};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
@@ -280,12 +280,31 @@ static void win_rates_stand_first_then_curves_then_samples(void **state)
     assert_non_null(strstr(f->out.data, "96 prompts, 2 seeds"));
 }
 
+/* Judged by one and by another: a table each, named after its stage, and the curves once. */
+static void two_comparisons_of_the_same_models_share_their_curves(void **state)
+{
+    fixture *f = *state;
+    static const char info[] = "[{\"name\": \"base\", \"baseline\": true, \"stages\": []}, {\"name\": \"" METHOD "\", \"stages\": [\"on-1\", \"on-2\"]}]";
+    add_comparison(f, "compare", info);
+    make(f, SAIL__REPORT_HTML, 1);
+    assert_non_null(strstr(f->out.data, "<h2>Win rates</h2>"));
+    add_comparison(f, "by-<b>", info);
+    make(f, SAIL__REPORT_HTML, 1);
+    assert_non_null(strstr(f->out.data, "<h2>Win rates: compare</h2>"));
+    assert_non_null(strstr(f->out.data, "<h2>Win rates: by-&lt;b&gt;</h2>"));
+    assert_int_equal(count(f->out.data, "<h2>Training, by step"), 1);
+    make(f, SAIL__REPORT_TEXT, 1);
+    assert_int_equal(count(f->out.data, "win rates"), 2);
+    assert_non_null(strstr(f->out.data, "\nby-<b>\nwin rates"));
+    assert_int_equal(count(f->out.data, "\n" METHOD " "), 2 + 2); /* of each table, and of two curves, the others being none */
+}
+
 static void a_comparison_of_which_nothing_is_told_has_its_table(void **state)
 {
     fixture *f = *state;
     static const char *const infos[] = {"{", "3", "[3, {\"name\": 4}, {\"stages\": 1}]", "[{\"name\": \"x\", \"stages\": [1, \"none\"]}]"};
     for (size_t i = 0; i < sizeof infos / sizeof *infos; i++) {
-        add_comparison(f, infos[i]);
+        add_comparison(f, "compare", infos[i]);
         make(f, SAIL__REPORT_HTML, 1);
         assert_non_null(strstr(f->out.data, "0.625 to 0.875"));
         make(f, SAIL__REPORT_TEXT, 1);
@@ -315,6 +334,7 @@ int main(void)
         T(recipes_are_compared_key_by_key),
         T(text_has_curves_and_no_control_characters),
         T(win_rates_stand_first_then_curves_then_samples),
+        T(two_comparisons_of_the_same_models_share_their_curves),
         T(a_comparison_of_which_nothing_is_told_has_its_table),
         T(what_is_no_run_is_said),
     };
