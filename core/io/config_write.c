@@ -65,14 +65,37 @@ static bool same_frequencies(const sail__rope *a, const sail__rope *b, double *x
     return true;
 }
 
-/* 1/divisor is 1, then falls linearly in 1/wavelength, then stays 1/factor. With the usual low_freq_factor 1, two
- * points of the slope give original length and high_freq_factor (one point: with the usual 4). */
+/* 1/divisor is 1, then falls linearly in 1/wavelength, then stays 1/factor: how much of the way down from 1/factor to 1, as slope / wavelength
+ * - below, within 0 and 1. */
+struct ramp {
+    double slope, below;
+};
+
+/* Any that the points allow: those on the ramp lie on its line, at x0 it is not begun yet, at x1 (0: none) it is at its end. The usual factors
+ * 1 and 4 make below 1/3. */
+static struct ramp ramp_through(const double first[2], const double last[2], int points, double x0, double x1)
+{
+    if (points > 1) {
+        const double slope = (last[1] - first[1]) / (last[0] - first[0]);
+        return (struct ramp){slope, slope * first[0] - first[1]};
+    }
+    struct ramp usual = {points ? (first[1] + 1. / 3) / first[0] : 0, 1. / 3};
+    if (points && usual.slope * x0 <= usual.below && (x1 == 0 || usual.slope * x1 - usual.below >= 1))
+        return usual;
+    if (points) { /* the flattest through the point that is at its end, and has begun, in time */
+        const double to_end = x1 > 0 ? (1 - first[1]) / (x1 - first[0]) : 0, to_begin = first[1] / (first[0] - x0);
+        const double slope = to_end > to_begin ? to_end : to_begin;
+        return (struct ramp){slope, slope * first[0] - first[1]};
+    }
+    return x1 == 0 ? (struct ramp){1. / 3 / x0, 1. / 3} : (struct ramp){1 / (x1 - x0), x0 / (x1 - x0)};
+}
+
 static bool llama3_from_divisors(sail_arena *a, const sail__rope *rope, sail__rope *out)
 {
     static const double two_pi = 6.283185307179586476925286766559;
     int32_t n = rope->rotary / 2;
     double *x = sail__arena_array(a, (size_t)n, sizeof *x), *y = sail__arena_array(a, (size_t)n, sizeof *y);
-    double factor = 1, first[2] = {0}, last[2] = {0};
+    double factor = 1, first[2] = {0}, last[2] = {0}, x0 = 0, x1 = 0;
     int points = 0;
     if (!x || !y)
         return false;
@@ -81,34 +104,34 @@ static bool llama3_from_divisors(sail_arena *a, const sail__rope *rope, sail__ro
     sail__rope_frequencies(&plain, false, x);
     for (int32_t i = 0; i < n; i++)
         factor = rope->divisors[i] > factor ? rope->divisors[i] : factor;
-    for (int32_t i = 0; i < n; i++) {
-        double d = rope->divisors[i], smooth = (1 / d - 1 / factor) / (1 - 1 / factor);
-        if (smooth < 1e-4 || smooth > 1 - 1e-4 || factor == 1)
-            continue;
-        double at[2] = {x[i] / two_pi, smooth};
-        memcpy(points ? last : first, at, sizeof at);
-        points++;
-    }
     *out = plain;
     if (factor == 1)
         return same_frequencies(rope, out, x, y);
+    for (int32_t i = 0; i < n; i++) {
+        double d = rope->divisors[i], at[2] = {x[i] / two_pi, (1 / d - 1 / factor) / (1 - 1 / factor)};
+        if (at[1] < 1e-4)
+            x0 = at[0] > x0 ? at[0] : x0;
+        else if (at[1] > 1 - 1e-4)
+            x1 = x1 == 0 || at[0] < x1 ? at[0] : x1;
+        else
+            memcpy(points++ ? last : first, at, sizeof at);
+    }
+    const struct ramp r = ramp_through(first, last, points, x0, x1);
     out->kind = SAIL__ROPE_LLAMA3;
     out->factor = round(factor * 1e4) / 1e4;
-    out->low_freq = 1;
-    out->high_freq = 4;
-    double length = 8192; /* no point on the slope: it must come out right as it is */
-    if (points == 1) {
-        length = (1 + 3 * first[1]) / first[0];
-    } else if (points > 1) {
-        double slope = (last[1] - first[1]) / (last[0] - first[0]), at0 = first[1] - slope * first[0];
-        double high = 1 - 1 / at0;
-        out->high_freq = fabs(high - round(high)) < 1e-2 ? round(high) : high;
-        length = slope * (out->high_freq - 1);
+    /* Length and factors are known up to a common multiple. The usual low_freq_factor is 1; where that makes no whole length, a usual one. */
+    const double high = 1 + 1 / r.below, length = r.slope / r.below;
+    for (int whole = 0; whole < 2; whole++) {
+        const double own = whole ? 8192 : round(length);
+        out->low_freq = whole ? r.below * own / r.slope : 1;
+        out->high_freq = whole ? (1 + r.below) * own / r.slope : fabs(high - round(high)) < 1e-2 ? round(high) : high;
+        if (!(own >= 1 && own < 1e9 && out->low_freq > 0 && out->high_freq > out->low_freq))
+            continue;
+        out->original_length = (int64_t)own;
+        if (same_frequencies(rope, out, x, y))
+            return true;
     }
-    if (!(length >= 1 && length < 1e9 && out->high_freq > 1))
-        return false;
-    out->original_length = (int64_t)round(length);
-    return same_frequencies(rope, out, x, y);
+    return false;
 }
 
 static void numbers(struct writer *w, sail_node *map, const char *key, const double *v, int32_t n)

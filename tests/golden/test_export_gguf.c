@@ -164,12 +164,12 @@ static void values_are_where_their_readers_look(void **state)
     static const struct {
         const char *family, *from, *to; /* parameter, tensor */
         int64_t i, at;                  /* entries of the file of each */
-        double plus, times;
+        double plus, times; /* times 0: what Gemma's query_pre_attn_scalar makes of it */
     } cases[] = {{"gemma", "model.layers.1.input_layernorm.weight", "blk.1.attn_norm.weight", 5, 5, 1, 1},
                  {"gemma", "model.norm.weight", "output_norm.weight", 7, 7, 1, 1},
                  {"gemma2", "model.layers.2.post_feedforward_layernorm.weight", "blk.2.post_ffw_norm.weight", 3, 3, 1, 1},
                  {"gemma2", "model.layers.2.pre_feedforward_layernorm.weight", "blk.2.ffn_norm.weight", 3, 3, 1, 1},
-                 {"gemma2", "model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight", 70, 70, 0, 0.81649658092772603}, /* sqrt(16 / 24) */
+                 {"gemma2", "model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight", 70, 70, 0, 0},
                  {"gemma2", "model.layers.0.self_attn.k_proj.weight", "blk.0.attn_k.weight", 70, 70, 0, 1},
                  {"gemma3_text", "model.layers.0.self_attn.k_norm.weight", "blk.0.attn_k_norm.weight", 4, 4, 1, 1},
                  {"qwen3", "model.layers.0.self_attn.q_norm.weight", "blk.0.attn_q_norm.weight", 4, 4, 0, 1},
@@ -195,7 +195,9 @@ static void values_are_where_their_readers_look(void **state)
         golden_open(&f, sail__arena_printf(a, "%s/model.safetensors", dir));
         const double *v = golden_doubles(&f, cases[i].from, &n);
         assert_true((size_t)cases[i].i < n);
-        const double want = (v[cases[i].i] + cases[i].plus) * cases[i].times, got = entry(sail__gguf_find(g, cases[i].to), cases[i].at);
+        const sail__model_config *c = sail__weights_config(w);
+        const double times = cases[i].times != 0 ? cases[i].times : c->attention_scale * sqrt((double)c->head_dim);
+        const double want = (v[cases[i].i] + cases[i].plus) * times, got = entry(sail__gguf_find(g, cases[i].to), cases[i].at);
         if (fabs(want - got) > 2e-7 * fabs(want))
             fail_msg("%s: %s[%lld] is %.9g, not %.9g", cases[i].family, cases[i].to, (long long)cases[i].at, got, want);
         golden_close(&f);

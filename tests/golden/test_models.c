@@ -14,7 +14,7 @@ static const char *const required[] = {"llama", "mistral", "qwen2"}; /* model ty
 
 typedef struct limits {
     double logits, logprob, entropy, greedy_logprob, greedy_gap;
-    lesson_limits dpo;
+    lesson_limits dpo; /* reward, margin, loss: at beta 0.1 */
     double norm, gradient; /* relative; of the largest entry */
 } limits;
 static const limits limits_f32 = {1e-4, 5e-5, 5e-5, 1e-4, 2e-4, {5e-5, 1e-4, 1e-5, 2e-5, 5e-6}, 1e-5, 5e-5};
@@ -323,11 +323,14 @@ static void compare_batch(rig *r, const char *where, const char *path, const cha
     golden_open(&f, recorded);
     lesson_plan(r, test_map(r->arena, "kind", "\"sgd\"", NULL), &plan);
     rig_load(r, &(rig_spec){.path = path, .train = SAIL__TRAIN_ALL, .optimizer = &plan});
-    lesson_begin(&l, r, "dpo", NULL, golden_scalar(&f, "beta"));
+    lesson_limits allowed = limits_of(r)->dpo;
+    const double beta = golden_scalar(&f, "beta");
+    allowed.reward *= beta / 0.1, allowed.margin *= beta / 0.1, allowed.loss *= beta / 0.1;
+    lesson_begin(&l, r, "dpo", NULL, beta);
     lesson_pairs(&l, &f);
     lesson_reference(&l, &f);
     lesson_gradients(&l);
-    lesson_compare(&l, &f, where, &limits_of(r)->dpo);
+    lesson_compare(&l, &f, where, &allowed);
     compare_gradients(r, where, &f);
     lesson_end(&l);
     golden_close(&f);

@@ -191,22 +191,14 @@ static void llama3_scaling_is_found_from_divisors(void **state)
     ok(sail__config_from_node(a, n, NULL, &c, &err), &err);
     ok(sail__config_from_node(a, family_config(a, "llama_rope3"), NULL, &want, &err), &err);
     assert_int_equal(c.ropes[0].kind, SAIL__ROPE_LLAMA3);
-    assert_true(c.ropes[0].factor == want.ropes[0].factor && c.ropes[0].high_freq == want.ropes[0].high_freq);
-    assert_int_equal(c.ropes[0].original_length, want.ropes[0].original_length);
-    /* the real models' settings, head sizes 64 and 128 */
-    static const double settings[][4] = {{8, 4, 8192, 128}, {32, 4, 8192, 64}, {16, 2, 4096, 128}};
-    for (int i = 0; i < 3; i++) {
-        sail__rope r = {SAIL__ROPE_LLAMA3,
-                        (int32_t)settings[i][3],
-                        500000,
-                        settings[i][0],
-                        1,
-                        settings[i][1],
-                        (int64_t)settings[i][2],
-                        1,
-                        NULL,
-                        NULL,
-                        NULL};
+    assert_same_rotation(&c.ropes[0], &want.ropes[0], 1e-6);
+    /* the real models' settings, head sizes 64 and 128; then what none has: other low factors, few frequencies on the ramp, none, all below it */
+    static const double settings[][6] = {{8, 1, 4, 8192, 128, 5e5}, {32, 1, 4, 8192, 64, 5e5}, {16, 1, 2, 4096, 128, 5e5}, {4, 1.5, 4, 64, 16, 1e4},
+                                         {8, 3, 40, 512, 64, 1e4},  {8, 0.5, 0.6, 100, 16, 1e4}, {2, 1, 1.01, 2000, 8, 1e6}, {4, 9, 90, 9, 8, 2}};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        const double *s = settings[i];
+        sail__rope r = {.kind = SAIL__ROPE_LLAMA3, .rotary = (int32_t)s[4], .theta = s[5], .factor = s[0], .low_freq = s[1], .high_freq = s[2],
+                        .original_length = (int64_t)s[3], .attention_factor = 1};
         sail__rope plain = r;
         double x[64], y[64];
         plain.kind = SAIL__ROPE_DEFAULT;
@@ -220,7 +212,9 @@ static void llama3_scaling_is_found_from_divisors(void **state)
         big.ropes[0] = plain;
         ok(sail__config_to_node(a, &big, &n, &err), &err);
         ok(sail__config_from_node(a, n, NULL, &c, &err), &err);
-        assert_same_rotation(&c.ropes[0], &r, 1e-9);
+        assert_same_rotation(&c.ropes[0], &r, i < 3 ? 1e-9 : 1e-5);
+        if (i < 3)
+            assert_true(c.ropes[0].low_freq == 1 && c.ropes[0].high_freq == r.high_freq && c.ropes[0].original_length == r.original_length);
         x[r.rotary / 4] *= 1.5; /* divisors that no scaling gives */
         assert_int_equal(sail__config_to_node(a, &big, &n, &err), SAIL_E_FORMAT);
     }
