@@ -1,6 +1,7 @@
 /* import.c - see import.h: reading, going through the keys, writing. */
 #include "import.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,7 +138,7 @@ void sail__import_put_text(sail__import *x, const sail_node *at, const char *to,
 
 void sail__import_put_number(sail__import *x, const sail_node *at, const char *to, double value)
 {
-    const bool whole = value == (double)(int64_t)value;
+    const bool whole = fabs(value) < 1e15 && value == (double)(int64_t)value; /* not nan, either */
     sail_node *n = node_at(x, at, whole ? SAIL_NODE_INT : SAIL_NODE_FLOAT);
     if (n && whole)
         n->integer = (int64_t)value;

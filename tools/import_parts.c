@@ -1,5 +1,6 @@
 /* import_parts.c - what several keys of the other's configuration say together: model, data, batch, schedule, objective. */
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -218,7 +219,7 @@ static void lengths(sail__import *x)
 {
     const char *whole_key = !trl(x) ? "cutoff_len" : either(x, "max_length", "max_seq_length");
     const double whole = sail__import_number(x, whole_key, trl(x) ? 1024 : 2048);
-    const double prompt = sail__import_number(x, "max_prompt_length", whole > 1 ? (double)((int64_t)whole / 2) : 1);
+    const double prompt = sail__import_number(x, "max_prompt_length", whole > 1 ? floor(whole / 2) : 1);
     const double response = sail__import_number(x, "max_completion_length", whole - prompt > 1 ? whole - prompt : 1);
     static const char *const modes[] = {"keep_start", "keep_end"};
     enum { KEEP_END = 1, MODES };
