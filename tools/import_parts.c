@@ -283,12 +283,43 @@ static void batch(sail__import *x)
         sail__import_put_number(x, at(x, "num_train_epochs"), "train.epochs", sail__import_number(x, "num_train_epochs", 3));
 }
 
+/* What else the scheduler is told; a rate at the end is a share here. */
+static void schedule_numbers(sail__import *x, const char *name)
+{
+    static const char *const same[][3] = {{"cosine_with_restarts", "num_cycles", "train.schedule.cycles"},
+                                          {"polynomial", "power", "train.schedule.power"},
+                                          {"inverse_sqrt", "timescale", "train.schedule.timescale"},
+                                          {"cosine_with_min_lr", "min_lr_rate", "train.schedule.floor"}};
+    const sail_node *more = sail__import_get(x, "lr_scheduler_kwargs"), *rate = sail__node_find(x->recipe, "train.lr");
+    const bool polynomial = strcmp(name, "polynomial") == 0, floored = strcmp(name, "cosine_with_min_lr") == 0;
+    const sail_node *end = polynomial ? sail__node_get(more, "lr_end") : floored ? sail__node_get(more, "min_lr") : NULL;
+    double lr = 0, last = polynomial ? 1e-7 : 0; /* transformers' own */
+    size_t used = 0;
+    sail_err err = {0};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        const sail_node *v = strcmp(name, same[i][0]) == 0 ? sail__node_get(more, same[i][1]) : NULL;
+        if (v)
+            sail__import_put(x, same[i][2], v);
+        used += v != NULL;
+    }
+    if (end && sail__node_as_double(end, "lr_scheduler_kwargs", &last, &err) != SAIL_OK)
+        sail__problem_of(&x->problems, end, "lr_scheduler_kwargs", &err);
+    else if (rate && sail__node_as_double(rate, "train.lr", &lr, &err) == SAIL_OK && lr > 0 && last > 0)
+        sail__import_put_number(x, end ? end : at(x, "lr_scheduler_type"), "train.schedule.floor", last / lr);
+    used += end != NULL;
+    if (more && more->kind != SAIL_NODE_MAP && !sail__import_off(more))
+        sail__problem(&x->problems, more, "lr_scheduler_kwargs", "must be a map, such as {num_cycles: 2}");
+    else if (more && used < more->list.n)
+        sail__import_say(x, "lr_scheduler_kwargs", "not all of it has a counterpart: train.schedule has warmup, floor, and of their kinds cycles, power, timescale");
+}
+
 static void schedule(sail__import *x)
 {
     static const char *const names[] = {"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_min_lr", "cosine_with_restarts", "polynomial",
                                         "inverse_sqrt", "reduce_lr_on_plateau", "warmup_stable_decay"};
-    static const char *const ours[] = {"linear", "cosine", "constant", "constant", "cosine", "cosine", "linear", "constant", "constant", "linear"};
-    enum { EXACT = 5, ALL = sizeof names / sizeof *names };
+    static const char *const ours[] = {"linear", "cosine", "constant", "constant", "cosine", "cosine_with_restarts", "polynomial", "inverse_sqrt",
+                                       "constant", "linear"};
+    enum { EXACT = 8, ALL = sizeof names / sizeof *names };
     const int i = sail__import_choice(x, "lr_scheduler_type", names[0], names, ALL);
     const double steps = sail__import_number(x, "warmup_steps", 0), share = sail__import_number(x, "warmup_ratio", 0);
     if (i < 0)
@@ -303,11 +334,7 @@ static void schedule(sail__import *x)
         sail__import_put(x, "train.schedule.warmup", sail__import_get(x, "warmup_steps"));
     else if (share > 0 && strcmp(name, "constant") != 0)
         sail__import_put(x, "train.schedule.warmup", sail__import_get(x, "warmup_ratio"));
-    const sail_node *more = sail__import_get(x, "lr_scheduler_kwargs"), *floor = sail__node_get(more, "min_lr_rate");
-    if (floor)
-        sail__import_put(x, "train.schedule.floor", floor);
-    else if (!sail__import_off(more))
-        sail__import_say(x, "lr_scheduler_kwargs", "train.schedule has kind, warmup and floor (the rate's share at the end)");
+    schedule_numbers(x, name);
 }
 
 static void optimizer(sail__import *x)

@@ -133,7 +133,8 @@ const sail_opt sail__train_table[] = {
     SAIL_OPT_INT(T, micro_batch, .min = 0, .max = 1e6, .unit = "pairs", .help = "pairs in one forward pass; 0: by max_tokens"),
     SAIL_OPT_INT(T, max_tokens, .def = 4096, .min = 1, .max = 1e9, .unit = "tokens", .help = "token budget of one forward pass"),
     SAIL_OPT_NODE(T, optimizer, .flags = SAIL_OPT_SLOT, .unit = "optimizer", .def_str = "adamw", .help = "the update"),
-    SAIL_OPT_NODE(T, schedule, .help = "of the learning rate: NAME or {kind: constant | linear | cosine, warmup: share or steps}"),
+    SAIL_OPT_NODE(T, schedule, .help = "of the learning rate: NAME or {kind: constant | linear | cosine | cosine_with_restarts (cycles) | polynomial (power) | "
+                  "inverse_sqrt (timescale), warmup: share or steps, floor: share at the end}"),
     SAIL_OPT_F64(T, lr, .def = 1e-5, .min = 0, .max = 1e3, .flags = SAIL_OPT_SCHEDULABLE, .help = "largest learning rate"),
     SAIL_OPT_F64(T, max_grad_norm, .def = 1, .min = 0, .max = 1e9, .help = "clip to this norm; 0: never"),
     SAIL_OPT_CHOICE(T, decay, .choices = decays, .help = "weight decay on matrices only, or on everything"),

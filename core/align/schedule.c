@@ -2,6 +2,7 @@
 #include "schedule.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,59 +106,94 @@ double sail__schedule_value(const sail_node *n, int64_t step, sail_err *err)
 }
 
 /* ---- learning rates ---- */
-static const char *const lr_names[] = {"constant", "linear", "cosine", NULL};
+
+static const char *const lr_names[] = {[SAIL__LR_CONSTANT] = "constant", [SAIL__LR_LINEAR] = "linear", [SAIL__LR_COSINE] = "cosine",
+                                       [SAIL__LR_COSINE_WITH_RESTARTS] = "cosine_with_restarts", [SAIL__LR_POLYNOMIAL] = "polynomial",
+                                       [SAIL__LR_INVERSE_SQRT] = "inverse_sqrt"};
+enum { LR_KINDS = sizeof lr_names / sizeof *lr_names };
+
+static const struct {
+    const char *key;
+    int kind; /* that has it; -1: all */
+    size_t at;
+    double least, most;
+    const char *wanted;
+} lr_keys[] = {
+    {"warmup", -1, offsetof(sail__lr_schedule, warmup), 0, 1e15, "a share below 1 or a number of steps"},
+    {"floor", -1, offsetof(sail__lr_schedule, floor), 0, 1, "a share of the rate, from 0 to 1"},
+    {"cycles", SAIL__LR_COSINE_WITH_RESTARTS, offsetof(sail__lr_schedule, cycles), 1, 1e6, "the number of times that it falls, 1 or more"},
+    {"power", SAIL__LR_POLYNOMIAL, offsetof(sail__lr_schedule, power), 0, 100, "a power from 0 to 100"},
+    {"timescale", SAIL__LR_INVERSE_SQRT, offsetof(sail__lr_schedule, timescale), 0, 1e15, "a number of steps; 0: those of the warm-up"},
+};
+
+static sail_code lr_value(sail__lr_schedule *out, const char *key, const sail_node *v, sail_err *err)
+{
+    char path[64], known[128] = "kind";
+    for (size_t i = 0; i < sizeof lr_keys / sizeof *lr_keys; i++) {
+        if (lr_keys[i].kind >= 0 && lr_keys[i].kind != (int)out->kind)
+            continue;
+        snprintf(known + strlen(known), sizeof known - strlen(known), ", %s", lr_keys[i].key);
+        if (!sail__name_equal(key, lr_keys[i].key))
+            continue;
+        double *to = (double *)(void *)((char *)out + lr_keys[i].at);
+        snprintf(path, sizeof path, "train.schedule.%s", lr_keys[i].key);
+        SAIL_TRY(sail__node_as_double(v, path, to, err));
+        if (!(*to >= lr_keys[i].least && *to <= lr_keys[i].most))
+            return sail_fail(err, SAIL_E_RECIPE, "%s must be %s, not %g", path, lr_keys[i].wanted, *to);
+        return SAIL_OK;
+    }
+    return sail_fail(err, SAIL_E_RECIPE, "train.schedule of kind %s has no key '%s': %s", lr_names[out->kind], key, known);
+}
 
 sail_code sail__lr_parse(const sail_node *node, sail__lr_schedule *out, sail_err *err)
 {
-    *out = (sail__lr_schedule){.kind = SAIL__LR_CONSTANT};
+    *out = (sail__lr_schedule){.kind = SAIL__LR_CONSTANT, .cycles = 1, .power = 1};
     if (!node)
         return SAIL_OK;
     const sail_node *kind = node->kind == SAIL_NODE_MAP ? sail__node_get(node, "kind") : node;
-    const char *name;
-    if (!kind)
-        return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule: kind is missing: constant, linear or cosine",
-                         node->origin, node->line);
-    SAIL_TRY(sail__node_as_string(kind, "schedule", &name, err));
+    const char *name = NULL;
+    char known[160] = "";
     int k = 0;
-    while (lr_names[k] && !sail__name_equal(lr_names[k], name))
+    for (int i = 0; i < LR_KINDS; i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", lr_names[i]);
+    if (!kind)
+        return sail_fail(err, SAIL_E_RECIPE, "train.schedule.kind is missing: %s", known);
+    SAIL_TRY(sail__node_as_string(kind, "train.schedule", &name, err));
+    while (k < LR_KINDS && !sail__name_equal(lr_names[k], name))
         k++;
-    if (!lr_names[k])
-        return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule: '%s' is none of constant, linear, cosine", node->origin,
-                         node->line, name);
+    if (k == LR_KINDS)
+        return sail_fail(err, SAIL_E_RECIPE, "train.schedule '%s' is none of %s", name, known);
     out->kind = (sail__lr_kind)k;
-    for (size_t i = 0; node->kind == SAIL_NODE_MAP && i < node->list.n; i++) {
-        const char *key = node->list.keys[i];
-        const sail_node *v = node->list.items[i];
-        if (sail__name_equal(key, "warmup")) {
-            SAIL_TRY(sail__node_as_double(v, "schedule.warmup", &out->warmup, err));
-            if (!(out->warmup >= 0 && isfinite(out->warmup)))
-                return sail_fail(err, SAIL_E_RECIPE,
-                                 "%s:%d: schedule.warmup must be a share below 1 or a number of steps, not %g",
-                                 v->origin, v->line, out->warmup);
-        } else if (sail__name_equal(key, "floor")) {
-            SAIL_TRY(sail__node_as_double(v, "schedule.floor", &out->floor, err));
-            if (!(out->floor >= 0 && out->floor <= 1))
-                return sail_fail(err, SAIL_E_RECIPE,
-                                 "%s:%d: schedule.floor is a share of the rate, from 0 to 1, not %g", v->origin,
-                                 v->line, out->floor);
-        } else if (!sail__name_equal(key, "kind")) {
-            return sail_fail(err, SAIL_E_RECIPE, "%s:%d: schedule has no key '%s': kind, warmup, floor", v->origin,
-                             v->line, key);
-        }
-    }
+    for (size_t i = 0; node->kind == SAIL_NODE_MAP && i < node->list.n; i++)
+        if (!sail__name_equal(node->list.keys[i], "kind"))
+            SAIL_TRY(lr_value(out, node->list.keys[i], node->list.items[i], err));
     return SAIL_OK;
+}
+
+/* From 1 to 0 as x, the share of the steps behind the warm-up, goes from 0 to 1. */
+static double falling(const sail__lr_schedule *s, double x)
+{
+    switch (s->kind) {
+    case SAIL__LR_LINEAR: return 1 - x;
+    case SAIL__LR_COSINE_WITH_RESTARTS: return x < 1 ? (1 + cos(M_PI * fmod(s->cycles * x, 1))) / 2 : 0;
+    case SAIL__LR_POLYNOMIAL: return x < 1 ? pow(1 - x, s->power) : 0;
+    default: return (1 + cos(M_PI * x)) / 2;
+    }
 }
 
 double sail__lr_factor(const sail__lr_schedule *s, int64_t k, int64_t total)
 {
-    double warmup = s->warmup < 1 ? ceil(s->warmup * (double)total) : s->warmup;
+    const double warmup = s->warmup < 1 ? ceil(s->warmup * (double)total) : s->warmup, left = (double)total - warmup;
+    double shape;
     if ((double)k < warmup)
         return (double)k / warmup;
     if (s->kind == SAIL__LR_CONSTANT)
         return 1;
-    double left = (double)total - warmup, x = left > 0 ? ((double)k - warmup) / left : 1, shape;
-    if (x > 1)
-        x = 1;
-    shape = s->kind == SAIL__LR_LINEAR ? 1 - x : (1 + cos(M_PI * x)) / 2;
+    if (s->kind == SAIL__LR_INVERSE_SQRT) {
+        const double scale = s->timescale > 0 ? s->timescale : warmup > 0 ? warmup : 10000;
+        shape = 1 / sqrt(((double)k - warmup) / scale + 1);
+    } else {
+        shape = falling(s, left > 0 ? fmin(((double)k - warmup) / left, 1) : 1);
+    }
     return s->floor + (1 - s->floor) * shape;
 }

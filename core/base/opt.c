@@ -39,9 +39,9 @@ void sail__problem_of(sail_problems *p, const sail_node *at, const char *path, c
     if (place && !strncmp(text, where, place) &&
         !strncmp(text + place, ": ", 2)) /* what the problem says itself is not said twice */
         text += place + 2;
-    if (key && !strncmp(text, path, key) && text[key] == ' ')
-        text += key + 1;
-    sail__problem(p, at, path, "%s", text);
+    const size_t word = key && !strncmp(text, path, key) && (text[key] == ' ' || text[key] == '.') ? strcspn(text, " ") : 0;
+    const char *exact = word && text[word] ? sail__arena_strndup(p->arena, text, word) : NULL; /* the path, or one below it */
+    sail__problem(p, at, exact ? exact : path, "%s", exact ? text + word + 1 : text);
 }
 
 bool sail__problems_oom(const sail_problems *p)

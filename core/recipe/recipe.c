@@ -2,6 +2,7 @@
 #include "recipe_internal.h"
 
 #include "../align/routes.h"
+#include "../align/schedule.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -387,6 +388,14 @@ static void check_tables(builder *b, const sail__stage *s)
                                                                          "it needs a recipe in Lua (sail help lua)");
 }
 
+static void check_schedule(builder *b, const sail__stage *s)
+{
+    sail__lr_schedule ignored;
+    sail_err err = {0};
+    if (!unset(s->train.schedule) && sail__lr_parse(s->train.schedule, &ignored, &err) != SAIL_OK)
+        sail__problem_of(b->problems, s->train.schedule, "train.schedule", &err);
+}
+
 static void check_stage(builder *b, size_t i)
 {
     const sail__stage *s = &b->r->stages[i];
@@ -414,6 +423,7 @@ static void check_stage(builder *b, size_t i)
                                                            "data.train=…)");
     if (s->train.steps == 0 && !(s->train.epochs > 0))
         sail__problem(b->problems, s->node, "train.steps", "is missing: give train.steps, or train.epochs");
+    check_schedule(b, s);
     check_judge(b, s);
     check_strategy(b, s);
     check_responses(b, s);

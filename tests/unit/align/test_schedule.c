@@ -78,9 +78,16 @@ static void learning_rate_schedules_parse(void **state)
     assert_true(sail__lr_factor(&s, 0, 90) == 0 && fabs(sail__lr_factor(&s, 4, 90) - 0.8) < 1e-15);
     assert_true(sail__lr_factor(&s, 5, 90) == 1 && fabs(sail__lr_factor(&s, 90, 90) - 0.1) < 1e-15);
     assert_true(fabs(sail__lr_factor(&s, 500, 90) - 0.1) < 1e-15);
+    assert_int_equal(sail__lr_parse(json(a, "{\"kind\": \"cosine_with_restarts\", \"cycles\": 2}"), &s, &err), SAIL_OK);
+    assert_true(sail__lr_factor(&s, 50, 100) == 1 && sail__lr_factor(&s, 100, 100) == 0 && fabs(sail__lr_factor(&s, 25, 100) - 0.5) < 1e-15);
+    assert_int_equal(sail__lr_parse(json(a, "{\"kind\": \"polynomial\", \"power\": 2, \"floor\": 0.5}"), &s, &err), SAIL_OK);
+    assert_true(sail__lr_factor(&s, 50, 100) == 0.625 && sail__lr_factor(&s, 200, 100) == 0.5);
+    assert_int_equal(sail__lr_parse(json(a, "\"inverse_sqrt\""), &s, &err), SAIL_OK);
+    assert_true(fabs(sail__lr_factor(&s, 30000, 100) - 0.5) < 1e-15);
     static const char *const wrong[] = {"\"warm\"", "{\"warmup\": 3}", "{\"kind\": \"linear\", \"warmup\": -1}",
                                         "{\"kind\": \"linear\", \"floor\": 2}",
-                                        "{\"kind\": \"linear\", \"cycles\": 2}"};
+                                        "{\"kind\": \"linear\", \"cycles\": 2}", "{\"kind\": \"cosine_with_restarts\", \"cycles\": 0}",
+                                        "{\"kind\": \"polynomial\", \"power\": -1}", "{\"kind\": \"inverse_sqrt\", \"power\": 1}"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_not_equal(sail__lr_parse(json(a, wrong[i]), &s, &err), SAIL_OK);
     sail__arena_free(a);
