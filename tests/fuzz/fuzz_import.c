@@ -1,10 +1,6 @@
 /* fuzz_import.c - any text as another trainer's configuration: an error, or a recipe that is the same after being written and read again,
  * whatever its remarks quote. The first byte chooses the stage. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
+#include "fuzz.h"
 #include "import.h"
 #include "recipe/recipe.h"
 
@@ -29,10 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sail_err err = {0};
     if (!size)
         return 0;
-    int fd = memfd_create("fuzz", 0);
-    if (fd < 0 || write(fd, data + 1, size - 1) != (ssize_t)(size - 1))
-        abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    const int fd = fuzz_file(data + 1, size - 1, path);
     sail__cli c = {.arena = sail__arena_new(), .ctx = sail_ctx_new()};
     sail__import x = {.c = &c};
     if (!c.arena || !c.ctx)

@@ -1,12 +1,7 @@
 /* fuzz_jsonl.c - any bytes as a data file: rows through the readers that come with sail, or an error that names a place.
  * The first byte chooses the reader, what a bad row does, fields and weights; the rest is the file (JSONL, a list, or either
  * packed). */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
+#include "fuzz.h"
 #include "io/data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -67,10 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char path[64];
     if (!size)
         return 0;
-    int fd = memfd_create("fuzz", 0);
-    if (fd < 0 || write(fd, data + 1, size - 1) != (ssize_t)(size - 1))
-        abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    const int fd = fuzz_file(data + 1, size - 1, path);
     sail_arena *a = sail__arena_new();
     sail_problems problems = {.arena = a};
     sail_loaded loaded = {.plugin = *readers[(data[0] & 15) % (sizeof readers / sizeof *readers)](), .path = "fuzz"};
