@@ -207,7 +207,7 @@ static void check_temperature(const char *where, const sail_node *file, const pr
         enter("T1 at a temperature, importance sequence", sequence, t1, d, scale, 1e-9);
         enter("T1 at a temperature, importance token (its own bias)", by_token, token, d, scale, 1e-9);
         enter("T1 at a temperature, importance sequence, bound 1.05", bounded, cut, d, scale, 1e-9);
-        if (t == 0.9 && !(cosine(centred, t1, d) > 0.9 && cosine(both, t1, d) > 0.95))
+        if (t == 0.9 && !(cosine(centred, t1, d) > 0.95 && cosine(both, t1, d) > 0.98 && cosine(both, t1, d) > cosine(none, t1, d)))
             fail_msg("%s: T1 at temperature %g has cosine %g with a mean as baseline, %g with weights by token besides", where, t,
                      cosine(centred, t1, d), cosine(both, t1, d));
         if (t != 1 && !(off(bounded, t1, d) > 1e-6 * length(plain, d)))

@@ -67,7 +67,7 @@ static void steps(lesson *l, const golden_file *f, const char *run, const char *
         if (s == n)
             break;
         sail__update u = lesson_update(l, rate, max_norm, (int64_t)s + 1);
-        rig_judge(l->rig, quantity_norm, at, fabs(u.norm - norm[s]), 2e-5 * norm[s] + 1e-6); /* small ones of pairs long since told apart */
+        rig_judge(l->rig, quantity_norm, at, fabs(u.norm - norm[s]), 1e-5 * norm[s] + 1e-6); /* small ones of pairs long since told apart */
         l->step.step++;
     }
 }
