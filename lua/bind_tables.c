@@ -19,11 +19,12 @@ static void check_stage(lua_State *L, const tables_call *c, const char *stage)
     sail__metric_row *rows = NULL;
     size_t n = 0;
     sail_err err = {0};
-    if (sail__store_metrics(c->store, sail__lua_of(L)->nodes, NULL, NULL, &rows, &n, &err) != SAIL_OK)
+    sail_arena *a = sail__lua_of(L)->nodes;
+    if (sail__store_metrics(c->store, a, stage, NULL, &rows, &n, &err) != SAIL_OK ||
+        (n == 0 && sail__store_metrics(c->store, a, NULL, NULL, &rows, &n, &err) != SAIL_OK))
         sail__lua_raise(L, "", &err);
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(rows[i].stage, stage) == 0)
-            return;
+    if (n && strcmp(rows[0].stage, stage) == 0)
+        return;
     luaL_Buffer known;
     luaL_buffinit(L, &known);
     for (size_t i = 0; i < n; i++)

@@ -224,6 +224,7 @@ typedef struct sail__pre {
     bool nfc, ignore_merges, add_bos;
 } sail__pre;
 const sail__pre *sail__pre_at(size_t i);
+const sail__pre *sail__pre_named(const char *name); /* NULL: none is called so */
 
 /* Byte alphabet of GPT-2: the character that stands for each byte, and back (-1: none). */
 uint32_t sail__byte_char(unsigned char b);

@@ -108,11 +108,8 @@ static bool does_the_same(const sail__tokenizer *t, const sail__pre *p)
 
 int sail__tokenizer_pre_fits(const sail__tokenizer *t, const char *pre)
 {
-    const sail__pre *p;
-    for (size_t i = 0; (p = sail__pre_at(i)); i++)
-        if (strcmp(p->name, pre) == 0)
-            return does_the_same(t, p);
-    return -1;
+    const sail__pre *p = sail__pre_named(pre);
+    return p ? does_the_same(t, p) : -1;
 }
 
 /* A pre-tokenizer that differs in the normal form alone will do where none has it as well: llama.cpp has none at all. */

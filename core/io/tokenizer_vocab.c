@@ -58,12 +58,19 @@ const sail__pre *sail__pre_at(size_t i)
     return i < sizeof pres / sizeof *pres ? &pres[i] : NULL;
 }
 
+const sail__pre *sail__pre_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof pres / sizeof *pres; i++)
+        if (strcmp(pres[i].name, name) == 0)
+            return &pres[i];
+    return NULL;
+}
+
 static sail_code find_pre(const sail__vocabulary *v, const sail__pre **out, sail_err *err)
 {
     const char *name = v->pre ? v->pre : "default";
-    for (size_t i = 0; (*out = sail__pre_at(i)); i++)
-        if (strcmp(pres[i].name, name) == 0)
-            return SAIL_OK;
+    if ((*out = sail__pre_named(name)))
+        return SAIL_OK;
     sail_buf known = {0};
     for (size_t i = 0; sail__pre_at(i); i++)
         sail__buf_printf(&known, "%s%s", i ? ", " : "", pres[i].name);

@@ -9,7 +9,7 @@
 
 typedef struct search {
     sail_problems *problems;
-    const char *stage, *run; /* run: its directory, where earlier stages write */
+    const char *stage, *run; /* run: its directory, where earlier stages write; NULL: not known */
 } search;
 
 /* Once each: many stages may read one file. */
@@ -21,8 +21,8 @@ static void tell(const search *s, const sail_node *at, const char *key, const ch
 
 static bool written_by_the_run(const search *s, const char *path)
 {
-    const size_t n = strlen(s->run);
-    return strncmp(path, s->run, n) == 0 && path[n] == '/';
+    const size_t n = s->run ? strlen(s->run) : 0;
+    return n && strncmp(path, s->run, n) == 0 && path[n] == '/';
 }
 
 static void need_file(const search *s, const sail_node *at, const char *key, const char *path)
@@ -74,7 +74,7 @@ void sail__recipe_missing(const sail__recipe *r, sail_problems *p)
 {
     char here[4096];
     const char *dir = sail__run_dir(r), *run = dir && getcwd(here, sizeof here) ? sail__path_join(p->arena, here, dir) : NULL;
-    for (size_t i = 0; run && i < r->n_stages; i++) {
+    for (size_t i = 0; i < r->n_stages; i++) {
         search s = {p, r->stages[i].name, run};
         sail__recipe_each_path(r->ctx, p->arena, r->stages[i].node, need, &s); /* false: p's arena remembers */
     }

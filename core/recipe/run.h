@@ -16,7 +16,7 @@ typedef struct sail__run_options {
     const sail__recipe *recipe;
     bool force;  /* remove a run of this name first */
     bool resume; /* the run exists: go on */
-    sail_problems *missing; /* without resume: gets the files that are not there, SAIL_E_NOTFOUND; nothing was begun then */
+    sail_problems *missing; /* needed without resume: gets the files that are not there, SAIL_E_NOTFOUND; nothing was begun then */
     const char *const *overrides; /* kept in the run, for resume */
     size_t n_overrides;
     /* Told of each stage (done: it was skipped) and each step; may be NULL. */
