@@ -307,9 +307,11 @@ static void schedule_numbers(sail__import *x, const char *name)
     else if (rate && sail__node_as_double(rate, "train.lr", &lr, &err) == SAIL_OK && lr > 0 && last > 0)
         sail__import_put_number(x, end ? end : at(x, "lr_scheduler_type"), "train.schedule.floor", last / lr);
     used += end != NULL;
-    if (more && more->kind != SAIL_NODE_MAP && !sail__import_off(more))
+    if (sail__import_off(more))
+        return;
+    if (more->kind != SAIL_NODE_MAP)
         sail__problem(&x->problems, more, "lr_scheduler_kwargs", "must be a map, such as {num_cycles: 2}");
-    else if (more && used < more->list.n)
+    else if (used < more->list.n)
         sail__import_say(x, "lr_scheduler_kwargs", "not all of it has a counterpart: train.schedule has warmup, floor, and of their kinds cycles, power, timescale");
 }
 
